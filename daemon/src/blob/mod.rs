@@ -1,0 +1,1 @@
+//! Bytes on disk: write, read, verify, sweep, space.

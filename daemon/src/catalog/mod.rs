@@ -1,0 +1,1 @@
+//! The database: one file per noun, migrations for SQLite and PostgreSQL.

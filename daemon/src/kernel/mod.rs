@@ -1,0 +1,1 @@
+//! Ids, names, ranges, ETags, clock and limits: no I/O, no async.

@@ -1,0 +1,1 @@
+//! Probe, timeline, ladder, packaging, transcode plan, thumbnails.

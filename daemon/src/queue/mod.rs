@@ -1,0 +1,1 @@
+//! Jobs: lease, heartbeat, retry, dead letter; embedded and Redis.

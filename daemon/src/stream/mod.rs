@@ -1,0 +1,1 @@
+//! The streaming door: files, HLS, links.
