@@ -1,1 +1,17 @@
-//! Ids, names, ranges, ETags, clock and limits: no I/O, no async.
+//! The vocabulary of the house: ids, names, byte ranges, ETags, clock and limits.
+//!
+//! Everything here is pure: no I/O, no async, no knowledge of any other room.
+//! A value that exists is valid: names and ids are parsed once, at a door, and trusted from then on.
+
+pub mod clock;
+pub mod etag;
+pub mod ids;
+pub mod limits;
+pub mod name;
+pub mod range;
+
+pub use clock::{Clock, Millis};
+pub use etag::ETag;
+pub use ids::{AccessKeyId, BlobId, ContentId, Id, JobId, LinkId, UploadId, VersionId};
+pub use name::{BucketName, NameError, ObjectKey};
+pub use range::ByteRange;
