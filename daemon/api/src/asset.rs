@@ -1,0 +1,223 @@
+//! Assets: what the media room knows about an object that can be played.
+
+use crate::{Urls, page::clamp_limit};
+use serde::{Deserialize, Serialize};
+
+/// A playable object, or one that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asset {
+    /// The object's bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// How far it is.
+    pub state: AssetState,
+    /// Why it failed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The title from the tags, else from the file's name.
+    pub title: String,
+    /// The object's length.
+    pub size_bytes: u64,
+    /// How long it plays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The container: `mp4`, `matroska`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The source's tracks, in its order.
+    #[serde(default)]
+    pub tracks: Vec<Track>,
+    /// The rungs made or to be made below the original, largest first.
+    #[serde(default)]
+    pub renditions: Vec<Rendition>,
+    /// Where to read, play and see it.
+    pub urls: Urls,
+    /// How it would be played by the caller, and why so; absent until it is indexed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playback: Option<Playback>,
+    /// When the object was stored.
+    pub created_at_ms: i64,
+}
+
+/// How far the media room is with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssetState {
+    /// Its index is being made.
+    Indexing,
+    /// It plays.
+    Ready,
+    /// It cannot be played; `reason` says why.
+    Failed,
+    /// A value this reader does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl AssetState {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Indexing => "indexing",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One track of the source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// Its number in the source.
+    pub index: u32,
+    /// What it carries.
+    pub kind: TrackKind,
+    /// The codec's short name: `h264`, `aac`, `subrip`.
+    pub codec: String,
+    /// The codec as playlists write it (RFC 6381): `avc1.64001f`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codecs: Option<String>,
+    /// BCP 47 or ISO 639 language, as tagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The track's own title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Whether players choose it by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
+    /// Video: width in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Video: height in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Video: frames per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<f64>,
+    /// Audio: channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u32>,
+    /// Audio: samples per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<u32>,
+    /// Average bits per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_bps: Option<u64>,
+}
+
+/// What a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Text or picture subtitles.
+    Subtitle,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// One rung below the original.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rendition {
+    /// Its name in addresses: `720p`.
+    pub name: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// How far it is.
+    pub state: RenditionState,
+    /// 0 to 1.
+    pub progress: f64,
+    /// Its codecs as playlists write them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codecs: Option<String>,
+    /// Average bits per second, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_bps: Option<u64>,
+}
+
+/// How far a rung is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenditionState {
+    /// Waiting for a worker.
+    Pending,
+    /// Being made; what is there already plays.
+    Running,
+    /// Complete.
+    Ready,
+    /// Will not come; the job says why.
+    Failed,
+    /// A value this reader does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// How the caller would be served, and why so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Playback {
+    /// What happens to the bytes.
+    pub mode: PlaybackMode,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// What happens to the bytes on their way to the player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaybackMode {
+    /// The file itself.
+    Direct,
+    /// The same samples in another container.
+    Remux,
+    /// Video copied, audio made anew.
+    Audio,
+    /// Everything made anew.
+    Transcode,
+    /// A value this reader does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl PlaybackMode {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Remux => "remux",
+            Self::Audio => "audio",
+            Self::Transcode => "transcode",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The query of an asset listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AssetsQuery {
+    /// Only assets whose title or key contains every word of this, in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Where to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// At most this many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+impl AssetsQuery {
+    /// How many items to answer with: the caller's wish within the bounds.
+    pub fn limit_items(&self) -> u32 {
+        clamp_limit(self.limit)
+    }
+}

@@ -1,0 +1,93 @@
+//! Access keys and what they open.
+
+use serde::{Deserialize, Serialize};
+
+/// An access key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// The access key id: the user name of HTTP Basic, the credential of SigV4.
+    pub id: String,
+    /// What it is for, in its maker's words.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it is the root key: every right, cannot be deleted here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub root: bool,
+    /// What it may do where.
+    pub grants: Vec<Grant>,
+    /// When it was made.
+    pub created_at_ms: i64,
+    /// When it stops working; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<i64>,
+    /// When it was last used, to within a few minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at_ms: Option<i64>,
+}
+
+/// A role on the buckets that a pattern names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// A bucket's name, or one with `*` for any run of characters: `films`, `inbox-*`, `*`.
+    pub bucket: String,
+    /// What is allowed there.
+    pub role: Role,
+}
+
+/// What is allowed; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// List, read and play.
+    Read = 1,
+    /// And store, delete and share.
+    Write = 2,
+    /// And make and remove buckets; on `*` also keys, jobs and the node itself.
+    Admin = 3,
+    /// No right at all, or a value this reader does not know; the least of them.
+    #[serde(other)]
+    None = 0,
+}
+
+impl Role {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// The body of `POST /-/api/v1/keys`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateKey {
+    /// What it is for.
+    #[serde(default)]
+    pub name: String,
+    /// What it may do where; at least one.
+    pub grants: Vec<Grant>,
+    /// How long it works; for ever when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_s: Option<u64>,
+}
+
+/// A new key with its secret, which is never shown again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedKey {
+    /// The key.
+    #[serde(flatten)]
+    pub key: AccessKey,
+    /// The secret access key.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for CreatedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreatedKey")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}

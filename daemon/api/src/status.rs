@@ -1,0 +1,89 @@
+//! `GET /-/api/v1/status`: the node at a glance, and who is asking.
+
+use crate::Role;
+use serde::{Deserialize, Serialize};
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version, `0.1.0`.
+    pub version: String,
+    /// What was built: commit and date, or `dev`.
+    pub build_id: String,
+    /// The node's name (its host name unless configured).
+    pub node: String,
+    /// When this process started serving.
+    pub started_at_ms: i64,
+    /// How long ago that was.
+    pub uptime_ms: u64,
+    /// The addresses it listens on, `127.0.0.1:8000`.
+    pub listen: Vec<String>,
+    /// Disk space and what fills it.
+    pub storage: Storage,
+    /// The catalog's database: `sqlite` or `postgres`.
+    pub database: String,
+    /// The job queue: `embedded` or `redis`.
+    pub queue: String,
+    /// What transcodes, and why that.
+    pub hardware: Hardware,
+    /// Jobs by state.
+    pub jobs: JobCounts,
+    /// Who the daemon takes the caller for.
+    pub me: Me,
+}
+
+/// Disk space and what fills it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Size of the file system that holds the blobs.
+    pub total_bytes: u64,
+    /// What it has free for us.
+    pub free_bytes: u64,
+    /// What is never given to uploads.
+    pub reserve_bytes: u64,
+    /// What objects and renditions take.
+    pub used_bytes: u64,
+    /// How many objects there are, all buckets together.
+    pub objects: u64,
+}
+
+/// The transcoder that was chosen by trying.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// `qsv`, `vaapi`, `software`, or `unknown` while nobody tried yet.
+    pub choice: String,
+    /// Why: what was tried and how it ended, one sentence.
+    pub reason: String,
+    /// The device, `/dev/dri/renderD128`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// How many jobs are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobCounts {
+    /// Waiting for a worker or for their time.
+    pub queued: u64,
+    /// Being worked on.
+    pub running: u64,
+    /// Ended well.
+    pub done: u64,
+    /// Ended badly, with no attempt left that could help.
+    pub failed: u64,
+    /// Ended because someone said so.
+    pub cancelled: u64,
+    /// Given up after every attempt.
+    pub dead: u64,
+}
+
+/// Who the daemon takes the caller for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// `key:NBXXXXXXXX`, `tailnet:alice@example.org`, `tailnet-node:nas`.
+    pub actor: String,
+    /// The highest role the actor has on any bucket.
+    pub role: Role,
+    /// The rule that gave it, in words: `root key`, `grant films: write`.
+    pub rule: String,
+}
