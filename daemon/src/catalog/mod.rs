@@ -1,1 +1,35 @@
-//! The database: one file per noun, migrations for SQLite and PostgreSQL.
+//! The database: names, versions, uploads, jobs and events as rows; one file per noun.
+//!
+//! The same statements run on SQLite (the default, in the data directory) and on PostgreSQL.
+//! A change goes through [`Catalog::write`]: a closure over [`Tx`] that sees and changes rows in one transaction.
+//! When `write` returns `Ok`, the change is durable; on SQLite the commits of concurrent callers share one sync.
+//! The room knows no files, no protocol and no clock: times and ids come in as arguments.
+
+mod access_key;
+mod asset;
+mod audit;
+mod blob;
+mod bucket;
+mod db;
+mod event;
+mod extent;
+mod job;
+mod lease;
+mod link;
+mod listing;
+mod object;
+mod part;
+mod rendition;
+mod setting;
+mod upload;
+mod write;
+
+pub use blob::{BlobRow, BlobState};
+pub use bucket::{BucketRow, Durability, NewBucket, Versioning};
+pub use db::{Catalog, CatalogError, Options, Tx};
+pub use event::{EventKind, EventRow, NewEvent};
+pub use extent::Extent;
+pub use listing::{ListEntry, ListQuery, ListRows};
+pub use object::{NewObject, ObjectRow};
+pub use part::PartRow;
+pub use upload::{NewUpload, Protocol, UploadRow, UploadState};

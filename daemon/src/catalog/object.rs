@@ -1,0 +1,313 @@
+//! Object versions: the rows that names point at.
+
+use sqlx::FromRow;
+
+use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
+
+/// A row of `object_version` with the name of its bucket.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct ObjectRow {
+    /// Row id: grows with every commit, so it orders the versions of a key.
+    pub id: i64,
+    /// Row id of the bucket.
+    pub bucket_id: i64,
+    /// Name of the bucket.
+    pub bucket: String,
+    key: Vec<u8>,
+    version_id: String,
+    /// Whether a plain read sees this version.
+    pub is_latest: bool,
+    /// Whether this version says that the object is gone.
+    pub is_delete_marker: bool,
+    size_bytes: i64,
+    etag: String,
+    content_id: Option<Vec<u8>>,
+    /// JSON: system headers and user metadata.
+    pub headers: String,
+    /// JSON: tags.
+    pub tags: String,
+    /// JSON: checksums, part sizes.
+    pub checksums: String,
+    /// The bytes of a small object, where the query asked for them.
+    pub inline: Option<Vec<u8>>,
+    /// Whether the bytes are in the row.
+    pub is_inline: bool,
+    /// Who wrote it.
+    pub owner: String,
+    /// When it was published.
+    pub modified_ms: Millis,
+}
+
+impl ObjectRow {
+    /// The key.
+    pub fn key(&self) -> Result<ObjectKey, CatalogError> {
+        let text = String::from_utf8_lossy(&self.key);
+        text.parse()
+            .map_err(|e| CatalogError::Corrupt(format!("object_version.key {text}: {e}")))
+    }
+
+    /// The version.
+    pub fn version_id(&self) -> Result<VersionId, CatalogError> {
+        self.version_id.parse().map_err(|_| {
+            CatalogError::Corrupt(format!("object_version.version_id {}", self.version_id))
+        })
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size_bytes as u64
+    }
+
+    /// The entity tag.
+    pub fn etag(&self) -> ETag {
+        ETag::from_stored(self.etag.clone())
+    }
+
+    /// What the bytes are, whatever they are called; `None` for a delete marker.
+    pub fn content_id(&self) -> Option<ContentId> {
+        self.content_id
+            .as_deref()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(ContentId)
+    }
+}
+
+/// A version to be published.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// Row id of the bucket.
+    pub bucket_id: i64,
+    /// The key.
+    pub key: ObjectKey,
+    /// The version id.
+    pub version_id: VersionId,
+    /// Whether this version says that the object is gone.
+    pub is_delete_marker: bool,
+    /// Bytes.
+    pub size: u64,
+    /// The entity tag.
+    pub etag: ETag,
+    /// What the bytes are; `None` for a delete marker.
+    pub content_id: Option<ContentId>,
+    /// JSON: system headers and user metadata.
+    pub headers: String,
+    /// JSON: tags.
+    pub tags: String,
+    /// JSON: checksums, part sizes.
+    pub checksums: String,
+    /// The bytes of a small object.
+    pub inline: Option<Vec<u8>>,
+    /// Who writes it.
+    pub owner: String,
+    /// Now.
+    pub modified_ms: Millis,
+}
+
+/// The columns of [`ObjectRow`], with the bytes of a small object or without.
+macro_rules! select {
+    ($inline:literal, $rest:literal) => {
+        concat!(
+            "SELECT o.id, o.bucket_id, b.name AS bucket, o.key, o.version_id, o.is_latest, o.is_delete_marker, o.size_bytes, o.etag, ",
+            "o.content_id, o.headers, o.tags, o.checksums, ",
+            $inline,
+            " AS inline, o.inline IS NOT NULL AS is_inline, o.owner, o.modified_ms ",
+            "FROM object_version o JOIN bucket b ON b.id = o.bucket_id ",
+            $rest
+        )
+    };
+}
+
+pub(super) const LATEST: &str = select!(
+    "o.inline",
+    "WHERE b.tenant = 'default' AND b.name = $1 AND o.key = $2 AND o.is_latest"
+);
+pub(super) const LATEST_HEAD: &str = select!(
+    "NULL",
+    "WHERE b.tenant = 'default' AND b.name = $1 AND o.key = $2 AND o.is_latest"
+);
+pub(super) const VERSION: &str = select!(
+    "o.inline",
+    "WHERE b.tenant = 'default' AND b.name = $1 AND o.key = $2 AND o.version_id = $3"
+);
+pub(super) const BY_CONTENT: &str = select!(
+    "o.inline",
+    "WHERE o.content_id = $1 AND NOT o.is_delete_marker ORDER BY o.is_latest DESC, o.id DESC LIMIT 1"
+);
+pub(super) const TX_LATEST: &str = select!(
+    "NULL",
+    "WHERE o.bucket_id = $1 AND o.key = $2 AND o.is_latest"
+);
+pub(super) const TX_VERSION: &str = select!(
+    "NULL",
+    "WHERE o.bucket_id = $1 AND o.key = $2 AND o.version_id = $3"
+);
+pub(super) const PAGE: &str = select!("o.inline", "WHERE o.id > $1 ORDER BY o.id LIMIT $2");
+pub(super) const DEMOTE: &str =
+    "UPDATE object_version SET is_latest = FALSE WHERE bucket_id = $1 AND key = $2 AND is_latest";
+pub(super) const PROMOTE: &str = "UPDATE object_version SET is_latest = TRUE WHERE id = \
+     (SELECT id FROM object_version WHERE bucket_id = $1 AND key = $2 ORDER BY id DESC LIMIT 1) AND NOT EXISTS \
+     (SELECT 1 FROM object_version WHERE bucket_id = $1 AND key = $2 AND is_latest)";
+pub(super) const INSERT: &str = "INSERT INTO object_version (bucket_id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, \
+     content_id, headers, tags, checksums, inline, owner, modified_ms) \
+     VALUES ($1, $2, $3, TRUE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
+pub(super) const DELETE: &str = "DELETE FROM object_version WHERE id = $1";
+pub(super) const SET_TAGS: &str = "UPDATE object_version SET tags = $2 WHERE id = $1";
+pub(super) const SET_HEADERS: &str = "UPDATE object_version SET headers = $2 WHERE id = $1";
+/// Serialises the writers of one key; SQLite has one writer at a time anyway.
+const LOCK_KEY: &str = "SELECT pg_advisory_xact_lock($1, hashtext(encode($2, 'hex')))";
+
+impl Catalog {
+    /// The version that a plain GET sees, with the bytes of a small object; a delete marker is returned as such.
+    pub async fn object(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(LATEST).bind(bucket.as_str()).bind(key.as_bytes()).fetch_optional(pool).await)?,
+        )
+    }
+
+    /// The same without the bytes.
+    pub async fn object_head(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(LATEST_HEAD).bind(bucket.as_str()).bind(key.as_bytes()).fetch_optional(pool).await)?,
+        )
+    }
+
+    /// One named version, with the bytes of a small object.
+    pub async fn object_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: &VersionId,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_as(VERSION)
+            .bind(bucket.as_str())
+            .bind(key.as_bytes())
+            .bind(version.as_str())
+            .fetch_optional(pool).await)?)
+    }
+
+    /// Some version that holds this content, the latest of its key by preference.
+    pub async fn object_with_content(
+        &self,
+        content: ContentId,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(BY_CONTENT).bind(content.0.as_slice()).fetch_optional(pool).await)?,
+        )
+    }
+
+    /// Up to `limit` versions with a row id above `after`, for walks over all.
+    pub async fn object_rows_after(
+        &self,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<ObjectRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(PAGE).bind(after).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+}
+
+impl Tx {
+    /// Makes the other writers of this key wait until this transaction ends, so that a condition stays true until the commit.
+    pub async fn lock_key(&mut self, bucket_id: i64, key: &ObjectKey) -> Result<(), CatalogError> {
+        if let Tx::Postgres(tx) = self {
+            sqlx::query(LOCK_KEY)
+                .bind(bucket_id as i32)
+                .bind(key.as_bytes())
+                .execute(&mut **tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The latest version of a key, without its bytes.
+    pub async fn object(
+        &mut self,
+        bucket_id: i64,
+        key: &ObjectKey,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_as(TX_LATEST).bind(bucket_id).bind(key.as_bytes()).fetch_optional(conn).await)?,
+        )
+    }
+
+    /// One named version of a key, without its bytes.
+    pub async fn object_version(
+        &mut self,
+        bucket_id: i64,
+        key: &ObjectKey,
+        version: &VersionId,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(on_tx!(self, conn => sqlx::query_as(TX_VERSION)
+            .bind(bucket_id)
+            .bind(key.as_bytes())
+            .bind(version.as_str())
+            .fetch_optional(conn).await)?)
+    }
+
+    /// Takes the rank of latest from whichever version of the key has it.
+    pub async fn demote_latest(
+        &mut self,
+        bucket_id: i64,
+        key: &ObjectKey,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(DEMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Gives the rank of latest to the newest version left, when none has it.
+    pub async fn promote_latest(
+        &mut self,
+        bucket_id: i64,
+        key: &ObjectKey,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(PROMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Enters a version as the latest of its key and returns its row id; the former latest is demoted before.
+    pub async fn insert_object(&mut self, new: &NewObject) -> Result<i64, CatalogError> {
+        Ok(on_tx!(self, conn => sqlx::query_scalar(INSERT)
+            .bind(new.bucket_id)
+            .bind(new.key.as_bytes())
+            .bind(new.version_id.as_str())
+            .bind(new.is_delete_marker)
+            .bind(new.size as i64)
+            .bind(new.etag.as_str())
+            .bind(new.content_id.map(|content| content.0.to_vec()))
+            .bind(&new.headers)
+            .bind(&new.tags)
+            .bind(&new.checksums)
+            .bind(&new.inline)
+            .bind(&new.owner)
+            .bind(new.modified_ms)
+            .fetch_one(conn).await)?)
+    }
+
+    /// Removes a version; its extents are deleted and its blobs released before.
+    pub async fn delete_object_row(&mut self, id: i64) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(DELETE).bind(id).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Replaces the tags of a version.
+    pub async fn set_object_tags(&mut self, id: i64, tags: &str) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(SET_TAGS).bind(id).bind(tags).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Replaces the headers of a version.
+    pub async fn set_object_headers(&mut self, id: i64, headers: &str) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(SET_HEADERS).bind(id).bind(headers).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! Uploads in progress: one row whatever the protocol.
+
+use sqlx::FromRow;
+
+use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use crate::kernel::{BlobId, Millis, ObjectKey, UploadId};
+
+/// Which door an upload came through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// tus 1.0.
+    Tus,
+    /// IETF resumable uploads.
+    Rufh,
+    /// S3 multipart.
+    S3,
+}
+
+impl Protocol {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tus => "tus",
+            Self::Rufh => "rufh",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// The life of an upload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UploadState {
+    /// Bytes are still to come.
+    Open,
+    /// Became an object; kept for a while so that a late question gets its answer.
+    Finished,
+}
+
+impl UploadState {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// An upload to be begun.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// Its unguessable id.
+    pub id: UploadId,
+    /// Which door.
+    pub protocol: Protocol,
+    /// Row id of the bucket.
+    pub bucket_id: i64,
+    /// The key it will be published under.
+    pub key: ObjectKey,
+    /// Who began it; only they (and admins) may go on.
+    pub owner: String,
+    /// Total bytes, when declared.
+    pub length: Option<u64>,
+    /// The open blob that a sequential upload appends to; `None` for S3 parts, each a blob of its own.
+    pub blob: Option<BlobId>,
+    /// JSON: headers of the object to be.
+    pub headers: String,
+    /// JSON: tags of the object to be.
+    pub tags: String,
+    /// JSON: what only the protocol needs.
+    pub metadata: String,
+    /// Now.
+    pub created_ms: Millis,
+    /// When it may be swept.
+    pub expires_ms: Option<Millis>,
+}
+
+/// A row of `upload` with the name of its bucket.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct UploadRow {
+    id: String,
+    /// A [`Protocol`] as stored.
+    pub protocol: String,
+    /// Row id of the bucket.
+    pub bucket_id: i64,
+    /// Name of the bucket.
+    pub bucket: String,
+    key: Vec<u8>,
+    /// Who began it.
+    pub owner: String,
+    state: String,
+    length_bytes: Option<i64>,
+    offset_bytes: i64,
+    blob_id: Option<String>,
+    /// Chaining values of the durable whole MiBs.
+    pub sums: Option<Vec<u8>>,
+    /// JSON: headers of the object to be.
+    pub headers: String,
+    /// JSON: tags of the object to be.
+    pub tags: String,
+    /// JSON: what only the protocol needs.
+    pub metadata: String,
+    /// Version of the object it became.
+    pub version_id: Option<String>,
+    /// When it was begun.
+    pub created_ms: Millis,
+    /// When it may be swept.
+    pub expires_ms: Option<Millis>,
+}
+
+impl UploadRow {
+    /// The id.
+    pub fn id(&self) -> Result<UploadId, CatalogError> {
+        self.id
+            .parse()
+            .map_err(|_| CatalogError::Corrupt(format!("upload.id {}", self.id)))
+    }
+
+    /// The key it will be published under.
+    pub fn key(&self) -> Result<ObjectKey, CatalogError> {
+        let text = String::from_utf8_lossy(&self.key);
+        text.parse()
+            .map_err(|e| CatalogError::Corrupt(format!("upload.key {text}: {e}")))
+    }
+
+    /// Open or finished.
+    pub fn state(&self) -> UploadState {
+        if self.state == UploadState::Finished.as_str() {
+            UploadState::Finished
+        } else {
+            UploadState::Open
+        }
+    }
+
+    /// Total bytes, when declared.
+    pub fn length(&self) -> Option<u64> {
+        self.length_bytes.map(|n| n as u64)
+    }
+
+    /// Bytes known durable.
+    pub fn offset(&self) -> u64 {
+        self.offset_bytes as u64
+    }
+
+    /// The open blob of a sequential upload.
+    pub fn blob(&self) -> Result<Option<BlobId>, CatalogError> {
+        let parse = |id: &String| {
+            id.parse()
+                .map_err(|_| CatalogError::Corrupt(format!("upload.blob_id {id}")))
+        };
+        self.blob_id.as_ref().map(parse).transpose()
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.length_bytes, u.offset_bytes, u.blob_id, ",
+            "u.sums, u.headers, u.tags, u.metadata, u.version_id, u.created_ms, u.expires_ms ",
+            "FROM upload u JOIN bucket b ON b.id = u.bucket_id ",
+            $rest
+        )
+    };
+}
+
+pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, created_ms, expires_ms) \
+     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12)";
+pub(super) const GET: &str = select!("WHERE u.id = $1");
+pub(super) const OF_BUCKET: &str = select!(
+    "WHERE u.bucket_id = $1 AND u.protocol = 's3' AND u.state = 'open' AND (u.key > $2 OR (u.key = $2 AND u.id > $3)) ORDER BY u.key, u.id LIMIT $4"
+);
+pub(super) const OPEN: &str =
+    select!("WHERE u.state = 'open' ORDER BY u.created_ms DESC, u.id LIMIT $1");
+pub(super) const EXPIRED: &str =
+    select!("WHERE u.expires_ms IS NOT NULL AND u.expires_ms <= $1 ORDER BY u.expires_ms LIMIT $2");
+pub(super) const ADVANCE: &str = "UPDATE upload SET offset_bytes = $2, sums = $3, expires_ms = $4 WHERE id = $1 AND state = 'open' AND offset_bytes <= $2";
+pub(super) const SET_LENGTH: &str =
+    "UPDATE upload SET length_bytes = $2 WHERE id = $1 AND state = 'open' AND length_bytes IS NULL";
+pub(super) const FINISH: &str = "UPDATE upload SET state = 'finished', version_id = $2, blob_id = NULL, sums = NULL, offset_bytes = $3, \
+     length_bytes = $3, expires_ms = $4 WHERE id = $1 AND state = 'open'";
+pub(super) const DELETE: &str = "DELETE FROM upload WHERE id = $1";
+pub(super) const TAKE_LEASE: &str = "UPDATE upload SET lease_holder = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'open' \
+     AND (lease_holder = $2 OR lease_until_ms <= $4)";
+pub(super) const DROP_LEASE: &str =
+    "UPDATE upload SET lease_until_ms = 0 WHERE id = $1 AND lease_holder = $2";
+
+impl Catalog {
+    /// One upload, open or finished.
+    pub async fn upload(&self, id: UploadId) -> Result<Option<UploadRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(GET).bind(id.to_string()).fetch_optional(pool).await)?,
+        )
+    }
+
+    /// Open S3 multipart uploads of a bucket after (`key`, `id`), by key and id.
+    pub async fn bucket_uploads(
+        &self,
+        bucket_id: i64,
+        key: &[u8],
+        id: &str,
+        limit: i64,
+    ) -> Result<Vec<UploadRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(OF_BUCKET).bind(bucket_id).bind(key).bind(id).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+
+    /// Open uploads of every door, newest first.
+    pub async fn open_uploads(&self, limit: i64) -> Result<Vec<UploadRow>, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_as(OPEN).bind(limit).fetch_all(pool).await)?)
+    }
+
+    /// Uploads whose time is over, open or finished.
+    pub async fn expired_uploads(
+        &self,
+        now_ms: Millis,
+        limit: i64,
+    ) -> Result<Vec<UploadRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(EXPIRED).bind(now_ms).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+}
+
+impl Tx {
+    /// One upload, as this transaction sees it.
+    pub async fn upload(&mut self, id: UploadId) -> Result<Option<UploadRow>, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_as(GET).bind(id.to_string()).fetch_optional(conn).await)?,
+        )
+    }
+
+    /// Begins an upload.
+    pub async fn insert_upload(&mut self, new: &NewUpload) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(INSERT)
+            .bind(new.id.to_string())
+            .bind(new.protocol.as_str())
+            .bind(new.bucket_id)
+            .bind(new.key.as_bytes())
+            .bind(&new.owner)
+            .bind(new.length.map(|n| n as i64))
+            .bind(new.blob.map(|blob| blob.to_string()))
+            .bind(&new.headers)
+            .bind(&new.tags)
+            .bind(&new.metadata)
+            .bind(new.created_ms)
+            .bind(new.expires_ms)
+            .execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Notes durable bytes; the offset never goes back. `false` when the upload is not open or is further.
+    pub async fn advance_upload(
+        &mut self,
+        id: UploadId,
+        offset: u64,
+        sums: &[u8],
+        expires_ms: Option<Millis>,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(ADVANCE)
+            .bind(id.to_string())
+            .bind(offset as i64)
+            .bind(sums)
+            .bind(expires_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Declares a deferred length; `false` when one is known already.
+    pub async fn set_upload_length(
+        &mut self,
+        id: UploadId,
+        length: u64,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SET_LENGTH).bind(id.to_string()).bind(length as i64).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Marks an upload finished; `false` when it is not open, so that it is published once.
+    pub async fn finish_upload(
+        &mut self,
+        id: UploadId,
+        version_id: &str,
+        size: u64,
+        expires_ms: Option<Millis>,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(FINISH)
+            .bind(id.to_string())
+            .bind(version_id)
+            .bind(size as i64)
+            .bind(expires_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Forgets an upload; its parts are deleted first.
+    pub async fn delete_upload(&mut self, id: UploadId) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(DELETE).bind(id.to_string()).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Takes or renews the right to write an upload; `false` when another daemon holds it.
+    pub async fn take_upload_lease(
+        &mut self,
+        id: UploadId,
+        holder: &str,
+        now_ms: Millis,
+        until_ms: Millis,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(TAKE_LEASE)
+            .bind(id.to_string())
+            .bind(holder)
+            .bind(until_ms)
+            .bind(now_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Gives the right to write back.
+    pub async fn drop_upload_lease(
+        &mut self,
+        id: UploadId,
+        holder: &str,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(DROP_LEASE).bind(id.to_string()).bind(holder).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Group commit: one task owns the writing connection of SQLite and commits all that wait together.
+//!
+//! A sync costs about a millisecond and one transaction costs one sync, however many changes it holds.
+//! While one batch syncs, the next gathers in the channel, so no timer is needed: the batch grows with the load.
+//! Each change runs in a savepoint of its own, so one that fails leaves its neighbours alone.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::db::{Catalog, CatalogError, Pools, Tx};
+
+/// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
+const BATCH_MAX: usize = 256;
+/// Changes that may wait for the next batch; further callers wait to be let in.
+const QUEUE_MAX: usize = 1024;
+
+/// What a write closure returns: a future that borrows the transaction.
+pub type TxFuture<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
+
+/// Delivers the outcome once the batch is committed (`Ok`) or lost (`Err`).
+type Answer = Box<dyn FnOnce(Result<(), Arc<str>>) + Send>;
+
+/// One change: runs inside the batch and says whether its savepoint is kept.
+type Change = Box<
+    dyn for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = (bool, Answer)> + Send + 't>>
+        + Send,
+>;
+
+enum Message {
+    Change(Change),
+    Close(oneshot::Sender<()>),
+}
+
+/// The handle to the task; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Writer(mpsc::Sender<Message>);
+
+impl Writer {
+    pub(super) async fn start(options: SqliteConnectOptions) -> Result<Self, CatalogError> {
+        let connection = SqliteConnection::connect_with(&options).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(run(connection, options, receiver));
+        Ok(Self(sender))
+    }
+
+    /// Waits until every change sent before is committed and the connection is closed.
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Message::Close(done)).await.is_ok() {
+            // An error means that the task has ended already.
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn run(
+    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    mut receiver: mpsc::Receiver<Message>,
+) {
+    let mut tx = Tx::Sqlite(connection);
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut close = None;
+        let mut answers = Vec::with_capacity(batch.len());
+        let outcome = commit(&mut tx, batch.drain(..), &mut answers, &mut close).await;
+        if outcome.is_err() {
+            reset(&mut tx, &options).await;
+        }
+        let outcome: Result<(), Arc<str>> = outcome.map_err(|error| error.to_string().into());
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        if let Some(done) = close {
+            if let Tx::Sqlite(connection) = tx {
+                let _ = connection.close().await;
+            }
+            let _ = done.send(());
+            return;
+        }
+    }
+}
+
+/// Runs the batch in one transaction; the answers gathered so far are told of an error.
+async fn commit(
+    tx: &mut Tx,
+    batch: impl Iterator<Item = Message>,
+    answers: &mut Vec<Answer>,
+    close: &mut Option<oneshot::Sender<()>>,
+) -> Result<(), sqlx::Error> {
+    let mut begun = execute(tx, "BEGIN IMMEDIATE").await;
+    for message in batch {
+        let change = match message {
+            Message::Change(change) => change,
+            Message::Close(done) => {
+                *close = Some(done);
+                continue;
+            }
+        };
+        if begun.is_ok() {
+            begun = execute(tx, "SAVEPOINT change").await;
+        }
+        // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
+        let (keep, answer) = change(tx).await;
+        answers.push(answer);
+        if begun.is_ok() {
+            if !keep {
+                begun = execute(tx, "ROLLBACK TO change").await;
+            }
+            if begun.is_ok() {
+                begun = execute(tx, "RELEASE change").await;
+            }
+        }
+    }
+    begun?;
+    execute(tx, "COMMIT").await
+}
+
+async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), sqlx::Error> {
+    if let Tx::Sqlite(connection) = tx {
+        sqlx::query(sql).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// After a failed batch the connection may still be inside a transaction or beyond use (disk full, file gone and back).
+async fn reset(tx: &mut Tx, options: &SqliteConnectOptions) {
+    let _ = execute(tx, "ROLLBACK").await;
+    if let Ok(fresh) = SqliteConnection::connect_with(options).await {
+        let old = std::mem::replace(tx, Tx::Sqlite(fresh));
+        if let Tx::Sqlite(connection) = old {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+impl Catalog {
+    /// Runs `work` in one transaction and returns when its change is durable.
+    ///
+    /// An `Err` from `work` undoes all it did.
+    /// The closure must not wait for anything but the transaction: on SQLite every other writer waits behind it.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`CatalogError`] when the commit itself fails: then nothing was changed.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> TxFuture<'t, T, E> + Send + 'static,
+    {
+        match (&self.pools, self.writer()) {
+            (Pools::Postgres(pool), _) => {
+                let mut tx = Tx::Postgres(pool.begin().await.map_err(CatalogError::from)?);
+                let value = work(&mut tx).await?;
+                let Tx::Postgres(tx) = tx else {
+                    unreachable!("the transaction keeps its kind")
+                };
+                tx.commit().await.map_err(CatalogError::from)?;
+                Ok(value)
+            }
+            (Pools::Sqlite(_), Some(writer)) => writer.write(work).await,
+            (Pools::Sqlite(_), None) => {
+                unreachable!("a SQLite catalog has a writer from its first moment")
+            }
+        }
+    }
+}
+
+impl Writer {
+    async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> TxFuture<'t, T, E> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel::<Result<T, E>>();
+        let change: Change = Box::new(move |tx| {
+            Box::pin(async move {
+                let outcome = work(tx).await;
+                let keep = outcome.is_ok();
+                let answer: Answer = Box::new(move |committed| {
+                    let outcome = match committed {
+                        Ok(()) => outcome,
+                        Err(why) if keep => Err(CatalogError::Unavailable(format!(
+                            "the change was not committed: {why}"
+                        ))
+                        .into()),
+                        Err(_) => outcome,
+                    };
+                    // A caller that went away does not need the answer; the change stands.
+                    let _ = sender.send(outcome);
+                });
+                (keep, answer)
+            })
+        });
+        let gone = || E::from(CatalogError::Unavailable("the catalog is closed".into()));
+        self.0
+            .send(Message::Change(change))
+            .await
+            .map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+}
