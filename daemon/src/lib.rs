@@ -8,6 +8,7 @@ pub mod admin;
 pub mod app;
 pub mod blob;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod identity;

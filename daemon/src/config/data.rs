@@ -1,0 +1,110 @@
+//! `[data]`: the data directory and its space.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::environment::Environment;
+use super::error::Fault;
+
+/// SQLite pages stop being cheap to read in one go above this.
+const INLINE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Where objects and, by default, the catalog are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The data directory. Empty in a file means the default; never empty after a load.
+    pub dir: PathBuf,
+    /// Writes are refused when fewer bytes than this would stay free.
+    pub reserve_bytes: u64,
+    /// Objects up to this size are kept in the catalog instead of a file.
+    pub inline_bytes_max: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            reserve_bytes: 1 << 30,
+            inline_bytes_max: 16 * 1024,
+        }
+    }
+}
+
+impl DataConfig {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        if !self.dir.is_absolute() {
+            return Err(Fault::new(
+                "data.dir",
+                format!("`{}` is not an absolute path", self.dir.display()),
+                "write the path from the root on, as in /srv/nebula",
+            ));
+        }
+        Fault::bounds(
+            "data.inline_bytes_max",
+            self.inline_bytes_max,
+            0,
+            INLINE_BYTES_MAX,
+        )
+    }
+
+    /// Creates the directory (mode 0700) if need be and writes a probe into it.
+    pub(super) fn prepare(&self) -> Result<(), Fault> {
+        let dir = &self.dir;
+        let refuse = |error: std::io::Error| {
+            let cure = match error.kind() {
+                ErrorKind::PermissionDenied => format!(
+                    "make it writable for this user (chown), or choose another with --data-dir; it is {}",
+                    dir.display()
+                ),
+                ErrorKind::StorageFull => "free some space on its file system".to_owned(),
+                ErrorKind::ReadOnlyFilesystem => {
+                    "mount it writable, or choose another with --data-dir".to_owned()
+                }
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                    "a part of this path is a file: choose another with --data-dir".to_owned()
+                }
+                _ => "choose a directory this user can write with --data-dir".to_owned(),
+            };
+            Fault::new(
+                "data.dir",
+                format!("{} cannot be used: {error}", dir.display()),
+                cure,
+            )
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(refuse)?;
+        // Permission bits say too little (read-only mounts, quotas, a full disk): only a write proves a write.
+        let probe = dir.join(format!(".probe-{}", std::process::id()));
+        let written = fs::write(&probe, b"probe");
+        let removed = fs::remove_file(&probe);
+        written.and(removed).map_err(refuse)
+    }
+}
+
+/// systemd's `STATE_DIRECTORY`, else the user's data home.
+pub(super) fn default_dir(environment: &Environment) -> Result<PathBuf, Fault> {
+    if let Some(directories) = environment.get("STATE_DIRECTORY") {
+        // systemd separates several with colons; the first is ours.
+        let first = directories.split(':').next().unwrap_or(directories);
+        return Ok(PathBuf::from(first));
+    }
+    if let Some(home) = environment.get("XDG_DATA_HOME") {
+        return Ok(Path::new(home).join("nebula"));
+    }
+    if let Some(home) = environment.get("HOME") {
+        return Ok(Path::new(home).join(".local/share/nebula"));
+    }
+    Err(Fault::new(
+        "data.dir",
+        "no directory is configured, and neither STATE_DIRECTORY, XDG_DATA_HOME nor HOME is set",
+        "choose one with --data-dir",
+    ))
+}

@@ -1,0 +1,95 @@
+//! `[server]`: where to listen and how to be called.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Fault;
+
+/// Longest drain; a deploy waits for it.
+const DRAIN_S_MAX: u64 = 3600;
+
+/// Where the daemon listens, and the names it answers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port; sockets passed by systemd win over it.
+    pub listen: SocketAddr,
+    /// Base domain of virtual-host style S3 (`bucket.domain`); none serves path style only.
+    pub domain: Option<String>,
+    /// The name of this node in status and metrics; none takes the host name.
+    pub node: Option<String>,
+    /// The URL under which people reach the appliance, for links; none derives it from the request.
+    pub public_url: Option<String>,
+    /// Seconds that running requests get on SIGTERM.
+    pub drain_s: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+            domain: None,
+            node: None,
+            public_url: None,
+            drain_s: 30,
+        }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        Fault::bounds("server.drain_s", self.drain_s, 0, DRAIN_S_MAX)?;
+        if let Some(domain) = &self.domain {
+            let labels_ok = domain.split('.').all(|label| {
+                !label.is_empty()
+                    && label.len() <= 63
+                    && label
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            });
+            if !labels_ok || domain.len() > 253 {
+                return Err(Fault::new(
+                    "server.domain",
+                    format!("`{domain}` is not a domain name"),
+                    "write letters, digits, hyphens and dots, as in s3.example.org, without scheme or port",
+                ));
+            }
+        }
+        if let Some(node) = &self.node
+            && (node.is_empty() || node.len() > 64 || node.chars().any(char::is_control))
+        {
+            return Err(Fault::new(
+                "server.node",
+                "a node name has 1 to 64 printable characters",
+                "shorten it, or remove the key to use the host name",
+            ));
+        }
+        if let Some(url) = &self.public_url {
+            let parsed: Option<http::Uri> = url.parse().ok();
+            let good = parsed.is_some_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.authority().is_some()
+                    && uri.path() == "/"
+                    && uri.query().is_none()
+            });
+            if !good {
+                return Err(Fault::new(
+                    "server.public_url",
+                    format!("`{url}` is not the root of an http or https origin"),
+                    "write it as https://nebula.example.org, without a path",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For addresses that come as text, from a flag or a variable.
+pub(super) fn bad_listen(text: &str) -> Fault {
+    Fault::new(
+        "server.listen",
+        format!("`{text}` is not an address with a port"),
+        "write it as 127.0.0.1:8000, 0.0.0.0:8000 or [::]:8000",
+    )
+}

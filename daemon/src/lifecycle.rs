@@ -1,1 +1,0 @@
-//! Start, drain and stop of the daemon.
