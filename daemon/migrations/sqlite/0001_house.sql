@@ -156,11 +156,15 @@ CREATE TABLE job (
   payload          TEXT    NOT NULL,                  -- JSON
   idempotency_key  TEXT,
   parent           TEXT,
+  bucket           TEXT,                              -- the object it works on, by name
+  key              BLOB  ,
+  version_id       TEXT,
   attempt          BIGINT  NOT NULL DEFAULT 0,
   attempts_max     BIGINT  NOT NULL,
   not_before_ms    BIGINT  NOT NULL DEFAULT 0,
   deadline_ms      BIGINT,
-  lease_holder     TEXT,
+  lease_holder     TEXT,                              -- the worker, for people
+  lease_token      TEXT,                              -- proves the right to settle this attempt
   lease_until_ms   BIGINT  NOT NULL DEFAULT 0,
   cancel_requested BOOLEAN NOT NULL DEFAULT FALSE,
   progress         DOUBLE PRECISION NOT NULL DEFAULT 0,
@@ -169,12 +173,15 @@ CREATE TABLE job (
   result           TEXT,
   dispatched_ms    BIGINT,                            -- when it was handed to Redis
   created_ms       BIGINT  NOT NULL,
+  updated_ms       BIGINT  NOT NULL,
+  event_ms         BIGINT  NOT NULL DEFAULT 0,        -- when its last event was written: progress is thinned out
   started_ms       BIGINT,
   finished_ms      BIGINT
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX job_idempotency ON job (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX job_due ON job (priority DESC, created_ms) WHERE state IN ('queued', 'running');
-CREATE INDEX job_recent ON job (created_ms DESC);
+CREATE UNIQUE INDEX job_idempotency ON job (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL AND state IN ('queued', 'running');
+CREATE INDEX job_due ON job (priority DESC, created_ms, id) WHERE state IN ('queued', 'running');
+CREATE INDEX job_recent ON job (created_ms DESC, id DESC);
+CREATE INDEX job_finished ON job (finished_ms) WHERE finished_ms IS NOT NULL;
 
 -- The outbox: written in the transaction of the change, read by sequence.
 CREATE TABLE event (
