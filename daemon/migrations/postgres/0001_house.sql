@@ -116,7 +116,7 @@ CREATE TABLE asset (
 );
 
 CREATE TABLE rendition (
-  content_id       BYTEA   NOT NULL,
+  content_id       BYTEA NOT NULL,
   recipe           TEXT   NOT NULL,                   -- rung and encoder settings: part of the cache key
   tenant           TEXT   NOT NULL DEFAULT 'default',
   name             TEXT   NOT NULL,                   -- 720p, 480p, audio, …
@@ -126,22 +126,34 @@ CREATE TABLE rendition (
   width            BIGINT,
   height           BIGINT,
   frame_rate       DOUBLE PRECISION,
-  init             BYTEA,
+  timescale        BIGINT NOT NULL DEFAULT 0,         -- ticks per second of its segments' times; 0 before the first
   segments_total   BIGINT NOT NULL,
   created_ms       BIGINT NOT NULL,
   updated_ms       BIGINT NOT NULL,
   PRIMARY KEY (tenant, content_id, recipe)
 );
 
+-- One per rendition, more where an encoder gave way to another half-way.
+CREATE TABLE rendition_init (
+  content_id BYTEA NOT NULL,
+  recipe     TEXT   NOT NULL,
+  number     BIGINT NOT NULL,
+  tenant     TEXT   NOT NULL DEFAULT 'default',
+  bytes      BYTEA NOT NULL,
+  PRIMARY KEY (tenant, content_id, recipe, number)
+);
+
 CREATE TABLE rendition_segment (
-  content_id   BYTEA   NOT NULL,
-  recipe       TEXT   NOT NULL,
-  number       BIGINT NOT NULL,
-  tenant       TEXT   NOT NULL DEFAULT 'default',
-  blob_id      TEXT   NOT NULL REFERENCES blob (id),
-  size_bytes   BIGINT NOT NULL,
-  duration_us  BIGINT NOT NULL,
-  used_ms      BIGINT NOT NULL,
+  content_id     BYTEA NOT NULL,
+  recipe         TEXT   NOT NULL,
+  number         BIGINT NOT NULL,
+  tenant         TEXT   NOT NULL DEFAULT 'default',
+  blob_id        TEXT   NOT NULL REFERENCES blob (id),
+  size_bytes     BIGINT NOT NULL,
+  init_number    BIGINT NOT NULL,
+  start_ticks    BIGINT NOT NULL,
+  duration_ticks BIGINT NOT NULL,
+  used_ms        BIGINT NOT NULL,
   PRIMARY KEY (tenant, content_id, recipe, number)
 );
 CREATE INDEX rendition_segment_blob ON rendition_segment (blob_id);

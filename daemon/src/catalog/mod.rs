@@ -25,6 +25,7 @@ mod setting;
 mod upload;
 mod write;
 
+pub use asset::{AssetObjectRow, AssetRow, AssetState, NewAsset};
 pub use blob::{BlobRow, BlobState};
 pub use bucket::{BucketRow, Durability, NewBucket, Versioning};
 pub use db::{Catalog, CatalogError, Options, Tx};
@@ -35,4 +36,8 @@ pub use job_run::{Failure, LeaseTerms};
 pub use listing::{ListEntry, ListQuery, ListRows};
 pub use object::{NewObject, ObjectRow};
 pub use part::PartRow;
+pub use rendition::{
+    NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape, RenditionState,
+    SegmentRow,
+};
 pub use upload::{NewUpload, Protocol, UploadRow, UploadState};

@@ -1,1 +1,356 @@
-//! Rows of `rendition`.
+//! Renditions: what was made of a content for players that cannot take it as it is.
+//!
+//! A rendition is a cache: each segment is a blob of its own that can be made again, and counts as one reference of it.
+
+use sqlx::FromRow;
+
+use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use crate::kernel::{BlobId, ContentId, Millis};
+
+/// Picture or sound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RenditionKind {
+    /// A rung of the ladder.
+    Video,
+    /// A sound track in a codec that every player takes.
+    Audio,
+}
+
+impl RenditionKind {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// How far a rendition is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RenditionState {
+    /// Segments arrive.
+    Building,
+    /// Every segment is there.
+    Ready,
+    /// It will not come.
+    Failed,
+}
+
+impl RenditionState {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads what [`RenditionState::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Building, Self::Ready, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// A row of `rendition`.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct RenditionRow {
+    /// Rung and encoder settings: part of the key.
+    pub recipe: String,
+    /// `720p`, `audio`, …
+    pub name: String,
+    kind: String,
+    state: String,
+    /// RFC 6381, once known.
+    pub codecs: Option<String>,
+    /// In pixels, as shown.
+    pub width: Option<i64>,
+    /// In pixels.
+    pub height: Option<i64>,
+    /// Frames per second.
+    pub frame_rate: Option<f64>,
+    /// Ticks per second of its segments' times; 0 before the first.
+    pub timescale: i64,
+    /// How many segments it has when complete.
+    pub segments_total: i64,
+    /// When it was begun.
+    pub created_ms: Millis,
+    /// When it last changed.
+    pub updated_ms: Millis,
+}
+
+impl RenditionRow {
+    /// Picture or sound.
+    pub fn kind(&self) -> RenditionKind {
+        if self.kind == RenditionKind::Audio.as_str() {
+            RenditionKind::Audio
+        } else {
+            RenditionKind::Video
+        }
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> Result<RenditionState, CatalogError> {
+        RenditionState::parse(&self.state)
+            .ok_or_else(|| CatalogError::Corrupt(format!("rendition.state {}", self.state)))
+    }
+}
+
+/// A rendition to be begun, or what became known of one.
+#[derive(Clone, Debug)]
+pub struct NewRendition {
+    /// Of which content.
+    pub content: ContentId,
+    /// Rung and encoder settings.
+    pub recipe: String,
+    /// `720p`, `audio`, …
+    pub name: String,
+    /// Picture or sound.
+    pub kind: RenditionKind,
+    /// How many segments it will have.
+    pub segments_total: i64,
+    /// Now.
+    pub now_ms: Millis,
+}
+
+/// What the first segment of a rendition tells about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenditionShape {
+    /// RFC 6381.
+    pub codecs: String,
+    /// In pixels, of a picture.
+    pub width: Option<i64>,
+    /// In pixels, of a picture.
+    pub height: Option<i64>,
+    /// Frames per second, of a picture.
+    pub frame_rate: Option<f64>,
+    /// Ticks per second of the segments' times.
+    pub timescale: i64,
+}
+
+/// A row of `rendition_segment`.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct SegmentRow {
+    /// From 0.
+    pub number: i64,
+    blob_id: String,
+    /// Bytes.
+    pub size_bytes: i64,
+    /// The init segment it needs.
+    pub init_number: i64,
+    /// Start on the film's timeline.
+    pub start_ticks: i64,
+    /// Sum of its samples' durations.
+    pub duration_ticks: i64,
+}
+
+impl SegmentRow {
+    /// Where its bytes are.
+    pub fn blob(&self) -> Result<BlobId, CatalogError> {
+        self.blob_id.parse().map_err(|_| {
+            CatalogError::Corrupt(format!("rendition_segment.blob_id {}", self.blob_id))
+        })
+    }
+}
+
+/// A segment to be entered; its blob must be there.
+#[derive(Clone, Debug)]
+pub struct NewSegment {
+    /// Of which content.
+    pub content: ContentId,
+    /// Of which rendition.
+    pub recipe: String,
+    /// From 0.
+    pub number: i64,
+    /// Where its bytes are.
+    pub blob: BlobId,
+    /// Bytes.
+    pub size_bytes: i64,
+    /// The init segment it needs.
+    pub init_number: i64,
+    /// Start on the film's timeline.
+    pub start_ticks: i64,
+    /// Sum of its samples' durations.
+    pub duration_ticks: i64,
+    /// Now.
+    pub now_ms: Millis,
+}
+
+pub(super) const OF_CONTENT: &str = "SELECT recipe, name, kind, state, codecs, width, height, frame_rate, timescale, segments_total, created_ms, updated_ms \
+     FROM rendition WHERE tenant = 'default' AND content_id = $1 ORDER BY kind DESC, height DESC, recipe";
+pub(super) const BEGIN: &str = "INSERT INTO rendition (content_id, recipe, name, kind, state, segments_total, created_ms, updated_ms) \
+     VALUES ($1, $2, $3, $4, 'building', $5, $6, $6) ON CONFLICT (tenant, content_id, recipe) DO UPDATE \
+     SET state = CASE WHEN rendition.state = 'failed' THEN 'building' ELSE rendition.state END, updated_ms = excluded.updated_ms";
+pub(super) const SHAPE: &str = "UPDATE rendition SET codecs = $3, width = $4, height = $5, frame_rate = $6, timescale = $7, updated_ms = $8 \
+     WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const SET_STATE: &str = "UPDATE rendition SET state = $3, updated_ms = $4 \
+     WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND state <> $3";
+pub(super) const PUT_INIT: &str = "INSERT INTO rendition_init (content_id, recipe, number, bytes) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (tenant, content_id, recipe, number) DO UPDATE SET bytes = excluded.bytes";
+pub(super) const INIT: &str = "SELECT bytes FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
+pub(super) const LAST_INIT: &str = "SELECT number, bytes FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number DESC LIMIT 1";
+pub(super) const INSERT_SEGMENT: &str = "INSERT INTO rendition_segment (content_id, recipe, number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, used_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, content_id, recipe, number) DO NOTHING";
+pub(super) const SEGMENTS: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks \
+     FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number";
+pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks \
+     FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
+pub(super) const COUNT_SEGMENTS: &str = "SELECT COUNT(*) FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+
+impl Catalog {
+    /// Every rendition of a content: pictures first, highest first.
+    pub async fn renditions(&self, content: ContentId) -> Result<Vec<RenditionRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(OF_CONTENT).bind(content.0.as_slice()).fetch_all(pool).await)?,
+        )
+    }
+
+    /// The segments of a rendition that are there, in order.
+    pub async fn rendition_segments(
+        &self,
+        content: ContentId,
+        recipe: &str,
+    ) -> Result<Vec<SegmentRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(SEGMENTS).bind(content.0.as_slice()).bind(recipe).fetch_all(pool).await)?,
+        )
+    }
+
+    /// One segment of a rendition.
+    pub async fn rendition_segment(
+        &self,
+        content: ContentId,
+        recipe: &str,
+        number: i64,
+    ) -> Result<Option<SegmentRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(SEGMENT).bind(content.0.as_slice()).bind(recipe).bind(number).fetch_optional(pool).await)?,
+        )
+    }
+
+    /// One init segment of a rendition.
+    pub async fn rendition_init(
+        &self,
+        content: ContentId,
+        recipe: &str,
+        number: i64,
+    ) -> Result<Option<Vec<u8>>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_scalar(INIT).bind(content.0.as_slice()).bind(recipe).bind(number).fetch_optional(pool).await)?,
+        )
+    }
+}
+
+impl Tx {
+    /// Enters a rendition that is about to be made; one that is there is kept, and begun again when it had failed.
+    pub async fn begin_rendition(&mut self, new: &NewRendition) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(BEGIN)
+            .bind(new.content.0.as_slice())
+            .bind(&new.recipe)
+            .bind(&new.name)
+            .bind(new.kind.as_str())
+            .bind(new.segments_total)
+            .bind(new.now_ms)
+            .execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Enters what the encoder says of a rendition.
+    pub async fn shape_rendition(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+        shape: &RenditionShape,
+        now_ms: Millis,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(SHAPE)
+            .bind(content.0.as_slice())
+            .bind(recipe)
+            .bind(&shape.codecs)
+            .bind(shape.width)
+            .bind(shape.height)
+            .bind(shape.frame_rate)
+            .bind(shape.timescale)
+            .bind(now_ms)
+            .execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Changes the state of a rendition; `false` when it had it already.
+    pub async fn set_rendition_state(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+        state: RenditionState,
+        now_ms: Millis,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SET_STATE)
+            .bind(content.0.as_slice())
+            .bind(recipe)
+            .bind(state.as_str())
+            .bind(now_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// The newest init segment of a rendition and its number.
+    pub async fn last_rendition_init(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+    ) -> Result<Option<(i64, Vec<u8>)>, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_as(LAST_INIT).bind(content.0.as_slice()).bind(recipe).fetch_optional(conn).await)?,
+        )
+    }
+
+    /// Enters an init segment.
+    pub async fn put_rendition_init(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+        number: i64,
+        bytes: &[u8],
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(PUT_INIT)
+            .bind(content.0.as_slice())
+            .bind(recipe)
+            .bind(number)
+            .bind(bytes)
+            .execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Enters a segment, which refers to its blob; `false` when it was there already, and then the blob has no new reference.
+    pub async fn insert_rendition_segment(
+        &mut self,
+        new: &NewSegment,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(INSERT_SEGMENT)
+            .bind(new.content.0.as_slice())
+            .bind(&new.recipe)
+            .bind(new.number)
+            .bind(new.blob.to_string())
+            .bind(new.size_bytes)
+            .bind(new.init_number)
+            .bind(new.start_ticks)
+            .bind(new.duration_ticks)
+            .bind(new.now_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// How many segments of a rendition are there.
+    pub async fn count_rendition_segments(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+    ) -> Result<i64, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_scalar(COUNT_SEGMENTS).bind(content.0.as_slice()).bind(recipe).fetch_one(conn).await)?,
+        )
+    }
+}
