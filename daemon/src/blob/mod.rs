@@ -1,1 +1,52 @@
 //! Bytes on disk: write, read, verify, sweep, space.
+//!
+//! A blob is a plain file `<dir>/xx/<id>`, where `xx` are the last two digits of the id; no name that a stranger chose ever reaches the disk.
+//! Beside them lie `<dir>/tmp/`, files that are not complete, and `<dir>/quarantine/`, files that were found damaged.
+//!
+//! **Writing.** [`Blobs::create`] makes a new immutable blob: bytes pass through a bounded lane to a blocking thread that writes and computes BLAKE3, and beside it through another that computes MD5.
+//! [`BlobWriter::seal`] orders what makes it durable: data sync, rename into place, directory sync (shared by callers that wait for one directory).
+//! [`Blobs::append`] continues the file of an upload instead, whose length at any moment is what the upload has received.
+//! A file without a row in the catalog is protected by an exclusive lock on it (`flock`), held by a [`BlobLock`] or a [`SealedBlob`]; [`Blobs::collect_orphans`] removes only what is neither locked nor known.
+//! So a crash leaves at most an orphan, and a second daemon on the same directory can not take a file that the first is about to enter.
+//!
+//! **Reading.** [`Blobs::reader`] opens the slices of which an object consists; [`BlobReader::body`] streams any range of them.
+//! Pages in the cache are read at once (`RWF_NOWAIT`), others on a blocking thread, so a cold disk never delays a hot stream; nothing is read ahead of what the socket takes.
+//!
+//! **Integrity.** See [`sums`]: one 32-byte BLAKE3 chaining value per MiB, from which the hash of the whole follows.
+//! A file shorter than a slice says is an error, never zeros.
+//!
+//! **Space.** [`Blobs::admit`] refuses by declared length before a body is read; a reserve stays free; removal always works.
+//!
+//! The room knows ids and nothing else: no catalog, no names, no HTTP beyond the [`http_body::Body`] it implements.
+
+mod append;
+mod body;
+mod buffer;
+mod dirsync;
+mod error;
+mod files;
+mod held;
+mod lane;
+mod open;
+mod orphan;
+mod reader;
+mod room;
+mod space;
+pub mod sums;
+mod verify;
+mod write;
+
+#[cfg(test)]
+mod tests {}
+
+pub use append::{BlobAppender, Checkpoint, FinishedBlob};
+pub use body::BlobBody;
+pub use error::BlobError;
+pub use files::{BlobFileInfo, BlobFiles};
+pub use held::BlobLock;
+pub use reader::{BlobReader, READ_BYTES_MAX, Slice};
+pub use room::{BlobOptions, Blobs};
+pub use space::Space;
+pub use sums::BlobDigest;
+pub use verify::Verdict;
+pub use write::{BlobWriter, SealedBlob};

@@ -1,0 +1,191 @@
+//! The file of an upload: it grows in place, and its length is what was received.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::BlobError;
+use super::held;
+use super::lane::{Lane, OnDrop};
+use super::room::{Blobs, Room, blocking};
+use super::sums::{BlobDigest, Summer};
+use super::write::FileSink;
+use crate::kernel::BlobId;
+use crate::kernel::limits::SUM_BLOCK_BYTES;
+
+/// How long a new writer waits for the last bytes of the one it replaces.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Time between two looks at the lock; `flock` cannot be awaited.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// How far an upload is safe, and how to go on from there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// Bytes on stable storage.
+    pub offset: u64,
+    /// Sums of the full blocks among them, for [`Blobs::append`].
+    pub sums: Vec<u8>,
+}
+
+/// The end of an upload's file being written, with its lock.
+///
+/// Dropping it keeps every byte that [`BlobAppender::write`] took: what waits is still written, and the lock is free only then.
+#[derive(Debug)]
+pub struct BlobAppender {
+    room: Arc<Room>,
+    id: BlobId,
+    file: Arc<File>,
+    lane: Lane<FileSink<Arc<File>>>,
+}
+
+/// An upload's file that is complete and durable; the row has it already, so there is nothing to keep.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FinishedBlob {
+    /// The id.
+    pub id: BlobId,
+    /// Length in bytes.
+    pub size: u64,
+    /// BLAKE3 of the whole and of each MiB.
+    pub digest: BlobDigest,
+}
+
+impl Blobs {
+    /// Continues the file of an upload at `offset`, with the sums of a [`Checkpoint`] at or before it (or none).
+    ///
+    /// A file that is longer is cut to `offset`; one that is shorter is [`BlobError::Short`].
+    /// Bytes between the sums and `offset` are read again: after a checkpoint that is less than one block (all, if less than two are known).
+    /// An appender that is just ending is waited for, one that is not is [`BlobError::Busy`].
+    pub async fn append(
+        &self,
+        id: BlobId,
+        offset: u64,
+        sums: &[u8],
+    ) -> Result<BlobAppender, BlobError> {
+        let file = self.0.lock_file(id).await?;
+        let summer = Summer::resume(sums, offset);
+        let room = Arc::clone(&self.0);
+        let sink = blocking("continuing a file", move || {
+            let error = |e: io::Error| room.file_error("continuing a file", id, e);
+            let size = file.metadata().map_err(error)?.len();
+            if size < offset {
+                return Err(BlobError::Short {
+                    id,
+                    size,
+                    wanted: offset,
+                });
+            }
+            if size > offset {
+                file.set_len(offset).map_err(error)?;
+            }
+            let mut summer = summer;
+            sum_again(&file, &mut summer, offset).map_err(error)?;
+            let held = Arc::clone(&file);
+            Ok(FileSink::new(Arc::clone(&room), held, file, summer))
+        })
+        .await?;
+        Ok(BlobAppender {
+            room: Arc::clone(&self.0),
+            id,
+            file: Arc::clone(&sink.file),
+            lane: Lane::new(sink, self.0.tracker.clone(), OnDrop::Finish),
+        })
+    }
+}
+
+impl Room {
+    /// Opens a file for writing and takes its lock, waiting a moment for another writer's last bytes.
+    pub(super) async fn lock_file(self: &Arc<Self>, id: BlobId) -> Result<Arc<File>, BlobError> {
+        let room = Arc::clone(self);
+        let file = blocking("opening a file", move || {
+            let found = File::options()
+                .read(true)
+                .write(true)
+                .open(room.path_of(id));
+            found.map_err(|e| room.file_error("opening a file", id, e))
+        })
+        .await?;
+        let locked = async {
+            while !held::try_lock(&file).map_err(|e| self.error("locking a file", e))? {
+                tokio::time::sleep(LOCK_POLL).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(LOCK_WAIT_MAX, locked).await {
+            Ok(done) => done.map(|()| Arc::new(file)),
+            Err(_) => Err(BlobError::Busy { id }),
+        }
+    }
+}
+
+impl BlobAppender {
+    /// The blob.
+    pub fn id(&self) -> BlobId {
+        self.id
+    }
+
+    /// Takes space for an upload of this total length, so that it lies in one stretch and a disk that is too small is known at once.
+    pub async fn reserve(&mut self, total_bytes: u64) -> Result<(), BlobError> {
+        self.lane
+            .idle(|sink| sink.as_mut().map(|sink| sink.reserve(total_bytes)))
+            .await?
+            .unwrap_or_else(|| Err(BlobError::lost("taking space for a file")))
+    }
+
+    /// Takes the next bytes, waiting while the disk is behind.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        self.lane.push(piece).await
+    }
+
+    /// Waits until every byte taken is in the file (not yet on stable storage), and says how long it is.
+    pub async fn flush(&mut self) -> Result<u64, BlobError> {
+        self.lane
+            .idle(|sink| sink.as_ref().map(|sink| sink.summer.size()))
+            .await?
+            .ok_or_else(|| BlobError::lost("writing a file"))
+    }
+
+    /// Makes every byte taken durable.
+    pub async fn checkpoint(&mut self) -> Result<Checkpoint, BlobError> {
+        let look = |sink: &mut Option<FileSink<Arc<File>>>| {
+            sink.as_ref()
+                .map(|sink| (sink.summer.size(), sink.summer.full_sums()))
+        };
+        let (offset, sums) = self
+            .lane
+            .idle(look)
+            .await?
+            .ok_or_else(|| BlobError::lost("writing a file"))?;
+        let (room, file) = (Arc::clone(&self.room), Arc::clone(&self.file));
+        blocking("syncing a file", move || {
+            rustix::fs::fdatasync(&file).map_err(|e| room.error("syncing a file", e))
+        })
+        .await?;
+        Ok(Checkpoint { offset, sums })
+    }
+
+    /// Ends the upload: every byte is durable, and the blob never changes again.
+    pub async fn finish(self) -> Result<FinishedBlob, BlobError> {
+        let sink = self.lane.close().await?;
+        let id = self.id;
+        blocking("ending a file", move || {
+            let (_lock, size, digest) = sink.end(true)?;
+            Ok(FinishedBlob { id, size, digest })
+        })
+        .await
+    }
+}
+
+/// Sums what the file holds between what is summed and `end`.
+fn sum_again(file: &File, summer: &mut Summer, end: u64) -> io::Result<()> {
+    let mut buffer = vec![0; SUM_BLOCK_BYTES as usize];
+    while summer.size() < end {
+        let len = (end - summer.size()).min(SUM_BLOCK_BYTES) as usize;
+        file.read_exact_at(&mut buffer[..len], summer.size())?;
+        summer.update(&buffer[..len]);
+    }
+    Ok(())
+}

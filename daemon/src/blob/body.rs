@@ -1,0 +1,166 @@
+//! A range of bytes as an HTTP body.
+//!
+//! What lies in the page cache is read at once, by the thread that feeds the socket: handing it to another would cost more than the copy.
+//! What does not is read by one blocking read, during which the socket's thread serves others.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::{io, io::IoSliceMut};
+
+use bytes::Bytes;
+use futures::Stream;
+use http_body::{Body, Frame, SizeHint};
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::task::JoinHandle;
+
+use super::BlobError;
+use super::buffer::{BUFFER_BYTES, Buffer};
+use super::reader::{BlobReader, Part};
+
+/// Streams a range of a [`BlobReader`] in pieces of at most 256 KiB; reads nothing that is not asked for.
+#[derive(Debug)]
+pub struct BlobBody {
+    reader: BlobReader,
+    /// What is left.
+    range: Range<u64>,
+    /// Number of the part that `range.start` lies in.
+    part: usize,
+    /// A read of cold pages on its way.
+    cold: Option<JoinHandle<io::Result<(Buffer, usize)>>>,
+}
+
+impl BlobBody {
+    pub(super) fn new(reader: &BlobReader, range: Range<u64>) -> Self {
+        Self {
+            reader: reader.clone(),
+            part: reader
+                .parts
+                .partition_point(|part| part.span.end <= range.start),
+            range,
+            cold: None,
+        }
+    }
+
+    /// Bytes still to come.
+    pub fn remaining(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The part to read from, where in its file, and how much.
+    fn next_read(&self) -> Option<(&Part, u64, usize)> {
+        let part = self.reader.parts.get(self.part)?;
+        let at = part.offset + (self.range.start - part.span.start);
+        let len = self.range.end.min(part.span.end) - self.range.start;
+        Some((part, at, len.min(BUFFER_BYTES as u64) as usize))
+    }
+
+    /// Counts `len` bytes as read.
+    fn advance(&mut self, buffer: Buffer, len: usize) -> Bytes {
+        self.range.start += len as u64;
+        if let Some(part) = self.reader.parts.get(self.part)
+            && self.range.start >= part.span.end
+        {
+            self.part += 1;
+        }
+        buffer.into_bytes(len)
+    }
+
+    /// The failure that ends the body.
+    fn fail(&mut self, error: io::Error) -> BlobError {
+        let short = self.next_read().map(|(part, at, len)| BlobError::Short {
+            id: part.id,
+            size: part.file.metadata().map_or(at, |meta| meta.len()),
+            wanted: at + len as u64,
+        });
+        self.range.start = self.range.end;
+        match short {
+            Some(short) if error.kind() == io::ErrorKind::UnexpectedEof => short,
+            _ => self.reader.room.error("reading a file", error),
+        }
+    }
+}
+
+impl Stream for BlobBody {
+    type Item = Result<Bytes, BlobError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.remaining() == 0 {
+            return Poll::Ready(None);
+        }
+        if this.cold.is_none() {
+            let Some((part, at, len)) = this.next_read() else {
+                return Poll::Ready(None);
+            };
+            let mut buffer = this.reader.room.buffers.take(len);
+            match read_cached(&part.file, buffer.space(), at) {
+                Ok(Some(len)) => return Poll::Ready(Some(Ok(this.advance(buffer, len)))),
+                Ok(None) => {
+                    let file = Arc::clone(&part.file);
+                    let read = move || read_cold(&file, buffer, at);
+                    this.cold = Some(tokio::task::spawn_blocking(read));
+                }
+                Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+            }
+        }
+        let Some(cold) = &mut this.cold else {
+            return Poll::Ready(None);
+        };
+        let done = ready!(Pin::new(cold).poll(cx));
+        this.cold = None;
+        Poll::Ready(Some(match done {
+            Ok(Ok((buffer, len))) => Ok(this.advance(buffer, len)),
+            Ok(Err(error)) => Err(this.fail(error)),
+            Err(_) => Err(this.fail(io::Error::other("the daemon is ending"))),
+        }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let pieces = self.remaining().div_ceil(BUFFER_BYTES as u64);
+        (usize::try_from(pieces).unwrap_or(usize::MAX), None)
+    }
+}
+
+impl Body for BlobBody {
+    type Data = Bytes;
+    type Error = BlobError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BlobError>>> {
+        self.poll_next(cx)
+            .map(|next| next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining())
+    }
+}
+
+/// Reads what is in the page cache; `None` when nothing is, or when the file system cannot tell (preadv2(2), `RWF_NOWAIT`).
+fn read_cached(file: &File, space: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+    let mut slices = [IoSliceMut::new(space)];
+    match rustix::io::preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT) {
+        // The end of the file is for the blocking read to find: some file systems answer 0 where they mean "not now".
+        Ok(0) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(None),
+        Ok(len) => Ok(Some(len)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fills the buffer, whatever it takes.
+fn read_cold(file: &File, mut buffer: Buffer, at: u64) -> io::Result<(Buffer, usize)> {
+    let space = buffer.space();
+    let len = space.len();
+    file.read_exact_at(space, at)?;
+    Ok((buffer, len))
+}

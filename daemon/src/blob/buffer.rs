@@ -1,0 +1,94 @@
+//! Buffers that bodies read into, used again and again, and zeroed once in their lives.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+/// Bytes of one read of a body.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of one read when all buffers are out, for instance with hundreds of slow clients.
+const SMALL_BYTES: usize = 32 * 1024;
+/// Buffers in use or waiting: 16 MiB in all.
+const BUFFERS_MAX: usize = 64;
+
+/// The buffers of all bodies.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Stock>);
+
+#[derive(Debug, Default)]
+struct Stock {
+    free: Vec<Box<[u8]>>,
+    /// Free ones and those in use.
+    made: usize,
+}
+
+impl Buffers {
+    /// A buffer for up to `wanted` bytes, maybe less: its length says.
+    pub(super) fn take(self: &Arc<Self>, wanted: usize) -> Buffer {
+        let wanted = wanted.min(BUFFER_BYTES);
+        if wanted > SMALL_BYTES {
+            let mut stock = self.lock();
+            if let Some(bytes) = stock.free.pop() {
+                return self.lend(bytes, wanted);
+            }
+            if stock.made < BUFFERS_MAX {
+                stock.made += 1;
+                drop(stock);
+                return self.lend(vec![0; BUFFER_BYTES].into(), wanted);
+            }
+        }
+        let len = wanted.min(SMALL_BYTES);
+        Buffer {
+            bytes: vec![0; len].into(),
+            len,
+            home: None,
+        }
+    }
+
+    fn lend(self: &Arc<Self>, bytes: Box<[u8]>, len: usize) -> Buffer {
+        Buffer {
+            bytes,
+            len,
+            home: Some(Arc::clone(self)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that goes home when the last of its bytes is dropped.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Box<[u8]>,
+    len: usize,
+    home: Option<Arc<Buffers>>,
+}
+
+impl Buffer {
+    /// The part to read into.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+
+    /// The first `len` bytes, without a copy.
+    pub(super) fn into_bytes(mut self, len: usize) -> Bytes {
+        self.len = len.min(self.len);
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.lock().free.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A bounded queue of bytes with a blocking thread that exists only while there is something in it.
+//!
+//! A slow client therefore costs no thread, a fast one gets its pieces written many at a time, and whatever was pushed is worked off even if the sender stalls or goes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::BlobError;
+
+/// Bytes that wait in one lane; the batch being worked on comes on top, so a lane holds at most twice this and one piece.
+pub(super) const LANE_BYTES_MAX: usize = 512 * 1024;
+/// Pieces that wait in one lane, so that a stream of tiny ones stays bounded as well.
+pub(super) const LANE_PIECES_MAX: usize = 512;
+
+/// What works on the bytes, on a blocking thread.
+pub(super) trait Sink: Send + 'static {
+    /// Takes the next bytes, in order.
+    fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError>;
+}
+
+/// The sending side.
+#[derive(Debug)]
+pub(super) struct Lane<S: Sink> {
+    shared: Arc<Shared<S>>,
+    tracker: TaskTracker,
+    /// What becomes of waiting bytes when the lane is dropped.
+    on_drop: OnDrop,
+}
+
+/// What becomes of waiting bytes when a lane is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OnDrop {
+    /// They are still worked off, then the sink is dropped.
+    Finish,
+    /// They are forgotten.
+    Forget,
+}
+
+#[derive(Debug)]
+struct Shared<S> {
+    state: Mutex<State<S>>,
+    /// Rung when the queue has been taken and when the lane falls idle.
+    moved: Notify,
+}
+
+#[derive(Debug)]
+struct State<S> {
+    queue: Vec<Bytes>,
+    queued_bytes: usize,
+    /// Absent while a batch is worked on.
+    sink: Option<S>,
+    /// A thread is working.
+    running: bool,
+    /// The first failure, until somebody takes it.
+    error: Option<BlobError>,
+    failed: bool,
+}
+
+impl<S: Sink> Lane<S> {
+    pub(super) fn new(sink: S, tracker: TaskTracker, on_drop: OnDrop) -> Self {
+        let state = State {
+            queue: Vec::new(),
+            queued_bytes: 0,
+            sink: Some(sink),
+            running: false,
+            error: None,
+            failed: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                moved: Notify::new(),
+            }),
+            tracker,
+            on_drop,
+        }
+    }
+
+    /// Queues bytes, waiting while the lane is full; fails with the first failure of the sink.
+    pub(super) async fn push(&self, bytes: Bytes) -> Result<(), BlobError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let moved = self.shared.moved.notified();
+            {
+                let mut state = self.shared.lock();
+                state.check()?;
+                if state.queued_bytes < LANE_BYTES_MAX && state.queue.len() < LANE_PIECES_MAX {
+                    state.queued_bytes += bytes.len();
+                    state.queue.push(bytes);
+                    let start = !state.running;
+                    state.running = true;
+                    drop(state);
+                    if start {
+                        let shared = Arc::clone(&self.shared);
+                        drop(self.tracker.spawn_blocking(move || shared.work()));
+                    }
+                    return Ok(());
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits until all is worked off, then lends the sink to `look`.
+    pub(super) async fn idle<T>(
+        &self,
+        look: impl FnOnce(&mut Option<S>) -> T,
+    ) -> Result<T, BlobError> {
+        loop {
+            let moved = self.shared.moved.notified();
+            {
+                let mut state = self.shared.lock();
+                if !state.running {
+                    state.check()?;
+                    return Ok(look(&mut state.sink));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits until all is worked off and takes the sink back.
+    pub(super) async fn close(self) -> Result<S, BlobError> {
+        self.idle(Option::take)
+            .await?
+            .ok_or_else(|| BlobError::lost("writing"))
+    }
+}
+
+impl<S: Sink> Drop for Lane<S> {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Forget {
+            let mut state = self.shared.lock();
+            state.queue.clear();
+            state.queued_bytes = 0;
+        }
+    }
+}
+
+impl<S> State<S> {
+    fn check(&mut self) -> Result<(), BlobError> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None if self.failed => Err(BlobError::Io {
+                what: "writing after a failure",
+                source: std::io::ErrorKind::BrokenPipe.into(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S: Sink> Shared<S> {
+    /// The state stays meaningful between any two of its fields' changes, so a panic elsewhere does not make it unusable.
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works batch after batch until nothing waits.
+    fn work(&self) {
+        let mut done = Vec::new();
+        let mut failure = None;
+        let mut sink: Option<S> = None;
+        loop {
+            let mut state = self.lock();
+            if let Some(error) = failure.take() {
+                state.error = Some(error);
+                state.failed = true;
+                state.queue.clear();
+            }
+            let Some(mut at_work) = sink.take().or_else(|| state.sink.take()) else {
+                state.running = false;
+                break;
+            };
+            if state.queue.is_empty() {
+                state.sink = Some(at_work);
+                state.queued_bytes = 0;
+                state.running = false;
+                break;
+            }
+            let batch = std::mem::replace(&mut state.queue, std::mem::take(&mut done));
+            state.queued_bytes = 0;
+            drop(state);
+            self.moved.notify_waiters();
+            failure = at_work.accept(&batch).err();
+            sink = Some(at_work);
+            done = batch;
+            done.clear();
+        }
+        self.moved.notify_waiters();
+    }
+}

@@ -1,0 +1,61 @@
+//! Files that stay open between readers, so that a player's seek costs no walk through directories.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::kernel::BlobId;
+
+/// Files kept open; well below the usual 1,024 descriptors of a process.
+const OPEN_FILES_MAX: usize = 128;
+
+/// The least recently used goes first.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    files: HashMap<BlobId, (Arc<File>, u64)>,
+    uses: u64,
+}
+
+impl OpenFiles {
+    /// The file, if it is open.
+    pub(super) fn get(&self, id: BlobId) -> Option<Arc<File>> {
+        let mut cache = self.lock();
+        cache.uses += 1;
+        let now = cache.uses;
+        let (file, used) = cache.files.get_mut(&id)?;
+        *used = now;
+        Some(Arc::clone(file))
+    }
+
+    /// Keeps a file open; returns the one that had to make room, for the caller to close outside the lock.
+    #[must_use]
+    pub(super) fn put(&self, id: BlobId, file: Arc<File>) -> Option<Arc<File>> {
+        let mut cache = self.lock();
+        cache.uses += 1;
+        let now = cache.uses;
+        let mut oldest = None;
+        if cache.files.len() >= OPEN_FILES_MAX && !cache.files.contains_key(&id) {
+            oldest = cache
+                .files
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(&id, _)| id);
+        }
+        let gone = oldest.and_then(|id| cache.files.remove(&id));
+        let replaced = cache.files.insert(id, (file, now));
+        gone.or(replaced).map(|(file, _)| file)
+    }
+
+    /// Lets go of a file that is about to be removed, so that its space becomes free.
+    #[must_use]
+    pub(super) fn forget(&self, id: BlobId) -> Option<Arc<File>> {
+        self.lock().files.remove(&id).map(|(file, _)| file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

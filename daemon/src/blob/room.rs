@@ -1,0 +1,262 @@
+//! The handle to all blobs of one data directory.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::BlobError;
+use super::buffer::Buffers;
+use super::dirsync::{DirSync, sync_dir};
+use super::held::{self, BlobLock, Held};
+use super::open::OpenFiles;
+use super::space::Space;
+use crate::kernel::BlobId;
+
+/// Directories that the files are spread over, by the last two digits of their ids.
+pub(super) const DIRS: usize = 256;
+
+/// Where the bytes live.
+#[derive(Clone, Debug)]
+pub struct BlobOptions {
+    /// The directory, made when absent; nothing else may live in it.
+    pub dir: PathBuf,
+    /// Bytes of the file system that are never filled.
+    pub reserve_bytes: u64,
+}
+
+/// All blobs of one data directory; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blobs(pub(super) Arc<Room>);
+
+/// What every handle, writer and reader shares.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) dir: PathBuf,
+    pub(super) tmp: PathBuf,
+    quarantine: PathBuf,
+    pub(super) reserve: u64,
+    /// One for each directory.
+    dirs: Vec<DirSync>,
+    quarantine_sync: DirSync,
+    pub(super) open_files: OpenFiles,
+    pub(super) buffers: Arc<Buffers>,
+    /// Work of writers that goes on after they were dropped.
+    pub(super) tracker: TaskTracker,
+}
+
+impl Blobs {
+    /// Opens the directory, making what is missing, and removes what a crash left in `tmp/`.
+    pub async fn open(options: BlobOptions) -> Result<Self, BlobError> {
+        blocking("opening the blobs", move || {
+            let dir = options.dir;
+            prepare(&dir).map_err(|e| BlobError::sort("preparing the blob directory", &dir, e))?;
+            let tmp = dir.join("tmp");
+            sweep(&tmp).map_err(|e| BlobError::sort("clearing unfinished files", &dir, e))?;
+            Ok(Self(Arc::new(Room {
+                quarantine: dir.join("quarantine"),
+                tmp,
+                reserve: options.reserve_bytes,
+                dirs: (0..DIRS).map(|_| DirSync::default()).collect(),
+                quarantine_sync: DirSync::default(),
+                open_files: OpenFiles::default(),
+                buffers: Arc::default(),
+                tracker: TaskTracker::new(),
+                dir,
+            })))
+        })
+        .await
+    }
+
+    /// Total and free space, and the reserve.
+    pub fn space(&self) -> Result<Space, BlobError> {
+        Space::of(&self.0.dir, self.0.reserve)
+    }
+
+    /// Refuses a body of this length when it would eat the reserve; to be asked before the body is read.
+    pub fn admit(&self, declared_bytes: u64) -> Result<(), BlobError> {
+        self.space()?.admit(declared_bytes)
+    }
+
+    /// Makes the empty file of an upload, durable in its directory, to be filled by [`Blobs::append`].
+    ///
+    /// Keep the lock until the catalog has the row, or the orphan collector may take the file.
+    pub async fn create_open(&self) -> Result<BlobLock, BlobError> {
+        let room = Arc::clone(&self.0);
+        let id = BlobId::random();
+        let held = blocking("making a file", move || {
+            room.admit(0)?;
+            Held::create(&room.dir_of(id), id).map_err(|e| room.error("making a file", e))
+        })
+        .await?;
+        self.0.sync_dir_of(id).await?;
+        Ok(held.keep())
+    }
+
+    /// Bytes of the file: of an upload, those received so far.
+    pub async fn len(&self, id: BlobId) -> Result<u64, BlobError> {
+        let room = Arc::clone(&self.0);
+        blocking("reading a file's length", move || {
+            let found = fs::metadata(room.path_of(id));
+            Ok(found
+                .map_err(|e| room.file_error("reading a file's length", id, e))?
+                .len())
+        })
+        .await
+    }
+
+    /// Cuts the file of an upload to `len` bytes, durably; a shorter file is [`BlobError::Short`].
+    pub async fn truncate(&self, id: BlobId, len: u64) -> Result<(), BlobError> {
+        let file = self.0.lock_file(id).await?;
+        let room = Arc::clone(&self.0);
+        blocking("cutting a file", move || {
+            let error = |e: io::Error| room.file_error("cutting a file", id, e);
+            let size = file.metadata().map_err(error)?.len();
+            if size < len {
+                return Err(BlobError::Short {
+                    id,
+                    size,
+                    wanted: len,
+                });
+            }
+            file.set_len(len).map_err(error)?;
+            file.sync_data().map_err(error)
+        })
+        .await
+    }
+
+    /// Removes the file; nothing happens when there is none.
+    pub async fn remove(&self, id: BlobId) -> Result<(), BlobError> {
+        let room = Arc::clone(&self.0);
+        blocking("removing a file", move || {
+            drop(room.open_files.forget(id));
+            match fs::remove_file(room.path_of(id)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(room.error("removing a file", error))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Moves a damaged file out of the way, to `quarantine/<id>`, durably; nothing happens when there is none.
+    pub async fn quarantine(&self, id: BlobId) -> Result<(), BlobError> {
+        let room = Arc::clone(&self.0);
+        blocking("setting a file aside", move || {
+            drop(room.open_files.forget(id));
+            match fs::rename(room.path_of(id), room.quarantine.join(id.to_string())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(room.error("setting a file aside", error))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await?;
+        let room = &self.0;
+        room.quarantine_sync
+            .sync(&room.quarantine, &room.dir)
+            .await?;
+        room.sync_dir_of(id).await
+    }
+
+    /// Waits until everything that dropped appenders still had in hand is in their files; the last step of a shutdown.
+    pub async fn settle(&self) {
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+        self.0.tracker.reopen();
+    }
+}
+
+impl Room {
+    /// Where files of this id lie.
+    pub(super) fn dir_of(&self, id: BlobId) -> PathBuf {
+        self.dir.join(format!("{:02x}", last_byte(id)))
+    }
+
+    /// The file of this id.
+    pub(super) fn path_of(&self, id: BlobId) -> PathBuf {
+        self.dir_of(id).join(id.to_string())
+    }
+
+    /// Makes changes of the directory of this id durable.
+    pub(super) async fn sync_dir_of(&self, id: BlobId) -> Result<(), BlobError> {
+        let sync = &self.dirs[usize::from(last_byte(id))];
+        sync.sync(&self.dir_of(id), &self.dir).await
+    }
+
+    pub(super) fn admit(&self, bytes: u64) -> Result<(), BlobError> {
+        Space::of(&self.dir, self.reserve)?.admit(bytes)
+    }
+
+    pub(super) fn error(&self, what: &'static str, error: impl Into<io::Error>) -> BlobError {
+        BlobError::sort(what, &self.dir, error)
+    }
+
+    pub(super) fn file_error(
+        &self,
+        what: &'static str,
+        id: BlobId,
+        error: impl Into<io::Error>,
+    ) -> BlobError {
+        BlobError::sort_file(what, &self.dir, id, error)
+    }
+}
+
+fn last_byte(id: BlobId) -> u8 {
+    id.0.as_bytes()[15]
+}
+
+/// Runs disk work on a blocking thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(BlobError::lost(what)),
+    }
+}
+
+/// Makes the directories, readable by nobody else.
+fn prepare(dir: &Path) -> io::Result<()> {
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    private.recursive(true).create(dir)?;
+    private.recursive(false);
+    let names = (0..DIRS).map(|n| format!("{n:02x}"));
+    let mut made = false;
+    for name in names.chain(["tmp".into(), "quarantine".into()]) {
+        match private.create(dir.join(name)) {
+            Ok(()) => made = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if made {
+        sync_dir(dir)?;
+        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync_dir(parent)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes files that nobody holds.
+fn sweep(tmp: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(tmp)? {
+        let path = entry?.path();
+        match File::open(&path) {
+            Ok(file) if held::try_lock(&file)? => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! New blobs: written once, sealed, then never changed.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::BlobError;
+use super::held::{BlobLock, Held};
+use super::lane::{LANE_PIECES_MAX, Lane, OnDrop, Sink};
+use super::room::{Blobs, Room, blocking};
+use super::sums::{BlobDigest, Summer};
+use crate::kernel::BlobId;
+
+/// Bytes that are gathered before a file is made; a blob that ends before costs one trip to a blocking thread.
+const GATHER_BYTES_MAX: usize = 256 * 1024;
+/// Pieces of one write call (Linux takes 1,024).
+const WRITE_PIECES_MAX: usize = 256;
+
+/// A blob being written; dropping it without [`BlobWriter::seal`] leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    room: Arc<Room>,
+    id: BlobId,
+    size_hint: Option<u64>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Too little yet to make a file.
+    Gather { pieces: Vec<Bytes>, bytes: usize },
+    /// Writing and hashing side by side.
+    Stream {
+        file: Lane<FileSink<Held>>,
+        md5: Lane<Md5Sink>,
+    },
+    /// An earlier call failed or was cut off.
+    Broken,
+}
+
+impl Blobs {
+    /// Begins a blob; `size_hint` is its length if known, and refuses at once what does not fit.
+    pub async fn create(&self, size_hint: Option<u64>) -> Result<BlobWriter, BlobError> {
+        self.admit(size_hint.unwrap_or(0))?;
+        Ok(BlobWriter {
+            room: Arc::clone(&self.0),
+            id: BlobId::random(),
+            size_hint,
+            stage: Stage::Gather {
+                pieces: Vec::new(),
+                bytes: 0,
+            },
+        })
+    }
+}
+
+impl BlobWriter {
+    /// The id that the blob will have.
+    pub fn id(&self) -> BlobId {
+        self.id
+    }
+
+    /// Takes the next bytes, waiting while the disk or a hash is behind.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        if let Stage::Gather { pieces, bytes } = &mut self.stage {
+            *bytes += piece.len();
+            pieces.push(piece);
+            if *bytes <= GATHER_BYTES_MAX && pieces.len() < LANE_PIECES_MAX {
+                return Ok(());
+            }
+            return self.start().await;
+        }
+        match &self.stage {
+            Stage::Stream { file, md5 } => {
+                file.push(piece.clone()).await?;
+                md5.push(piece).await
+            }
+            _ => Err(BlobError::lost("writing a blob")),
+        }
+    }
+
+    /// Makes the file and sends what was gathered on its way.
+    async fn start(&mut self) -> Result<(), BlobError> {
+        let Stage::Gather { pieces, .. } = std::mem::replace(&mut self.stage, Stage::Broken) else {
+            return Err(BlobError::lost("writing a blob"));
+        };
+        let (room, id, hint) = (Arc::clone(&self.room), self.id, self.size_hint);
+        let sink = blocking("making a file", move || new_file(&room, id, hint)).await?;
+        let tracker = &self.room.tracker;
+        let file = Lane::new(sink, tracker.clone(), OnDrop::Forget);
+        let md5 = Lane::new(Md5Sink(Md5::new()), tracker.clone(), OnDrop::Forget);
+        for piece in pieces {
+            file.push(piece.clone()).await?;
+            md5.push(piece).await?;
+        }
+        self.stage = Stage::Stream { file, md5 };
+        Ok(())
+    }
+
+    /// Ends the blob and moves it into place.
+    ///
+    /// With `durable` its bytes and its directory entry are on stable storage when this returns; without, a power failure may lose it.
+    pub async fn seal(self, durable: bool) -> Result<SealedBlob, BlobError> {
+        let (room, id) = (Arc::clone(&self.room), self.id);
+        let sealed = match self.stage {
+            Stage::Gather { pieces, .. } => {
+                blocking("writing a blob", move || {
+                    let mut md5 = Md5::new();
+                    pieces.iter().for_each(|piece| md5.update(piece));
+                    let mut sink = new_file(&room, id, None)?;
+                    sink.accept(&pieces)?;
+                    place(&room, sink, md5.finalize().into(), durable)
+                })
+                .await?
+            }
+            Stage::Stream { file, md5 } => {
+                let sink = file.close().await?;
+                let md5 = md5.close().await?.0.finalize().into();
+                blocking("sealing a blob", move || place(&room, sink, md5, durable)).await?
+            }
+            Stage::Broken => return Err(BlobError::lost("writing a blob")),
+        };
+        if durable {
+            self.room.sync_dir_of(id).await?;
+        }
+        Ok(sealed)
+    }
+}
+
+/// Makes the file of a new blob where no reader looks, with its space if the length is known.
+fn new_file(
+    room: &Arc<Room>,
+    id: BlobId,
+    size_hint: Option<u64>,
+) -> Result<FileSink<Held>, BlobError> {
+    let held = Held::create(&room.tmp, id).map_err(|e| room.error("making a file", e))?;
+    let file = Arc::clone(&held.file);
+    let mut sink = FileSink::new(Arc::clone(room), held, file, Summer::new());
+    if let Some(size) = size_hint {
+        sink.reserve(size)?;
+    }
+    Ok(sink)
+}
+
+/// Data sync and move; the directory sync is the caller's, who shares it.
+fn place(
+    room: &Room,
+    sink: FileSink<Held>,
+    md5: [u8; 16],
+    durable: bool,
+) -> Result<SealedBlob, BlobError> {
+    let (mut held, size, digest) = sink.end(durable)?;
+    let id = held.id;
+    held.rename(room.path_of(id))
+        .map_err(|e| room.error("moving a file into place", e))?;
+    Ok(SealedBlob {
+        id,
+        size,
+        md5,
+        digest,
+        held,
+    })
+}
+
+/// A complete blob that the catalog does not know yet.
+///
+/// Dropping it removes the file.
+/// Call [`SealedBlob::keep`] right before the commit that enters the row, and drop the lock after it: a commit whose caller goes away halfway then leaves at most an orphan, never a row without a file.
+#[derive(Debug)]
+pub struct SealedBlob {
+    /// The id.
+    pub id: BlobId,
+    /// Length in bytes.
+    pub size: u64,
+    /// MD5 of the whole.
+    pub md5: [u8; 16],
+    /// BLAKE3 of the whole and of each MiB.
+    pub digest: BlobDigest,
+    held: Held,
+}
+
+impl SealedBlob {
+    /// From now on the file stays; the lock protects it from the orphan collector until it is dropped.
+    pub fn keep(self) -> BlobLock {
+        self.held.keep()
+    }
+}
+
+/// MD5 on its own thread: the slowest stage of all.
+#[derive(Debug)]
+struct Md5Sink(Md5);
+
+impl Sink for Md5Sink {
+    fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
+        batch.iter().for_each(|piece| self.0.update(piece));
+        Ok(())
+    }
+}
+
+/// Writes bytes to the end of a file and sums them; `H` is held as long as the file is written.
+#[derive(Debug)]
+pub(super) struct FileSink<H> {
+    room: Arc<Room>,
+    held: H,
+    pub(super) file: Arc<File>,
+    pub(super) summer: Summer,
+    /// Bytes for which the file has space already.
+    reserved: u64,
+}
+
+impl<H: Send + 'static> FileSink<H> {
+    pub(super) fn new(room: Arc<Room>, held: H, file: Arc<File>, summer: Summer) -> Self {
+        Self {
+            room,
+            held,
+            file,
+            summer,
+            reserved: 0,
+        }
+    }
+
+    /// Takes space for a file of `size` bytes in one stretch where the file system can.
+    pub(super) fn reserve(&mut self, size: u64) -> Result<(), BlobError> {
+        let from = self.summer.size();
+        if size <= from || size <= self.reserved {
+            return Ok(());
+        }
+        self.room.admit(size - from)?;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, size - from) {
+            Ok(()) => {
+                self.reserved = size;
+                Ok(())
+            }
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(self.room.error("taking space for a file", error)),
+        }
+    }
+
+    /// Gives back unused space, syncs the data if asked, and hands out what was held.
+    pub(super) fn end(self, durable: bool) -> Result<(H, u64, BlobDigest), BlobError> {
+        let size = self.summer.size();
+        if self.reserved > size {
+            self.file
+                .set_len(size)
+                .map_err(|e| self.room.error("giving back space", e))?;
+        }
+        if durable {
+            rustix::fs::fdatasync(&self.file).map_err(|e| self.room.error("syncing a file", e))?;
+        }
+        Ok((self.held, size, self.summer.finish()))
+    }
+}
+
+impl<H: Send + 'static> Sink for FileSink<H> {
+    fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
+        let at = self.summer.size();
+        let len: u64 = batch.iter().map(|piece| piece.len() as u64).sum();
+        if at + len > self.reserved {
+            self.room.admit(len)?;
+        }
+        write_at(&self.file, batch, at).map_err(|e| self.room.error("writing a file", e))?;
+        batch.iter().for_each(|piece| self.summer.update(piece));
+        Ok(())
+    }
+}
+
+/// Writes all pieces in order, many per call.
+fn write_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<()> {
+    let (mut next, mut skip) = (0, 0);
+    while next < pieces.len() {
+        let few = pieces[next..].iter().take(WRITE_PIECES_MAX);
+        let slices: Vec<IoSlice<'_>> = few
+            .enumerate()
+            .map(|(n, piece)| IoSlice::new(&piece[if n == 0 { skip } else { 0 }..]))
+            .collect();
+        let mut written = match rustix::io::pwritev(file, &slices, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        at += written as u64;
+        while next < pieces.len() && written >= pieces[next].len() - skip {
+            written -= pieces[next].len() - skip;
+            (next, skip) = (next + 1, 0);
+        }
+        skip += written;
+    }
+    Ok(())
+}
