@@ -40,6 +40,29 @@ pub struct ObjectRow {
 }
 
 impl ObjectRow {
+    /// The row that [`Tx::insert_object`] made, without reading it back.
+    pub fn published(id: i64, bucket: &str, new: &NewObject) -> Self {
+        Self {
+            id,
+            bucket_id: new.bucket_id,
+            bucket: bucket.into(),
+            key: new.key.as_bytes().to_vec(),
+            version_id: new.version_id.to_string(),
+            is_latest: true,
+            is_delete_marker: new.is_delete_marker,
+            size_bytes: new.size as i64,
+            etag: new.etag.to_string(),
+            content_id: new.content_id.map(|content| content.0.to_vec()),
+            headers: new.headers.clone(),
+            tags: new.tags.clone(),
+            checksums: new.checksums.clone(),
+            inline: None,
+            is_inline: new.inline.is_some(),
+            owner: new.owner.clone(),
+            modified_ms: new.modified_ms,
+        }
+    }
+
     /// The key.
     pub fn key(&self) -> Result<ObjectKey, CatalogError> {
         let text = String::from_utf8_lossy(&self.key);

@@ -179,6 +179,8 @@ pub(super) const SET_LENGTH: &str =
 pub(super) const FINISH: &str = "UPDATE upload SET state = 'finished', version_id = $2, blob_id = NULL, sums = NULL, offset_bytes = $3, \
      length_bytes = $3, expires_ms = $4 WHERE id = $1 AND state = 'open'";
 pub(super) const DELETE: &str = "DELETE FROM upload WHERE id = $1";
+pub(super) const DELETE_FINISHED: &str =
+    "DELETE FROM upload WHERE bucket_id = $1 AND state = 'finished'";
 pub(super) const TAKE_LEASE: &str = "UPDATE upload SET lease_holder = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'open' \
      AND (lease_holder = $2 OR lease_until_ms <= $4)";
 pub(super) const DROP_LEASE: &str =
@@ -297,6 +299,12 @@ impl Tx {
     pub async fn delete_upload(&mut self, id: UploadId) -> Result<bool, CatalogError> {
         let done = on_tx!(self, conn => sqlx::query(DELETE).bind(id.to_string()).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// Forgets the finished uploads of a bucket, which only answer late questions.
+    pub async fn delete_finished_uploads(&mut self, bucket_id: i64) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(DELETE_FINISHED).bind(bucket_id).execute(conn).await.map(|_| ()))?;
+        Ok(())
     }
 
     /// Takes or renews the right to write an upload; `false` when another daemon holds it.

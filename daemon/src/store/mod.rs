@@ -1,1 +1,131 @@
-//! Catalog and blob made one.
+//! Catalog and blob made one: objects, versions, copies, uploads and listings with the promises that doors rely on.
+//!
+//! - An acknowledged write is durable: the data is synced, its name is synced, then its row is committed, then the caller gets `Ok`.
+//! - A write is visible whole or not at all, and its conditions are decided inside the commit that publishes it.
+//! - A copy, a rename or the completion of an upload moves rows, never bytes.
+//! - Every change leaves an event, and the jobs that follow from it, in the transaction of the change.
+//! - Only this room deletes bytes, and only after the commit that took their last reference.
+//!
+//! Bytes come in through an [`ObjectWriter`], which yields [`Sealed`] bytes; [`Store::publish`] gives them a name.
+//! The room knows no protocol, no player and no caller: rights are decided by the doors before they call.
+
+mod body;
+mod bucket;
+mod checksum;
+mod delete;
+mod error;
+mod fsck;
+mod headers;
+mod list;
+mod multipart;
+mod object;
+mod publish;
+mod reconcile;
+mod upload;
+mod writer;
+
+pub use body::{ObjectBody, ObjectReader};
+pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary};
+pub use delete::Deleted;
+pub use error::StoreError;
+pub use fsck::{Finding, FsckReport};
+pub use headers::{ObjectHeaders, Tags};
+pub use list::{ListItem, ListPage, ListRequest};
+pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart, Part};
+pub use object::Object;
+pub use publish::{Condition, Copy, Published, PutObject};
+pub use reconcile::Reconciled;
+pub use upload::{NewResumable, Upload, UploadSession};
+pub use writer::{ObjectWriter, Sealed, WriteOptions};
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::blob::Blobs;
+use crate::catalog::{Catalog, NewJob};
+use crate::kernel::{Clock, Id};
+
+/// Decides which jobs follow from a published object; given by the media room when the house is wired.
+pub type Planner = Arc<dyn Fn(&Object) -> Vec<NewJob> + Send + Sync>;
+
+/// The store; a cheap handle.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    catalog: Catalog,
+    blobs: Blobs,
+    clock: Clock,
+    planner: Planner,
+    /// Names this process in leases.
+    instance: String,
+    /// Largest object kept in its row.
+    inline_bytes_max: usize,
+    /// Counts commits of this process, so that readers of the outbox need not wait for their timer.
+    changes: watch::Sender<u64>,
+    sessions: upload::Sessions,
+}
+
+/// What the store is made of.
+pub struct StoreParts {
+    /// The open catalog.
+    pub catalog: Catalog,
+    /// The open blob directory.
+    pub blobs: Blobs,
+    /// The source of time.
+    pub clock: Clock,
+    /// Which jobs follow from a published object.
+    pub planner: Planner,
+    /// Largest object kept in its row, at most [`crate::kernel::limits::INLINE_BYTES_MAX`].
+    pub inline_bytes_max: usize,
+}
+
+impl Store {
+    /// Puts the store together; call [`Store::reconcile`] before the doors open.
+    pub fn new(parts: StoreParts) -> Self {
+        let (changes, _) = watch::channel(0);
+        Self(Arc::new(Inner {
+            catalog: parts.catalog,
+            blobs: parts.blobs,
+            clock: parts.clock,
+            planner: parts.planner,
+            instance: Id::random().to_string(),
+            inline_bytes_max: parts
+                .inline_bytes_max
+                .min(crate::kernel::limits::INLINE_BYTES_MAX),
+            changes,
+            sessions: upload::Sessions::default(),
+        }))
+    }
+
+    /// The catalog beneath, for rooms that read rows of their own.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// The blob directory beneath, for figures of its space.
+    pub fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    /// The source of time.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Names this process in leases.
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// Ticks after each commit of this process that left an event; another daemon's commits are found by polling the outbox.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Wakes the readers of the outbox.
+    pub fn touch(&self) {
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+}

@@ -1,0 +1,149 @@
+//! Bytes on their way out.
+
+use std::fs::File;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::object::Object;
+use super::{Store, StoreError};
+use crate::blob::{BlobBody, BlobReader, Slice};
+
+/// Reads the bytes of one object version; cheap to clone and good for any number of ranges.
+#[derive(Clone)]
+pub struct ObjectReader(Bytes0);
+
+#[derive(Clone)]
+enum Bytes0 {
+    Inline(Bytes),
+    Blobs(Arc<BlobReader>),
+}
+
+impl Store {
+    /// Opens the bytes of an object.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a file is missing; [`StoreError::NoSuchKey`] when the version was deleted since the look-up.
+    pub async fn reader(&self, object: &Object) -> Result<ObjectReader, StoreError> {
+        if object.is_inline {
+            return Ok(ObjectReader(Bytes0::Inline(self.inline_of(object).await?)));
+        }
+        let extents = self.0.catalog.extents(object.row_id).await?;
+        if extents.is_empty() && object.size > 0 {
+            return Err(StoreError::NoSuchKey(object.key.to_string()));
+        }
+        let slices = extents.into_iter().map(|extent| Slice {
+            blob: extent.blob,
+            offset: extent.offset,
+            length: extent.length,
+        });
+        let reader = self.0.blobs.reader(slices.collect())?;
+        Ok(ObjectReader(Bytes0::Blobs(Arc::new(reader))))
+    }
+
+    /// The bytes of a small object, fetched again when the look-up left them out.
+    pub(super) async fn inline_of(&self, object: &Object) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = &object.inline {
+            return Ok(bytes.clone());
+        }
+        let row = self
+            .0
+            .catalog
+            .object_version(&object.bucket, &object.key, &object.version_id)
+            .await?;
+        match row {
+            Some(row) if row.id == object.row_id => Ok(row.inline.unwrap_or_default().into()),
+            _ => Err(StoreError::NoSuchKey(object.key.to_string())),
+        }
+    }
+}
+
+impl ObjectReader {
+    /// How many bytes there are.
+    pub fn size(&self) -> u64 {
+        match &self.0 {
+            Bytes0::Inline(bytes) => bytes.len() as u64,
+            Bytes0::Blobs(reader) => reader.size(),
+        }
+    }
+
+    /// A body of the bytes in `range`, which lies within the size.
+    pub fn body(&self, range: Range<u64>) -> ObjectBody {
+        match &self.0 {
+            Bytes0::Inline(bytes) => {
+                let end = range.end.min(bytes.len() as u64) as usize;
+                ObjectBody(Out::Inline(Some(
+                    bytes.slice((range.start as usize).min(end)..end),
+                )))
+            }
+            Bytes0::Blobs(reader) => ObjectBody(Out::Blob(reader.body(range))),
+        }
+    }
+
+    /// The bytes in `range`, at once: for small ranges.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
+        match &self.0 {
+            Bytes0::Inline(bytes) => {
+                let end = range.end.min(bytes.len() as u64) as usize;
+                Ok(bytes.slice((range.start as usize).min(end)..end))
+            }
+            Bytes0::Blobs(reader) => Ok(reader.read_range(range).await?),
+        }
+    }
+
+    /// The open files beneath with the offset and length used of each, for handing to a worker; `None` when the bytes lie in the row.
+    pub fn files(&self) -> Option<Vec<(Arc<File>, u64, u64)>> {
+        match &self.0 {
+            Bytes0::Inline(_) => None,
+            Bytes0::Blobs(reader) => Some(reader.files()),
+        }
+    }
+}
+
+/// A response body over stored bytes.
+pub struct ObjectBody(Out);
+
+enum Out {
+    Inline(Option<Bytes>),
+    Blob(BlobBody),
+}
+
+impl Body for ObjectBody {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        match &mut self.0 {
+            Out::Inline(bytes) => Poll::Ready(
+                bytes
+                    .take()
+                    .filter(|b| !b.is_empty())
+                    .map(|bytes| Ok(Frame::data(bytes))),
+            ),
+            Out::Blob(body) => Pin::new(body).poll_frame(cx).map_err(StoreError::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Out::Inline(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Out::Blob(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Out::Inline(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Out::Blob(body) => body.size_hint(),
+        }
+    }
+}

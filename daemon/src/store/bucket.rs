@@ -1,0 +1,177 @@
+//! Buckets.
+
+use super::object::json;
+use super::{Store, StoreError};
+use crate::catalog::{BucketRow, Durability, EventKind, NewBucket, NewEvent, Tx, Versioning};
+use crate::kernel::BucketName;
+
+impl Store {
+    /// Makes a bucket without versioning, durable.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketExists`].
+    pub async fn create_bucket(
+        &self,
+        name: &BucketName,
+        owner: &str,
+    ) -> Result<BucketRow, StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let new = NewBucket {
+            name: name.clone(),
+            owner: owner.into(),
+            versioning: Versioning::Off,
+            durability: Durability::Strict,
+            created_ms: now_ms,
+        };
+        let row = self
+            .0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    if !tx.insert_bucket(&new).await? {
+                        return Err(StoreError::BucketExists(new.name.to_string()));
+                    }
+                    tx.insert_event(&bucket_event(EventKind::BucketCreated, &new.name, now_ms))
+                        .await?;
+                    existing(tx, &new.name).await
+                })
+            })
+            .await?;
+        self.touch();
+        Ok(row)
+    }
+
+    /// The bucket of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`].
+    pub async fn bucket(&self, name: &BucketName) -> Result<BucketRow, StoreError> {
+        self.0
+            .catalog
+            .bucket(name)
+            .await?
+            .ok_or_else(|| StoreError::NoSuchBucket(name.to_string()))
+    }
+
+    /// Every bucket, by name.
+    pub async fn buckets(&self) -> Result<Vec<BucketRow>, StoreError> {
+        Ok(self.0.catalog.buckets().await?)
+    }
+
+    /// Removes an empty bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`]; [`StoreError::BucketNotEmpty`] while it holds a version, a delete marker or an unfinished upload.
+    pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let name = name.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let bucket = existing(tx, &name).await?;
+                    tx.delete_finished_uploads(bucket.id).await?;
+                    if !tx.delete_bucket(bucket.id).await? {
+                        return Err(StoreError::BucketNotEmpty(name.to_string()));
+                    }
+                    tx.insert_event(&bucket_event(EventKind::BucketDeleted, &name, now_ms))
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        self.touch();
+        Ok(())
+    }
+
+    /// Switches versioning; a bucket that once had it can be suspended but never goes back to `off`.
+    pub async fn set_versioning(
+        &self,
+        name: &BucketName,
+        versioning: Versioning,
+    ) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let bucket = existing(tx, &name).await?;
+                    Ok(tx.set_bucket_versioning(bucket.id, versioning).await?)
+                })
+            })
+            .await
+    }
+
+    /// Changes what an acknowledged write promises.
+    pub async fn set_durability(
+        &self,
+        name: &BucketName,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let bucket = existing(tx, &name).await?;
+                    Ok(tx.set_bucket_durability(bucket.id, durability).await?)
+                })
+            })
+            .await
+    }
+
+    /// One setting of a bucket, such as `tagging` or `cors`; `None` when it was never set.
+    pub async fn bucket_setting(
+        &self,
+        name: &BucketName,
+        setting: &str,
+    ) -> Result<Option<serde_json::Value>, StoreError> {
+        let mut all: serde_json::Map<_, _> =
+            json("bucket.settings", &self.bucket(name).await?.settings)?;
+        Ok(all.remove(setting))
+    }
+
+    /// Sets or, with `None`, clears one setting of a bucket; its neighbours stay as they are.
+    pub async fn set_bucket_setting(
+        &self,
+        name: &BucketName,
+        setting: &'static str,
+        value: Option<serde_json::Value>,
+    ) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let bucket = existing(tx, &name).await?;
+                    let mut all: serde_json::Map<_, _> = json("bucket.settings", &bucket.settings)?;
+                    match value {
+                        Some(value) => all.insert(setting.into(), value),
+                        None => all.remove(setting),
+                    };
+                    Ok(tx
+                        .set_bucket_settings(bucket.id, &serde_json::Value::Object(all).to_string())
+                        .await?)
+                })
+            })
+            .await
+    }
+}
+
+/// The bucket as a transaction sees it, or the error that a door shows.
+pub(super) async fn existing(tx: &mut Tx, name: &BucketName) -> Result<BucketRow, StoreError> {
+    tx.bucket(name)
+        .await?
+        .ok_or_else(|| StoreError::NoSuchBucket(name.to_string()))
+}
+
+fn bucket_event(kind: EventKind, name: &BucketName, time_ms: i64) -> NewEvent {
+    NewEvent {
+        time_ms,
+        kind,
+        bucket: Some(name.to_string()),
+        key: None,
+        version_id: None,
+        payload: "{}".into(),
+    }
+}

@@ -1,0 +1,242 @@
+//! Listing objects and versions, with prefixes folded at a delimiter.
+
+use super::{Store, StoreError};
+use crate::catalog::{ListEntry, ListQuery, ListRows};
+use crate::kernel::limits::LIST_KEYS_MAX;
+use crate::kernel::{BucketName, ETag, Millis, ObjectKey, VersionId};
+
+/// Rows asked of the catalog at a time while prefixes are being folded: most lie under one prefix.
+const FOLD_ROWS: i64 = 32;
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Fold what lies behind this into common prefixes; empty means none.
+    pub delimiter: String,
+    /// Only keys behind this one; a common prefix here skips all that lies under it.
+    pub after: Option<String>,
+    /// With `after`, when versions are listed: only versions of that key older than this one.
+    pub after_version: Option<VersionId>,
+    /// Entries and common prefixes together, at most [`LIST_KEYS_MAX`].
+    pub limit: usize,
+    /// Every version and delete marker instead of the latest objects.
+    pub versions: bool,
+}
+
+/// One listed version.
+#[derive(Clone, Debug)]
+pub struct ListItem {
+    /// The key.
+    pub key: ObjectKey,
+    /// The version.
+    pub version_id: VersionId,
+    /// Whether a plain read sees it.
+    pub is_latest: bool,
+    /// Whether it says that the object is gone.
+    pub is_delete_marker: bool,
+    /// Bytes.
+    pub size: u64,
+    /// The entity tag.
+    pub etag: ETag,
+    /// Who wrote it.
+    pub owner: String,
+    /// Checksums as stored, in JSON; parsed where a door shows them.
+    pub checksums: String,
+    /// When it was published.
+    pub modified_ms: Millis,
+}
+
+/// One page.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Versions, by key and then newest first.
+    pub items: Vec<ListItem>,
+    /// Common prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// Whether more follows.
+    pub is_truncated: bool,
+    /// What to give as `after` for the next page: the last key or common prefix of this one.
+    pub next_after: Option<String>,
+    /// What to give as `after_version`, when versions are listed and the page ended at a version.
+    pub next_after_version: Option<VersionId>,
+}
+
+/// The first byte string behind everything that begins with `prefix`.
+fn behind(prefix: &[u8]) -> Vec<u8> {
+    // Keys are UTF-8, so no key holds 0xff and the prefix with it lies behind all of them.
+    [prefix, &[0xff]].concat()
+}
+
+/// The position where a walk goes on.
+struct Cursor {
+    from: Vec<u8>,
+    /// Of the first key only versions with a lower row id; 0 skips the key altogether.
+    below: i64,
+}
+
+impl Store {
+    /// One page of a bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`].
+    pub async fn list(
+        &self,
+        bucket: &BucketName,
+        request: &ListRequest,
+    ) -> Result<ListPage, StoreError> {
+        let bucket_id = self.bucket(bucket).await?.id;
+        let limit = request.limit.min(LIST_KEYS_MAX);
+        let mut page = ListPage::default();
+        if limit == 0 {
+            return Ok(page);
+        }
+        let prefix = request.prefix.as_bytes();
+        let end = (!prefix.is_empty()).then(|| behind(prefix));
+        let mut cursor = self.start(bucket, request).await?;
+        loop {
+            let shown = page.items.len() + page.prefixes.len();
+            let want = (limit - shown + 1) as i64;
+            let rows = ListRows {
+                bucket_id,
+                from: &cursor.from,
+                until: end.as_deref(),
+                limit: if request.delimiter.is_empty() {
+                    want
+                } else {
+                    want.min(FOLD_ROWS)
+                },
+            };
+            let asked = rows.limit;
+            let query = if request.versions {
+                ListQuery::Versions {
+                    below: cursor.below,
+                }
+            } else {
+                ListQuery::Objects
+            };
+            let entries = self.0.catalog.list(rows, query).await?;
+            let is_end = (entries.len() as i64) < asked;
+            let mut jumped = false;
+            for entry in entries {
+                if page.items.len() + page.prefixes.len() == limit {
+                    page.is_truncated = true;
+                    return Ok(page);
+                }
+                if let Some(folded) = fold(&entry, request) {
+                    cursor = Cursor {
+                        from: behind(folded.as_bytes()),
+                        below: i64::MAX,
+                    };
+                    page.next_after = Some(folded.clone());
+                    page.next_after_version = None;
+                    page.prefixes.push(folded);
+                    jumped = true;
+                    break;
+                }
+                cursor = next(&entry, request.versions);
+                let item = item(entry)?;
+                page.next_after = Some(item.key.to_string());
+                page.next_after_version = request.versions.then(|| item.version_id.clone());
+                page.items.push(item);
+            }
+            if is_end && !jumped {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        bucket: &BucketName,
+        request: &ListRequest,
+    ) -> Result<Cursor, StoreError> {
+        let prefix = request.prefix.as_bytes();
+        let Some(after) = &request.after else {
+            return Ok(Cursor {
+                from: prefix.to_vec(),
+                below: i64::MAX,
+            });
+        };
+        if after.as_bytes() < prefix {
+            return Ok(Cursor {
+                from: prefix.to_vec(),
+                below: i64::MAX,
+            });
+        }
+        let folds = !request.delimiter.is_empty() && after.starts_with(&request.prefix);
+        if folds
+            && after[request.prefix.len()..]
+                .find(&request.delimiter)
+                .is_some_and(|at| {
+                    request.prefix.len() + at + request.delimiter.len() == after.len()
+                })
+        {
+            return Ok(Cursor {
+                from: behind(after.as_bytes()),
+                below: i64::MAX,
+            });
+        }
+        if let (true, Some(version), Ok(key)) = (
+            request.versions,
+            &request.after_version,
+            after.parse::<ObjectKey>(),
+        ) {
+            let row = self.0.catalog.object_version(bucket, &key, version).await?;
+            // A version that is gone meanwhile skips its key rather than repeating what was shown.
+            return Ok(Cursor {
+                from: after.clone().into_bytes(),
+                below: row.map_or(0, |row| row.id),
+            });
+        }
+        Ok(Cursor {
+            from: [after.as_bytes(), &[0]].concat(),
+            below: i64::MAX,
+        })
+    }
+}
+
+/// The common prefix that an entry folds into.
+fn fold(entry: &ListEntry, request: &ListRequest) -> Option<String> {
+    if request.delimiter.is_empty() {
+        return None;
+    }
+    let key = std::str::from_utf8(entry.key_bytes()).ok()?;
+    let rest = key.get(request.prefix.len()..)?;
+    let at = rest.find(&request.delimiter)?;
+    Some(key[..request.prefix.len() + at + request.delimiter.len()].to_owned())
+}
+
+fn next(entry: &ListEntry, versions: bool) -> Cursor {
+    if versions {
+        Cursor {
+            from: entry.key_bytes().to_vec(),
+            below: entry.id,
+        }
+    } else {
+        Cursor {
+            from: [entry.key_bytes(), &[0]].concat(),
+            below: i64::MAX,
+        }
+    }
+}
+
+fn item(entry: ListEntry) -> Result<ListItem, StoreError> {
+    let corrupt =
+        |what: &str| StoreError::Damaged(format!("object_version row {}: {what}", entry.id));
+    Ok(ListItem {
+        key: entry.key()?,
+        version_id: entry
+            .version_id
+            .parse()
+            .map_err(|_| corrupt("version_id"))?,
+        is_latest: entry.is_latest,
+        is_delete_marker: entry.is_delete_marker,
+        size: entry.size(),
+        etag: ETag::from_stored(entry.etag.clone()),
+        owner: entry.owner.clone(),
+        checksums: entry.checksums.clone(),
+        modified_ms: entry.modified_ms,
+    })
+}

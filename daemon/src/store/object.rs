@@ -1,0 +1,151 @@
+//! Looking objects up.
+
+use bytes::Bytes;
+
+use super::checksum::Checksums;
+use super::headers::{ObjectHeaders, Tags};
+use super::{Store, StoreError};
+use crate::catalog::{CatalogError, ObjectRow};
+use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
+
+/// One version of an object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Row id: orders the versions of a key.
+    pub row_id: i64,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The version; `null` in a bucket without versioning.
+    pub version_id: VersionId,
+    /// Whether a plain read sees this version.
+    pub is_latest: bool,
+    /// Bytes.
+    pub size: u64,
+    /// The entity tag.
+    pub etag: ETag,
+    /// What the bytes are, whatever they are called.
+    pub content_id: ContentId,
+    /// System headers and user metadata.
+    pub headers: ObjectHeaders,
+    /// Tags.
+    pub tags: Tags,
+    /// Checksums and the parts of a multipart object.
+    pub checksums: Checksums,
+    /// Who wrote it.
+    pub owner: String,
+    /// When it was published.
+    pub modified_ms: Millis,
+    /// The bytes of a small object, when the look-up was for reading.
+    pub(super) inline: Option<Bytes>,
+    /// Whether the bytes lie in the row rather than in blobs.
+    pub(super) is_inline: bool,
+}
+
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    what: &str,
+    text: &str,
+) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| CatalogError::Corrupt(format!("{what}: {e}")).into())
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("maps of strings always serialise")
+}
+
+impl Object {
+    pub(super) fn from_row(row: ObjectRow) -> Result<Self, StoreError> {
+        let bucket = row
+            .bucket
+            .parse()
+            .map_err(|e| CatalogError::Corrupt(format!("bucket.name {}: {e}", row.bucket)))?;
+        Ok(Self {
+            row_id: row.id,
+            bucket,
+            key: row.key()?,
+            version_id: row.version_id()?,
+            is_latest: row.is_latest,
+            size: row.size(),
+            etag: row.etag(),
+            content_id: row.content_id().unwrap_or(ContentId([0; 32])),
+            headers: json("object_version.headers", &row.headers)?,
+            tags: json("object_version.tags", &row.tags)?,
+            checksums: json("object_version.checksums", &row.checksums)?,
+            owner: row.owner,
+            modified_ms: row.modified_ms,
+            inline: row.inline.map(Bytes::from),
+            is_inline: row.is_inline,
+        })
+    }
+}
+
+impl Store {
+    /// A version of an object, the latest by default, ready to be read.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`], [`StoreError::NoSuchKey`], [`StoreError::NoSuchVersion`], [`StoreError::DeleteMarker`].
+    pub async fn object(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<&VersionId>,
+    ) -> Result<Object, StoreError> {
+        let row = match version {
+            None => self.0.catalog.object(bucket, key).await?,
+            Some(version) => self.0.catalog.object_version(bucket, key, version).await?,
+        };
+        self.found(row, bucket, key, version).await
+    }
+
+    /// The same without its bytes: for HEAD and for decisions.
+    pub async fn head(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<&VersionId>,
+    ) -> Result<Object, StoreError> {
+        let row = match version {
+            None => self.0.catalog.object_head(bucket, key).await?,
+            Some(version) => self.0.catalog.object_version(bucket, key, version).await?,
+        };
+        self.found(row, bucket, key, version).await
+    }
+
+    /// Some version that holds this content.
+    pub async fn object_with_content(
+        &self,
+        content: ContentId,
+    ) -> Result<Option<Object>, StoreError> {
+        self.0
+            .catalog
+            .object_with_content(content)
+            .await?
+            .map(Object::from_row)
+            .transpose()
+    }
+
+    async fn found(
+        &self,
+        row: Option<ObjectRow>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<&VersionId>,
+    ) -> Result<Object, StoreError> {
+        match row {
+            Some(row) if row.is_delete_marker => Err(StoreError::DeleteMarker {
+                key: key.to_string(),
+                version_id: row.version_id()?.to_string(),
+                is_latest: row.is_latest,
+            }),
+            Some(row) => Object::from_row(row),
+            None if self.0.catalog.bucket(bucket).await?.is_none() => {
+                Err(StoreError::NoSuchBucket(bucket.to_string()))
+            }
+            None => Err(match version {
+                Some(version) => StoreError::NoSuchVersion(version.to_string()),
+                None => StoreError::NoSuchKey(key.to_string()),
+            }),
+        }
+    }
+}

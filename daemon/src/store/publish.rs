@@ -1,0 +1,390 @@
+//! Giving bytes a name: the one place where an object version comes into being.
+
+use serde_json::json as object;
+
+use super::bucket::existing;
+use super::checksum::Checksums;
+use super::delete::remove_version;
+use super::headers::{ObjectHeaders, Tags};
+use super::object::{Object, to_json};
+use super::writer::{Sealed, SealedBytes};
+use super::{Planner, Store, StoreError};
+use crate::blob::SealedBlob;
+use crate::catalog::{EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning};
+use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
+
+/// What must be true of the key at the moment of the commit (RFC 9110 §13.1.1 and §13.1.2).
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// `If-Match`: a list of entity tags or `*`.
+    pub if_match: Option<String>,
+    /// `If-None-Match`: a list of entity tags or `*`.
+    pub if_none_match: Option<String>,
+}
+
+impl Condition {
+    /// Decides against the latest version, which may be a delete marker or absent.
+    pub(super) fn check(
+        &self,
+        latest: Option<&ObjectRow>,
+        key: &ObjectKey,
+    ) -> Result<(), StoreError> {
+        let current = latest.filter(|row| !row.is_delete_marker);
+        if let Some(tags) = &self.if_match {
+            match current {
+                None => return Err(StoreError::NoSuchKey(key.to_string())),
+                Some(row) if !row.etag().matches_any(tags) => {
+                    return Err(StoreError::PreconditionFailed("If-Match"));
+                }
+                Some(_) => {}
+            }
+        }
+        if let (Some(tags), Some(row)) = (&self.if_none_match, current)
+            && row.etag().matches_any_weakly(tags)
+        {
+            return Err(StoreError::PreconditionFailed("If-None-Match"));
+        }
+        Ok(())
+    }
+}
+
+/// An object to be published.
+#[derive(Clone, Debug)]
+pub struct PutObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// System headers and user metadata.
+    pub headers: ObjectHeaders,
+    /// Tags.
+    pub tags: Tags,
+    /// Who writes it.
+    pub owner: String,
+    /// What must be true of the key.
+    pub condition: Condition,
+    /// The entity tag, when it is not the MD5 of the bytes.
+    pub etag: Option<ETag>,
+}
+
+/// A copy to be made: rows only.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// What to copy.
+    pub source: Object,
+    /// The bucket of the copy.
+    pub bucket: BucketName,
+    /// The key of the copy.
+    pub key: ObjectKey,
+    /// New headers; `None` keeps the source's.
+    pub headers: Option<ObjectHeaders>,
+    /// New tags; `None` keeps the source's.
+    pub tags: Option<Tags>,
+    /// Who writes it.
+    pub owner: String,
+    /// What must be true of the key.
+    pub condition: Condition,
+}
+
+/// What was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The new version.
+    pub object: Object,
+    /// Whether the bucket keeps versions, so that the version id is worth telling.
+    pub is_versioned: bool,
+}
+
+/// Everything that the publishing transaction needs, whatever the bytes came from.
+pub(super) struct Draft {
+    pub(super) put: PutObject,
+    pub(super) size: u64,
+    pub(super) etag: ETag,
+    pub(super) content_id: ContentId,
+    pub(super) checksums: Checksums,
+    pub(super) source: Source,
+}
+
+/// Where the bytes of a draft lie.
+pub(super) enum Source {
+    /// In the row.
+    Inline(Vec<u8>),
+    /// In a blob that has no row yet: its id and sums.
+    Fresh { blob: BlobId, sums: Vec<u8> },
+    /// In live blobs that gain a reference.
+    Shared(Vec<Extent>),
+    /// In live blobs whose references are handed over.
+    Owned(Vec<Extent>),
+}
+
+/// The outcome of a publishing transaction.
+pub(super) struct Outcome {
+    pub(super) row: ObjectRow,
+    pub(super) versioning: Versioning,
+    pub(super) dead: Vec<BlobId>,
+}
+
+impl Store {
+    /// Publishes sealed bytes under a name; when this returns, the object is durable and visible.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`], [`StoreError::PreconditionFailed`], [`StoreError::NoSuchKey`] for an `If-Match` on nothing; then the bytes are gone.
+    pub async fn publish(&self, put: PutObject, sealed: Sealed) -> Result<Published, StoreError> {
+        let etag = put.etag.clone().unwrap_or_else(|| sealed.etag());
+        let checksums = Checksums {
+            values: sealed.checksums,
+            ..Checksums::default()
+        };
+        let (source, fresh) = match sealed.bytes {
+            SealedBytes::Inline(bytes) => (Source::Inline(bytes), None),
+            SealedBytes::Blob(blob) => (
+                Source::Fresh {
+                    blob: blob.id,
+                    sums: blob.digest.sums.clone(),
+                },
+                Some(blob),
+            ),
+        };
+        let draft = Draft {
+            put,
+            size: sealed.size,
+            etag,
+            content_id: sealed.content_id,
+            checksums,
+            source,
+        };
+        self.publish_draft(draft, fresh).await
+    }
+
+    /// Copies an object by its rows: no byte moves.
+    ///
+    /// # Errors
+    /// Those of [`Store::publish`]; [`StoreError::NoSuchKey`] when the source vanished meanwhile.
+    pub async fn copy(&self, copy: Copy) -> Result<Published, StoreError> {
+        let source = copy.source;
+        let bytes = match &source.inline {
+            Some(bytes) if source.is_inline => Source::Inline(bytes.to_vec()),
+            _ if source.is_inline => Source::Inline(self.inline_of(&source).await?.to_vec()),
+            _ => Source::Shared(self.0.catalog.extents(source.row_id).await?),
+        };
+        let draft = Draft {
+            put: PutObject {
+                bucket: copy.bucket,
+                key: copy.key,
+                headers: copy.headers.unwrap_or(source.headers),
+                tags: copy.tags.unwrap_or(source.tags),
+                owner: copy.owner,
+                condition: copy.condition,
+                etag: None,
+            },
+            size: source.size,
+            etag: source.etag,
+            content_id: source.content_id,
+            checksums: source.checksums,
+            source: bytes,
+        };
+        self.publish_draft(draft, None).await
+    }
+
+    async fn publish_draft(
+        &self,
+        draft: Draft,
+        fresh: Option<SealedBlob>,
+    ) -> Result<Published, StoreError> {
+        let store = self.clone();
+        self.finish(fresh, async move {
+            let now_ms = store.0.clock.now_ms();
+            let planner = store.0.planner.clone();
+            let change = store.0.catalog.write(move |tx| {
+                Box::pin(async move { publish_in(tx, draft, &planner, now_ms).await })
+            });
+            let outcome = change.await?;
+            store.published(outcome).await
+        })
+        .await
+    }
+
+    /// Runs a commit to its end even when the caller goes away, and holds the file of a fresh blob until the outcome is known.
+    ///
+    /// A file is removed only when the commit certainly did not happen; in doubt it stays, at worst as an orphan that the next start collects.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        fresh: Option<SealedBlob>,
+        commit: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = tokio::spawn(async move {
+            let outcome = commit.await;
+            if let Some(blob) = fresh {
+                match &outcome {
+                    Ok(_) => blob.keep(),
+                    Err(error) if error.is_in_doubt() => blob.keep(),
+                    Err(_) => drop(blob),
+                }
+            }
+            outcome
+        });
+        task.await
+            .map_err(|error| StoreError::Failed(format!("a commit ended early: {error}")))?
+    }
+
+    /// What every publication does after its commit.
+    pub(super) async fn published(&self, outcome: Outcome) -> Result<Published, StoreError> {
+        self.touch();
+        self.bury(outcome.dead).await;
+        let is_versioned = outcome.versioning == Versioning::Enabled;
+        Ok(Published {
+            object: Object::from_row(outcome.row)?,
+            is_versioned,
+        })
+    }
+
+    /// Removes the files of blobs that lost their last reference; what cannot be removed now is removed at the next start.
+    pub(super) async fn bury(&self, dead: Vec<BlobId>) {
+        if dead.is_empty() {
+            return;
+        }
+        let mut gone = Vec::with_capacity(dead.len());
+        for blob in dead {
+            match self.0.blobs.remove(blob).await {
+                Ok(()) => gone.push(blob),
+                Err(error) => {
+                    tracing::warn!(blob.id = %blob, %error, "the file of a dead blob stays for now: {error}")
+                }
+            }
+        }
+        let forgotten = self
+            .0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    for blob in gone {
+                        tx.delete_dead_blob(blob).await?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "rows of dead blobs stay for now: {error}");
+        }
+    }
+}
+
+/// Publishes a draft inside a transaction; the caller buries the dead after the commit.
+pub(super) async fn publish_in(
+    tx: &mut Tx,
+    draft: Draft,
+    planner: &Planner,
+    now_ms: Millis,
+) -> Result<Outcome, StoreError> {
+    let Draft {
+        put,
+        size,
+        etag,
+        content_id,
+        checksums,
+        source,
+    } = draft;
+    let bucket = existing(tx, &put.bucket).await?;
+    let versioning = bucket.versioning();
+    tx.lock_key(bucket.id, &put.key).await?;
+    let latest = tx.object(bucket.id, &put.key).await?;
+    put.condition.check(latest.as_ref(), &put.key)?;
+
+    let version_id = if versioning == Versioning::Enabled {
+        VersionId::random()
+    } else {
+        VersionId::null()
+    };
+    let (inline, extents) = take_source(tx, source, size, &content_id, now_ms).await?;
+    let mut dead = Vec::new();
+    let (mut freed_bytes, mut freed_objects) = (0, 0);
+    if versioning != Versioning::Enabled && latest.is_some() {
+        let replaced = match &latest {
+            Some(row) if row.version_id()?.is_null() => latest.clone(),
+            _ => tx.object_version(bucket.id, &put.key, &version_id).await?,
+        };
+        if let Some(row) = replaced {
+            freed_bytes = row.size() as i64;
+            freed_objects = i64::from(!row.is_delete_marker);
+            dead = remove_version(tx, &row).await?;
+        }
+    }
+    if latest.is_some() {
+        tx.demote_latest(bucket.id, &put.key).await?;
+    }
+    let new = NewObject {
+        bucket_id: bucket.id,
+        key: put.key.clone(),
+        version_id,
+        is_delete_marker: false,
+        size,
+        etag,
+        content_id: Some(content_id),
+        headers: to_json(&put.headers),
+        tags: to_json(&put.tags),
+        checksums: to_json(&checksums),
+        inline,
+        owner: put.owner.clone(),
+        modified_ms: now_ms,
+    };
+    let id = tx.insert_object(&new).await?;
+    tx.insert_extents(id, &extents).await?;
+    let row = ObjectRow::published(id, put.bucket.as_str(), &new);
+    let published = Object::from_row(row.clone())?;
+    tx.insert_event(&NewEvent {
+        time_ms: now_ms,
+        kind: EventKind::ObjectCreated,
+        bucket: Some(put.bucket.to_string()),
+        key: Some(put.key.to_string()),
+        version_id: Some(new.version_id.to_string()),
+        payload: object!({ "size_bytes": size, "etag": new.etag.as_str(), "owner": put.owner, "content_id": content_id.to_string() }).to_string(),
+    })
+    .await?;
+    for job in planner(&published) {
+        tx.insert_job(&job).await?;
+    }
+    tx.add_bucket_usage(bucket.id, size as i64 - freed_bytes, 1 - freed_objects)
+        .await?;
+    Ok(Outcome {
+        row,
+        versioning,
+        dead,
+    })
+}
+
+/// Secures the bytes of a draft for the transaction: a row for a fresh blob, a reference for a shared one.
+async fn take_source(
+    tx: &mut Tx,
+    source: Source,
+    size: u64,
+    content_id: &ContentId,
+    now_ms: Millis,
+) -> Result<(Option<Vec<u8>>, Vec<Extent>), StoreError> {
+    match source {
+        Source::Inline(bytes) => Ok((Some(bytes), Vec::new())),
+        Source::Fresh { blob, sums } => {
+            tx.insert_live_blob(blob, size, 1, &content_id.0, &sums, now_ms)
+                .await?;
+            Ok((
+                None,
+                vec![Extent {
+                    blob,
+                    offset: 0,
+                    length: size,
+                }],
+            ))
+        }
+        Source::Shared(extents) => {
+            for extent in &extents {
+                if !tx.refer_blob(extent.blob, 1).await? {
+                    return Err(StoreError::NoSuchKey(
+                        "the source was deleted while it was copied".into(),
+                    ));
+                }
+            }
+            Ok((None, extents))
+        }
+        Source::Owned(extents) => Ok((None, extents)),
+    }
+}

@@ -1,0 +1,55 @@
+//! What a start sets right: files without a row go, rows without a purpose go.
+
+use super::{Store, StoreError};
+use crate::kernel::BlobId;
+
+/// Dead blobs removed in one round.
+const DEAD_MAX: i64 = 1000;
+
+/// What a start found and set right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Files of dead blobs that were removed.
+    pub dead: usize,
+    /// Files without a row that were removed.
+    pub orphans: usize,
+    /// Uploads past their time that were removed.
+    pub uploads: usize,
+}
+
+impl Store {
+    /// Sets right what a crash left; safe beside another daemon on the same data directory.
+    ///
+    /// A crash leaves no row without its file, as a row is committed after its file is durable; so there is nothing to repair, only to collect.
+    pub async fn reconcile(&self) -> Result<Reconciled, StoreError> {
+        let mut done = Reconciled::default();
+        loop {
+            let dead = self.0.catalog.dead_blobs(DEAD_MAX).await?;
+            let count = dead.len();
+            self.bury(dead).await;
+            // A file that cannot be removed keeps its row: do not ask for it for ever.
+            let left = self.0.catalog.dead_blobs(1).await?.len();
+            done.dead += count;
+            if left == 0 || count < DEAD_MAX as usize {
+                break;
+            }
+        }
+        let catalog = self.0.catalog.clone();
+        let known = move |ids: Vec<BlobId>| {
+            let catalog = catalog.clone();
+            async move {
+                let mut known = Vec::new();
+                for id in ids {
+                    if catalog.blob(id).await.map_or(true, |row| row.is_some()) {
+                        // In doubt a file is known: nothing is removed while the database does not answer.
+                        known.push(id);
+                    }
+                }
+                known
+            }
+        };
+        done.orphans = self.0.blobs.collect_orphans(known).await?.len();
+        done.uploads = self.sweep_uploads().await?;
+        Ok(done)
+    }
+}
