@@ -41,7 +41,7 @@ impl Store {
             offset: extent.offset,
             length: extent.length,
         });
-        let reader = self.0.blobs.reader(slices.collect())?;
+        let reader = self.0.blobs.reader(slices.collect()).await?;
         Ok(ObjectReader(Bytes0::Blobs(Arc::new(reader))))
     }
 

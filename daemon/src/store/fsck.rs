@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Store, StoreError};
-use crate::blob::Verdict;
+use crate::blob::{BlobError, Verdict};
 use crate::catalog::BlobState;
 use crate::kernel::BlobId;
 
@@ -120,14 +120,17 @@ impl Store {
     /// Meant for a quiet appliance: a change in mid-check can look like a finding.
     pub async fn fsck(&self, deep: bool) -> Result<FsckReport, StoreError> {
         let mut report = FsckReport::default();
-        let mut files: HashMap<BlobId, u64> = self
-            .0
-            .blobs
-            .files()
-            .await?
-            .into_iter()
-            .map(|file| (file.id, file.size))
-            .collect();
+        let blobs = self.0.blobs.clone();
+        let walk = tokio::task::spawn_blocking(move || {
+            blobs
+                .files()
+                .map(|file| file.map(|file| (file.id, file.size)))
+                .collect()
+        });
+        let walked: Result<HashMap<BlobId, u64>, BlobError> = walk.await.map_err(|error| {
+            StoreError::Failed(format!("walking the files ended early: {error}"))
+        })?;
+        let mut files = walked?;
         self.check_blobs(deep, &mut files, &mut report).await?;
         report
             .findings

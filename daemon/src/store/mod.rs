@@ -24,6 +24,9 @@ mod reconcile;
 mod upload;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary};
 pub use delete::Deleted;

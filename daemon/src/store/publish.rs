@@ -216,8 +216,8 @@ impl Store {
             let outcome = commit.await;
             if let Some(blob) = fresh {
                 match &outcome {
-                    Ok(_) => blob.keep(),
-                    Err(error) if error.is_in_doubt() => blob.keep(),
+                    Ok(_) => drop(blob.keep()),
+                    Err(error) if error.is_in_doubt() => drop(blob.keep()),
                     Err(_) => drop(blob),
                 }
             }

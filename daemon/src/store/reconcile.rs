@@ -38,14 +38,13 @@ impl Store {
         let known = move |ids: Vec<BlobId>| {
             let catalog = catalog.clone();
             async move {
-                let mut known = Vec::new();
+                let mut known = Vec::with_capacity(ids.len());
                 for id in ids {
-                    if catalog.blob(id).await.map_or(true, |row| row.is_some()) {
-                        // In doubt a file is known: nothing is removed while the database does not answer.
+                    if catalog.blob(id).await?.is_some() {
                         known.push(id);
                     }
                 }
-                known
+                Ok::<_, StoreError>(known)
             }
         };
         done.orphans = self.0.blobs.collect_orphans(known).await?.len();

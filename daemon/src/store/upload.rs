@@ -109,14 +109,16 @@ struct Turn {
     stop: CancellationToken,
 }
 
-/// The right to append to one upload. Dropping it keeps every byte received.
+/// The right to append to one upload. Dropping it keeps every byte received and makes it durable in the background.
 pub struct UploadSession {
     store: Store,
     row: UploadRow,
     id: UploadId,
     idle_ms: Option<Millis>,
-    appender: BlobAppender,
-    turn: Turn,
+    offset: u64,
+    stop: CancellationToken,
+    /// `None` only once the session has ended.
+    held: Option<(BlobAppender, Turn)>,
 }
 
 impl Store {
@@ -228,9 +230,23 @@ impl Store {
         })
     }
 
-    /// Tells a running session of this process to flush and stop, and waits for it; without one this returns at once.
-    pub async fn interrupt_upload(&self, id: UploadId) -> Result<(), StoreError> {
-        self.turn(id).await.map(drop)
+    /// Ends a running session of this process, if there is one, and returns the upload with all that it received made durable.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUpload`]; [`StoreError::UploadBusy`] when the session does not end.
+    pub async fn settle_upload(&self, id: UploadId) -> Result<Upload, StoreError> {
+        let turn = self.turn(id).await?;
+        let row = self.row(id).await?;
+        let upload = self.describe(id, row.clone()).await?;
+        if upload.finished.is_none() && upload.offset > row.offset() {
+            // A daemon that was killed left bytes that no sync has covered yet.
+            let idle_ms = upload.expires_ms.map(|at| at - upload.created_ms);
+            self.session(id, row, upload.offset, idle_ms, turn)
+                .await?
+                .release()
+                .await?;
+        }
+        Ok(upload)
     }
 
     /// Takes the turn to write an upload from whoever has it in this process.
@@ -285,19 +301,27 @@ impl Store {
     ) -> Result<UploadSession, StoreError> {
         let turn = self.turn(id).await?;
         let row = self.row(id).await?;
-        let (UploadState::Open, Some(blob)) = (row.state(), row.blob()?) else {
+        let current = self.describe(id, row.clone()).await?;
+        if offset != current.offset || current.finished.is_some() {
             return Err(StoreError::OffsetConflict {
-                current: row.offset(),
-                given: offset,
-            });
-        };
-        let current = self.0.blobs.len(blob).await?;
-        if offset != current {
-            return Err(StoreError::OffsetConflict {
-                current,
+                current: current.offset,
                 given: offset,
             });
         }
+        self.session(id, row, offset, idle_ms, turn).await
+    }
+
+    async fn session(
+        &self,
+        id: UploadId,
+        row: UploadRow,
+        offset: u64,
+        idle_ms: Option<Millis>,
+        turn: Turn,
+    ) -> Result<UploadSession, StoreError> {
+        let blob = row
+            .blob()?
+            .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
         self.lease(id).await?;
         self.0.blobs.admit(
             row.length()
@@ -308,13 +332,15 @@ impl Store {
             .blobs
             .append(blob, offset, row.sums.as_deref().unwrap_or_default())
             .await?;
+        let stop = turn.stop.clone();
         Ok(UploadSession {
             store: self.clone(),
             row,
             id,
             idle_ms,
-            appender,
-            turn,
+            offset,
+            stop,
+            held: Some((appender, turn)),
         })
     }
 
@@ -406,7 +432,7 @@ impl Store {
 impl UploadSession {
     /// Bytes received so far.
     pub fn offset(&self) -> u64 {
-        self.appender.offset()
+        self.offset
     }
 
     /// Total bytes, when declared.
@@ -414,14 +440,22 @@ impl UploadSession {
         self.row.length()
     }
 
-    /// Completes when a newer request wants the upload: stop reading, [`UploadSession::checkpoint`] and let go.
+    /// Completes when a newer request wants the upload: stop reading, [`UploadSession::release`].
     pub fn taken_over(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
-        self.turn.stop.clone().cancelled_owned()
+        self.stop.clone().cancelled_owned()
     }
 
     /// Whether every declared byte is there.
     pub fn is_complete(&self) -> bool {
-        self.length() == Some(self.offset())
+        self.length() == Some(self.offset)
+    }
+
+    fn appender(&mut self) -> Result<&mut BlobAppender, StoreError> {
+        let ended = || StoreError::Failed("the upload session has ended".into());
+        self.held
+            .as_mut()
+            .map(|(appender, _)| appender)
+            .ok_or_else(ended)
     }
 
     /// Takes more bytes; waits while the disk is behind.
@@ -430,10 +464,13 @@ impl UploadSession {
     /// [`StoreError::TooLarge`] beyond the declared length, before any byte of this piece is kept; those of the disk.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let limit = self.length().unwrap_or(OBJECT_BYTES_MAX);
-        if self.offset() + bytes.len() as u64 > limit {
+        let end = self.offset + bytes.len() as u64;
+        if end > limit {
             return Err(StoreError::TooLarge { limit });
         }
-        Ok(self.appender.write(bytes).await?)
+        self.appender()?.write(bytes).await?;
+        self.offset = end;
+        Ok(())
     }
 
     /// Makes every received byte durable and returns the offset that may be told.
@@ -441,87 +478,100 @@ impl UploadSession {
     /// # Errors
     /// Those of the disk and the database; [`StoreError::UploadBusy`] when another daemon has taken the upload.
     pub async fn checkpoint(&mut self) -> Result<u64, StoreError> {
-        let checkpoint = self.appender.checkpoint().await?;
+        let checkpoint = self.appender()?.checkpoint().await?;
+        let offset = checkpoint.offset;
         let (id, now_ms) = (self.id, self.store.0.clock.now_ms());
         let holder = self.store.0.instance.clone();
         let expires_ms = self.idle_ms.map(|idle_ms| now_ms + idle_ms);
-        let offset = checkpoint.offset;
-        let held = self
-            .store
-            .0
-            .catalog
-            .write(move |tx| {
-                Box::pin(async move {
-                    let held = tx
-                        .take_upload_lease(id, &holder, now_ms, now_ms + LEASE_MS)
-                        .await?;
-                    Ok::<_, StoreError>(
-                        held && tx
-                            .advance_upload(id, checkpoint.offset, &checkpoint.sums, expires_ms)
-                            .await?,
-                    )
-                })
+        let change = self.store.0.catalog.write(move |tx| {
+            Box::pin(async move {
+                let held = tx
+                    .take_upload_lease(id, &holder, now_ms, now_ms + LEASE_MS)
+                    .await?;
+                Ok::<_, StoreError>(
+                    held && tx
+                        .advance_upload(id, offset, &checkpoint.sums, expires_ms)
+                        .await?,
+                )
             })
-            .await?;
-        if held {
+        });
+        if change.await? {
             Ok(offset)
         } else {
             Err(StoreError::UploadBusy)
         }
     }
 
-    /// Lets go: every received byte is durable, and another daemon may go on at once.
+    /// Lets go: every received byte is durable, and another request or daemon may go on at once.
     pub async fn release(mut self) -> Result<u64, StoreError> {
-        let offset = self.checkpoint().await?;
+        let offset = self.checkpoint().await;
         let (id, holder) = (self.id, self.store.0.instance.clone());
-        self.store
-            .0
-            .catalog
-            .write(move |tx| {
-                Box::pin(
-                    async move { Ok::<_, StoreError>(tx.drop_upload_lease(id, &holder).await?) },
-                )
-            })
-            .await?;
-        Ok(offset)
+        let change = self.store.0.catalog.write(move |tx| {
+            Box::pin(async move { Ok::<_, StoreError>(tx.drop_upload_lease(id, &holder).await?) })
+        });
+        let dropped = change.await;
+        // Also after a failure: the bytes are in the file, and a retry belongs to the next request.
+        self.held = None;
+        dropped.and(offset)
     }
 
     /// Turns the complete upload into its object, with its event and jobs.
     ///
     /// # Errors
     /// [`StoreError::IncompleteBody`] while bytes are missing; those of [`Store::publish`], and then the upload stays open.
-    pub async fn finish(self) -> Result<Published, StoreError> {
-        let received = self.offset();
+    pub async fn finish(mut self) -> Result<Published, StoreError> {
+        let received = self.offset;
         if !self.is_complete() {
             return Err(StoreError::IncompleteBody {
                 received,
                 declared: self.length().unwrap_or(u64::MAX),
             });
         }
-        let Self {
-            store,
-            row,
-            id,
-            appender,
-            turn,
-            ..
-        } = self;
+        let (appender, turn) = self
+            .held
+            .take()
+            .ok_or_else(|| StoreError::NoSuchUpload(self.id.to_string()))?;
+        let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
         let finisher = store.clone();
-        store
-            .finish(None, async move {
-                let digest = appender.finish().await?;
-                let now_ms = finisher.0.clock.now_ms();
-                let planner = finisher.0.planner.clone();
-                let change = finisher.0.catalog.write(move |tx| {
-                    Box::pin(async move {
-                        finish_in(tx, id, &row, received, digest, &planner, now_ms).await
-                    })
-                });
-                let outcome = change.await?;
-                drop(turn);
-                finisher.published(outcome).await
-            })
-            .await
+        let commit = async move {
+            let digest = appender.finish().await?.digest;
+            let now_ms = finisher.0.clock.now_ms();
+            let planner = finisher.0.planner.clone();
+            let change = finisher.0.catalog.write(move |tx| {
+                Box::pin(async move {
+                    finish_in(tx, id, &row, received, digest, &planner, now_ms).await
+                })
+            });
+            let outcome = change.await?;
+            drop(turn);
+            finisher.published(outcome).await
+        };
+        store.finish(None, commit).await
+    }
+}
+
+impl Drop for UploadSession {
+    /// A connection that broke off: what came in is made durable before the next request sees the upload.
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let rest = Self {
+            store: self.store.clone(),
+            row: self.row.clone(),
+            id: self.id,
+            idle_ms: self.idle_ms,
+            offset: self.offset,
+            stop: self.stop.clone(),
+            held: Some(held),
+        };
+        runtime.spawn(async move {
+            let id = rest.id;
+            if let Err(error) = rest.release().await {
+                tracing::warn!(upload.id = %id, %error, "the last bytes of upload {id} are kept but not synced: {error}");
+            }
+        });
     }
 }
 
