@@ -1,0 +1,447 @@
+//! The command line's grammar, with an example for each verb.
+
+use crate::term::{help::GLOBAL, help::Groups, human};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nebula_client::{
+    Remote,
+    api::{Grant, JobState, Role},
+};
+use std::path::PathBuf;
+
+/// The boxes of `nebula --help`.
+pub const GROUPS: Groups = &[
+    (
+        "Library",
+        &["push", "pull", "play", "ls", "rm", "url", "share"],
+    ),
+    ("Buckets", &["mb", "rb"]),
+    ("Node", &["status", "jobs", "keys", "open"]),
+    (
+        "You",
+        &["login", "logout", "profiles", "whoami", "completions"],
+    ),
+];
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "nebula",
+    version,
+    about = "Store, stream and share your media from a box you own.",
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = "$ nebula login http://127.0.0.1:8000 # once; asks for the key pair\n\
+        $ nebula mb films # a bucket\n\
+        $ nebula push ~/Movies/film.mkv films: # resumable, verified\n\
+        $ nebula play film # playable a second later"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = GLOBAL)]
+pub struct Global {
+    /// The profile to use instead of the current one
+    #[arg(
+        long,
+        short = 'P',
+        global = true,
+        env = "NEBULA_PROFILE",
+        value_name = "NAME"
+    )]
+    pub profile: Option<String>,
+    /// Machine-readable: one JSON object per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+    /// Say only what went wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Get to know a node and keep the key for it
+    #[command(
+        after_help = "$ nebula login http://127.0.0.1:8000 # asks for access key and secret\n\
+        $ nebula login nas --profile home # a name of your own\n\
+        $ NEBULA_ACCESS_KEY=… NEBULA_SECRET_KEY=… nebula login nas # asks nothing\n\
+        On a tailnet that the node trusts no key is needed."
+    )]
+    Login {
+        /// The node's address
+        #[arg(
+            value_name = "URL",
+            env = "NEBULA_URL",
+            default_value = "http://127.0.0.1:8000"
+        )]
+        url: String,
+    },
+    /// Forget a profile and its key
+    #[command(
+        after_help = "$ nebula logout # the current profile\n$ nebula logout work # another one"
+    )]
+    Logout {
+        /// The profile; the current one if not given
+        #[arg(value_name = "PROFILE")]
+        name: Option<String>,
+    },
+    /// List the profiles, or change to another one
+    #[command(
+        after_help = "$ nebula profiles # which there are\n$ nebula profiles work # change to one"
+    )]
+    Profiles {
+        /// Make this profile the current one
+        #[arg(value_name = "PROFILE")]
+        name: Option<String>,
+    },
+    /// Who the node takes you for
+    #[command(after_help = "$ nebula whoami")]
+    Whoami,
+    /// Make a bucket
+    #[command(
+        after_help = "$ nebula mb films\n$ nebula mb notes --versioning # keep what is overwritten"
+    )]
+    Mb(Mb),
+    /// Remove a bucket
+    #[command(
+        after_help = "$ nebula rb old # an empty one\n$ nebula rb old --force # with everything in it"
+    )]
+    Rb {
+        /// The bucket
+        #[arg(value_name = "BUCKET", value_parser = bucket)]
+        bucket: String,
+        /// Delete what is in it first
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// List buckets, folders and objects
+    #[command(
+        after_help = "$ nebula ls # buckets\n$ nebula ls films: # what is in one\n\
+        $ nebula ls films:series/ --recursive # everything below a folder\n\
+        $ nebula ls films: --json | jq -r .key # for scripts"
+    )]
+    Ls(Ls),
+    /// Upload files and folders; goes on where it was interrupted
+    #[command(after_help = "$ nebula push film.mkv films:\n\
+        $ nebula push film.mkv films:2024/better-name.mkv\n\
+        $ nebula push ~/Movies films: # as Movies/…\n\
+        $ nebula push ~/Movies/ films: # only what is in it\n\
+        $ tar c photos | nebula push - backup:photos.tar # standard input\n\
+        Run the same command again after an interruption: what is there is not sent again.")]
+    Push(Push),
+    /// Download objects and folders; goes on where it was interrupted
+    #[command(after_help = "$ nebula pull films:film.mkv # into this folder\n\
+        $ nebula pull films:film.mkv ~/Movies/\n\
+        $ nebula pull films:series/ ~/Movies # a whole folder")]
+    Pull(Pull),
+    /// Delete objects
+    #[command(
+        after_help = "$ nebula rm films:film.mkv\n$ nebula rm films:series/ --recursive # a whole folder"
+    )]
+    Rm(Rm),
+    /// Print where an object is read and played
+    #[command(after_help = "$ nebula url films:film.mkv # needs your key to open\n\
+        $ nebula url films:film.mkv --link # opens for everyone, for a day")]
+    Url {
+        /// The object
+        #[arg(value_name = "BUCKET:KEY")]
+        object: Remote,
+        /// Make signed links that need no key
+        #[arg(long, short)]
+        link: bool,
+        /// How long the signed links work
+        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = human::parse_span)]
+        expires: u64,
+    },
+    /// Make a signed link, list those there are, or revoke one
+    #[command(after_help = "$ nebula share films:film.mkv # a link for a week\n\
+        $ nebula share films:series/ --expires 12h # everything below a folder\n\
+        $ nebula share --list\n$ nebula share --revoke ID # stops working at once")]
+    Share(Share),
+    /// Play something: part of its title is enough
+    #[command(after_help = "$ nebula play bigbuck # finds 'Big Buck Bunny'\n\
+        $ nebula play films:film.mkv --player vlc\n\
+        $ mpv \"$(nebula play bunny --print)\" # your own player")]
+    Play(Play),
+    /// Follow, cancel and retry what the node is working on
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "$ nebula jobs # the latest\n$ nebula jobs --watch # live\n\
+            $ nebula jobs --state failed\n$ nebula jobs retry ID"
+    )]
+    Jobs(Jobs),
+    /// The node at a glance: space, jobs, hardware
+    #[command(after_help = "$ nebula status\n$ nebula status --json | jq .storage.free_bytes")]
+    Status,
+    /// List, make and delete access keys
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "$ nebula keys\n$ nebula keys create --name tv --grant films:read\n\
+            $ nebula keys create --name backup --grant 'backup-*:write' --expires 90d\n$ nebula keys rm ID"
+    )]
+    Keys(Keys),
+    /// Open the node's console in the browser
+    #[command(after_help = "$ nebula open\n$ nebula open --print # only the address")]
+    Open {
+        /// Print the address instead
+        #[arg(long)]
+        print: bool,
+    },
+    /// Print the completions for a shell
+    #[command(
+        after_help = "$ nebula completions bash > ~/.local/share/bash-completion/completions/nebula\n\
+        $ nebula completions zsh > ~/.zfunc/_nebula\n\
+        $ nebula completions fish > ~/.config/fish/completions/nebula.fish"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Mb {
+    /// The bucket's name
+    #[arg(value_name = "BUCKET", value_parser = bucket)]
+    pub bucket: String,
+    /// Keep what is overwritten or deleted as versions
+    #[arg(long)]
+    pub versioning: bool,
+    /// Acknowledge before bytes are on disk; for what can be made again
+    #[arg(long)]
+    pub relaxed: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// A bucket, a folder or the beginning of a key; all buckets if not given
+    #[arg(value_name = "BUCKET:PREFIX", value_parser = remote_or_bucket)]
+    pub path: Option<Remote>,
+    /// Everything below, not only this level
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// Types and entity tags too
+    #[arg(long, short)]
+    pub long: bool,
+    /// Every version and delete marker
+    #[arg(long)]
+    pub versions: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Files and folders; - is standard input
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// bucket:, bucket:folder/ or bucket:key
+    #[arg(value_name = "BUCKET:KEY", required = true)]
+    pub to: Remote,
+    /// How many files at once
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub parallel: u8,
+    /// The media type, instead of what the name suggests
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Send even what the node already has
+    #[arg(long)]
+    pub again: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// An object, a folder/ or a whole bucket:
+    #[arg(value_name = "BUCKET:KEY")]
+    pub from: Remote,
+    /// Where to; this folder if not given
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub to: PathBuf,
+    /// How many objects at once
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub parallel: u8,
+    /// A version of the object
+    #[arg(long, value_name = "ID")]
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Objects
+    #[arg(value_name = "BUCKET:KEY", required = true)]
+    pub objects: Vec<Remote>,
+    /// Everything whose key starts like this
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// One version of the object, for good
+    #[arg(long, value_name = "ID", conflicts_with = "recursive")]
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Share {
+    /// An object, a folder/ or a whole bucket:
+    #[arg(value_name = "BUCKET:KEY", required_unless_present_any = ["list", "revoke"])]
+    pub what: Option<Remote>,
+    /// How long it works
+    #[arg(long, short, value_name = "TIME", default_value = "7d", value_parser = human::parse_span)]
+    pub expires: u64,
+    /// List the links there are
+    #[arg(long, conflicts_with_all = ["what", "revoke"])]
+    pub list: bool,
+    /// Make a link stop working
+    #[arg(long, value_name = "ID", conflicts_with = "what")]
+    pub revoke: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Play {
+    /// Part of a title, or bucket:key
+    #[arg(value_name = "TITLE", required = true, num_args = 1..)]
+    pub title: Vec<String>,
+    /// With which player
+    #[arg(long, value_name = "PLAYER", default_value = "auto")]
+    pub player: Player,
+    /// Print the address instead of starting a player
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Player {
+    Auto,
+    Mpv,
+    Vlc,
+    Browser,
+}
+
+#[derive(Debug, Args)]
+pub struct Jobs {
+    #[command(subcommand)]
+    pub command: Option<JobsCommand>,
+    /// Keep watching
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Only jobs in this state
+    #[arg(long, value_name = "STATE", value_parser = job_state)]
+    pub state: Option<JobState>,
+    /// Only jobs of this kind, such as index or ladder
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// How many of the latest
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Stop a job
+    #[command(after_help = "$ nebula jobs cancel ID")]
+    Cancel {
+        /// Its id, or the beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Do a job again that has ended
+    #[command(after_help = "$ nebula jobs retry ID")]
+    Retry {
+        /// Its id, or the beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Keys {
+    #[command(subcommand)]
+    pub command: Option<KeysCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the access keys
+    #[command(name = "ls")]
+    List,
+    /// Make an access key; its secret is shown once
+    #[command(after_help = "$ nebula keys create --name tv --grant films:read\n\
+        $ nebula keys create --name ops --grant '*:admin'")]
+    Create {
+        /// What it is for
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// BUCKET:ROLE with role read, write or admin; the bucket may have * in it
+        #[arg(long = "grant", short, value_name = "GRANT", required = true, value_parser = grant)]
+        grants: Vec<Grant>,
+        /// How long it works; for ever if not given
+        #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
+        expires: Option<u64>,
+    },
+    /// Delete an access key
+    #[command(after_help = "$ nebula keys rm ID")]
+    Rm {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+fn bucket(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix(':').unwrap_or(text);
+    if nebula_client::remote::is_bucket_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("a bucket's name is 3 to 63 of a-z, 0-9, '-' and '.'".into())
+    }
+}
+
+/// For `ls`, where nothing local could be meant, the colon may be left out.
+fn remote_or_bucket(text: &str) -> Result<Remote, String> {
+    if nebula_client::remote::is_bucket_name(text) {
+        return Ok(Remote {
+            bucket: text.to_owned(),
+            key: String::new(),
+        });
+    }
+    text.parse()
+        .map_err(|e: nebula_client::Error| e.to_string())
+}
+
+fn job_state(text: &str) -> Result<JobState, String> {
+    let found = JobState::ALL.into_iter().find(|s| s.as_str() == text);
+    found.ok_or_else(|| {
+        let all: Vec<&str> = JobState::ALL.iter().map(|s| s.as_str()).collect();
+        format!("the states are {}", all.join(", "))
+    })
+}
+
+fn grant(text: &str) -> Result<Grant, String> {
+    let (bucket, role) = text
+        .rsplit_once(':')
+        .ok_or("it is no grant; films:read and '*:admin' are")?;
+    let role = match role {
+        "read" => Role::Read,
+        "write" => Role::Write,
+        "admin" => Role::Admin,
+        _ => return Err(format!("'{role}' is no role; read, write and admin are")),
+    };
+    if bucket.is_empty() {
+        return Err("it names no bucket; * stands for all".into());
+    }
+    Ok(Grant {
+        bucket: bucket.to_owned(),
+        role,
+    })
+}

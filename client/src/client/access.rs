@@ -1,0 +1,68 @@
+//! The node itself, access keys and signed links.
+
+use super::{Client, pages::collect};
+use crate::Error;
+use nebula_api::{
+    AccessKey, CreateKey, CreateLink, CreatedKey, Discovery, Link, MAX_PAGE_ITEMS, Page, PageQuery,
+    Status, routes,
+};
+
+impl Client {
+    /// What the node says about its doors, without any credentials.
+    pub async fn discovery(&self) -> Result<Discovery, Error> {
+        self.get(routes::DISCOVERY, &()).await
+    }
+
+    /// The node at a glance, and who it takes us for.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.get(routes::STATUS, &()).await
+    }
+
+    /// One page of access keys.
+    pub async fn keys(&self, query: &PageQuery) -> Result<Page<AccessKey>, Error> {
+        self.get(routes::KEYS, query).await
+    }
+
+    /// Every access key.
+    pub async fn all_keys(&self) -> Result<Vec<AccessKey>, Error> {
+        collect(|cursor| async move {
+            let limit = Some(MAX_PAGE_ITEMS);
+            self.keys(&PageQuery { cursor, limit }).await
+        })
+        .await
+    }
+
+    /// Makes an access key; its secret is in this answer and never again.
+    pub async fn create_key(&self, key: &CreateKey) -> Result<CreatedKey, Error> {
+        self.post(routes::KEYS, key).await
+    }
+
+    /// Deletes an access key.
+    pub async fn delete_key(&self, id: &str) -> Result<(), Error> {
+        self.delete(&routes::key(id), &()).await
+    }
+
+    /// One page of signed links.
+    pub async fn links(&self, query: &PageQuery) -> Result<Page<Link>, Error> {
+        self.get(routes::LINKS, query).await
+    }
+
+    /// Every signed link.
+    pub async fn all_links(&self) -> Result<Vec<Link>, Error> {
+        collect(|cursor| async move {
+            let limit = Some(MAX_PAGE_ITEMS);
+            self.links(&PageQuery { cursor, limit }).await
+        })
+        .await
+    }
+
+    /// Makes a signed link.
+    pub async fn create_link(&self, link: &CreateLink) -> Result<Link, Error> {
+        self.post(routes::LINKS, link).await
+    }
+
+    /// Revokes a signed link.
+    pub async fn delete_link(&self, id: &str) -> Result<(), Error> {
+        self.delete(&routes::link(id), &()).await
+    }
+}
