@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FlockOperation;
+use tokio_util::task::TaskTracker;
 
 use crate::kernel::BlobId;
 
@@ -17,13 +18,14 @@ pub(super) struct Held {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
     keep: bool,
+    tracker: TaskTracker,
 }
 
 impl Held {
     /// Makes a file in `dir` and locks it.
     ///
     /// A sweeper may lock and remove the file in the instant between its creation and our lock; then another name is tried.
-    pub(super) fn create(dir: &Path, id: BlobId) -> io::Result<Self> {
+    pub(super) fn create(dir: &Path, id: BlobId, tracker: &TaskTracker) -> io::Result<Self> {
         let path = dir.join(id.to_string());
         for _ in 0..CREATE_TRIES_MAX {
             let file = File::options()
@@ -38,6 +40,7 @@ impl Held {
                     file: Arc::new(file),
                     path,
                     keep: false,
+                    tracker: tracker.clone(),
                 });
             }
         }
@@ -77,7 +80,7 @@ impl Drop for Held {
             drop(file);
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Ok(runtime) => drop(self.tracker.spawn_blocking_on(remove, &runtime)),
             Err(_) => remove(),
         }
     }

@@ -163,35 +163,48 @@ impl<S: Sink> Shared<S> {
 
     /// Works batch after batch until nothing waits.
     fn work(&self) {
-        let mut done = Vec::new();
-        let mut failure = None;
-        let mut sink: Option<S> = None;
-        loop {
+        let _ended = Ended(self);
+        let mut spare = Vec::new();
+        while let Some((mut sink, batch)) = self.next_batch(&mut spare) {
+            self.moved.notify_waiters();
+            let result = sink.accept(&batch);
+            spare = batch;
+            spare.clear();
             let mut state = self.lock();
-            if let Some(error) = failure.take() {
+            state.sink = Some(sink);
+            if let Err(error) = result {
                 state.error = Some(error);
                 state.failed = true;
                 state.queue.clear();
             }
-            let Some(mut at_work) = sink.take().or_else(|| state.sink.take()) else {
-                state.running = false;
-                break;
-            };
-            if state.queue.is_empty() {
-                state.sink = Some(at_work);
-                state.queued_bytes = 0;
-                state.running = false;
-                break;
-            }
-            let batch = std::mem::replace(&mut state.queue, std::mem::take(&mut done));
-            state.queued_bytes = 0;
-            drop(state);
-            self.moved.notify_waiters();
-            failure = at_work.accept(&batch).err();
-            sink = Some(at_work);
-            done = batch;
-            done.clear();
         }
-        self.moved.notify_waiters();
+    }
+
+    /// Takes all that waits, leaving `spare` to be filled; `None` when nothing does, and from then on nobody works.
+    fn next_batch(&self, spare: &mut Vec<Bytes>) -> Option<(S, Vec<Bytes>)> {
+        let mut state = self.lock();
+        state.queued_bytes = 0;
+        if state.queue.is_empty() {
+            state.running = false;
+            return None;
+        }
+        let sink = state.sink.take()?;
+        let batch = std::mem::replace(&mut state.queue, std::mem::take(spare));
+        Some((sink, batch))
+    }
+}
+
+/// The end of the work, be it a panic of the sink: whoever waits must learn of it.
+struct Ended<'a, S>(&'a Shared<S>);
+
+impl<S> Drop for Ended<'_, S> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.running && state.sink.is_none() {
+            state.running = false;
+            state.failed = true;
+        }
+        drop(state);
+        self.0.moved.notify_waiters();
     }
 }

@@ -37,7 +37,7 @@ mod verify;
 mod write;
 
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 pub use append::{BlobAppender, Checkpoint, FinishedBlob};
 pub use body::BlobBody;

@@ -89,7 +89,8 @@ impl Blobs {
         let id = BlobId::random();
         let held = blocking("making a file", move || {
             room.admit(0)?;
-            Held::create(&room.dir_of(id), id).map_err(|e| room.error("making a file", e))
+            Held::create(&room.dir_of(id), id, &room.tracker)
+                .map_err(|e| room.error("making a file", e))
         })
         .await?;
         self.0.sync_dir_of(id).await?;
@@ -163,7 +164,7 @@ impl Blobs {
         room.sync_dir_of(id).await
     }
 
-    /// Waits until everything that dropped appenders still had in hand is in their files; the last step of a shutdown.
+    /// Waits until dropped appenders have written what they took and dropped writers have removed their files; the last step of a shutdown.
     pub async fn settle(&self) {
         self.0.tracker.close();
         self.0.tracker.wait().await;
@@ -245,10 +246,15 @@ fn prepare(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes files that nobody holds.
+/// Removes files that nobody holds; what is not ours stays.
 fn sweep(tmp: &Path) -> io::Result<()> {
     for entry in fs::read_dir(tmp)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let ours = entry.file_name().to_str().map(str::parse::<BlobId>);
+        if !matches!(ours, Some(Ok(_))) {
+            continue;
+        }
+        let path = entry.path();
         match File::open(&path) {
             Ok(file) if held::try_lock(&file)? => match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -65,7 +65,7 @@ impl BlobWriter {
         self.id
     }
 
-    /// Takes the next bytes, waiting while the disk or a hash is behind.
+    /// Takes the next bytes, waiting while the disk or a hash is behind; once this was cut off or has failed, the blob can only be dropped.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
         if piece.is_empty() {
             return Ok(());
@@ -78,13 +78,15 @@ impl BlobWriter {
             }
             return self.start().await;
         }
-        match &self.stage {
-            Stage::Stream { file, md5 } => {
-                file.push(piece.clone()).await?;
-                md5.push(piece).await
-            }
-            _ => Err(BlobError::lost("writing a blob")),
-        }
+        // A caller that gives up halfway must not go on with a hash that lacks a piece.
+        let stage = std::mem::replace(&mut self.stage, Stage::Broken);
+        let Stage::Stream { file, md5 } = &stage else {
+            return Err(BlobError::lost("writing a blob"));
+        };
+        file.push(piece.clone()).await?;
+        md5.push(piece).await?;
+        self.stage = stage;
+        Ok(())
     }
 
     /// Makes the file and sends what was gathered on its way.
@@ -141,7 +143,8 @@ fn new_file(
     id: BlobId,
     size_hint: Option<u64>,
 ) -> Result<FileSink<Held>, BlobError> {
-    let held = Held::create(&room.tmp, id).map_err(|e| room.error("making a file", e))?;
+    let held =
+        Held::create(&room.tmp, id, &room.tracker).map_err(|e| room.error("making a file", e))?;
     let file = Arc::clone(&held.file);
     let mut sink = FileSink::new(Arc::clone(room), held, file, Summer::new());
     if let Some(size) = size_hint {

@@ -1,0 +1,182 @@
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use http_body::Body;
+use proptest::prelude::*;
+
+use super::super::buffer::{BUFFER_BYTES, Buffers};
+use super::super::{BlobError, BlobReader, Blobs, READ_BYTES_MAX, Slice};
+use super::{keep, noise, room};
+use std::sync::Arc;
+
+/// Puts the pages of a reader's files out of the cache, so that reads find a cold disk.
+fn chill(reader: &BlobReader) {
+    for (file, _, _) in reader.files() {
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+}
+
+async fn collect(reader: &BlobReader, range: std::ops::Range<u64>) -> Vec<u8> {
+    let pieces: Vec<Bytes> = reader.body(range).try_collect().await.unwrap();
+    assert!(
+        pieces
+            .iter()
+            .all(|p| !p.is_empty() && p.len() <= BUFFER_BYTES)
+    );
+    pieces.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn slices_read_as_one_string(
+        cuts in prop::collection::vec((0_usize..3, 0_usize..900_000, 0_usize..900_000), 0..6),
+        ranges in prop::collection::vec((0_u64..3_000_000, 0_u64..3_000_000), 1..5),
+        cold in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (_dir, blobs) = room().await;
+            let bytes = [noise(10), noise(300_000), noise(900_000)];
+            let mut ids = Vec::new();
+            for bytes in &bytes {
+                ids.push(keep(&blobs, bytes).await);
+            }
+            let (mut whole, mut slices) = (Vec::new(), Vec::new());
+            for (n, a, b) in cuts {
+                let (a, b) = (a.min(bytes[n].len()), b.min(bytes[n].len()));
+                let (a, b) = (a.min(b), a.max(b));
+                whole.extend_from_slice(&bytes[n][a..b]);
+                slices.push(Slice { blob: ids[n], offset: a as u64, length: (b - a) as u64 });
+            }
+            let reader = blobs.reader(slices).await.unwrap();
+            let size = whole.len() as u64;
+            assert_eq!(reader.size(), size);
+            for (a, b) in ranges {
+                let range = a.min(b)..a.max(b);
+                let expected = &whole[range.start.min(size) as usize..range.end.min(size) as usize];
+                let body = reader.body(range.clone());
+                assert_eq!(Body::size_hint(&body).exact(), Some(expected.len() as u64));
+                if cold {
+                    chill(&reader);
+                }
+                assert_eq!(collect(&reader, range.clone()).await, expected);
+                assert_eq!(reader.read_range(range).await.unwrap(), expected);
+            }
+        });
+    }
+}
+
+async fn reader(blobs: &Blobs, bytes: &[u8]) -> BlobReader {
+    let blob = keep(blobs, bytes).await;
+    let length = bytes.len() as u64;
+    let slices = vec![Slice {
+        blob,
+        offset: 0,
+        length,
+    }];
+    blobs.reader(slices).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_short_file_is_an_error_not_zeros() {
+    let (_dir, blobs) = room().await;
+    let bytes = noise(600_000);
+    let blob = keep(&blobs, &bytes).await;
+    let slice = |length| {
+        vec![Slice {
+            blob,
+            offset: 0,
+            length,
+        }]
+    };
+    assert!(matches!(
+        blobs.reader(slice(600_001)).await,
+        Err(BlobError::Short { size: 600_000, .. })
+    ));
+    assert!(matches!(
+        blobs.reader(slice(u64::MAX)).await,
+        Err(BlobError::Short { .. })
+    ));
+
+    let reader = blobs.reader(slice(600_000)).await.unwrap();
+    blobs.truncate(blob, 300_000).await.unwrap();
+    let mut body = reader.body(0..600_000);
+    let mut got = Vec::new();
+    let failure = loop {
+        match body.next().await.unwrap() {
+            Ok(piece) => got.extend_from_slice(&piece),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(failure, BlobError::Short { size: 300_000, .. }),
+        "{failure}"
+    );
+    assert!(bytes.starts_with(&got));
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_removed_file_is_missing_to_new_readers_and_whole_to_old_ones() {
+    let (_dir, blobs) = room().await;
+    let bytes = noise(500_000);
+    let old = reader(&blobs, &bytes).await;
+    let blob = blobs.files().next().unwrap().unwrap().id;
+    // As another daemon removes it, which cannot know what this one has open.
+    let other = super::super::Blobs::open(super::super::BlobOptions {
+        dir: blobs.0.dir.clone(),
+        reserve_bytes: 0,
+    });
+    other.await.unwrap().remove(blob).await.unwrap();
+    let slices = vec![Slice {
+        blob,
+        offset: 0,
+        length: 1,
+    }];
+    assert!(matches!(
+        blobs.reader(slices).await,
+        Err(BlobError::Missing { .. })
+    ));
+    assert_eq!(old.read_all().await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn too_much_in_one_piece_is_refused() {
+    let (_dir, blobs) = room().await;
+    let blob = keep(&blobs, &noise(1 << 20)).await;
+    let slices = vec![
+        Slice {
+            blob,
+            offset: 0,
+            length: 1 << 20
+        };
+        65
+    ];
+    let reader = blobs.reader(slices).await.unwrap();
+    assert!(matches!(
+        reader.read_all().await,
+        Err(BlobError::TooLong {
+            max: READ_BYTES_MAX,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn buffers_are_used_again_and_bounded() {
+    let buffers = Arc::<Buffers>::default();
+    let mut held = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..200 {
+        let mut buffer = buffers.take(usize::MAX);
+        let len = buffer.space().len();
+        bytes += len;
+        held.push(buffer.into_bytes(len));
+    }
+    assert!(bytes <= 64 * BUFFER_BYTES + 136 * 32 * 1024);
+    drop(held);
+    let mut again = buffers.take(BUFFER_BYTES);
+    assert_eq!(again.space().len(), BUFFER_BYTES);
+    assert_eq!(again.into_bytes(10).len(), 10);
+}
