@@ -96,7 +96,7 @@ async fn serve_role(
         Tenure::Resident
     };
     let holder = Holder::this_process(now(), config.server.listen.to_string());
-    let lock = DataDirLock::take(&config.data.dir, tenure, holder)?;
+    let lock = DataDirLock::take_in_turn(&config.data.dir, tenure, holder).await?;
     let mut listeners = Listeners::open(config.server.listen, args.health.as_deref())?;
     let lock = tokio::spawn(lock.hold(life.over()));
     life.answer_health(&mut listeners);
@@ -196,6 +196,7 @@ fn exit_code(exit: Exit) -> ExitCode {
 
 fn now() -> String {
     OffsetDateTime::now_utc()
+        .truncate_to_second()
         .format(&Rfc3339)
         .unwrap_or_default()
 }

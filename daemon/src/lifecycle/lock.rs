@@ -24,7 +24,9 @@ use crate::telemetry::build;
 const RESIDENT: &str = "daemon.lock";
 const CANDIDATE: &str = "candidate.lock";
 /// How often a candidate looks whether the resident is gone.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a candidate waits for the candidate before it to become the resident.
+const TURN: Duration = Duration::from_secs(20);
 /// A holder's words are short; more would not be ours.
 const WORDS_BYTES_MAX: u64 = 4096;
 
@@ -155,6 +157,24 @@ impl DataDirLock {
             }
         }
         Ok(lock)
+    }
+
+    /// Takes the directory like [`DataDirLock::take`], but as a candidate waits a moment for the one before it: two
+    /// deploys in a row shall not fail because the first one's predecessor is just about to end.
+    pub async fn take_in_turn(
+        dir: &Path,
+        tenure: Tenure,
+        holder: Holder,
+    ) -> Result<Self, LockError> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let begun = tokio::time::Instant::now();
+        loop {
+            look.tick().await;
+            match Self::take(dir, tenure, holder.clone()) {
+                Err(LockError::Deploying { .. }) if begun.elapsed() < TURN => {}
+                taken => return taken,
+            }
+        }
     }
 
     /// Whether this daemon is the resident.

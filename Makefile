@@ -1,0 +1,67 @@
+# Nebula: the two commands are `make run` and `make test`. `make` alone lists all of them.
+#
+# Both work on a fresh Debian 12 with Rust: packaging/prepare installs what is missing, and only that.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+PREPARE := packaging/prepare
+CARGO ?= cargo
+
+.PHONY: help run build console test test-only check bench fmt lint ci
+
+help: ## list these commands
+	@printf '\nNebula: make COMMAND\n\n'
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) |
+	while IFS=$$'\t' read -r name words; do printf '  \033[32m%-8s\033[0m %s\n' "$$name" "$$words"; done
+	printf '\n'
+
+run: ## install what is missing, build, and start the appliance on its defaults
+	@$(PREPARE) run
+	$(MAKE) build
+	exec target/release/nebulad serve $(ARGS)
+
+build: console ## build the programs, optimised
+	@$(CARGO) build --release --locked --workspace --bins
+
+console:
+	@$(PREPARE) console
+
+test: ## install what is missing, build, and run every test
+	@$(PREPARE) test
+	$(MAKE) console
+	packaging/run-tests
+
+test-only: ## run every test, installing nothing
+	@packaging/run-tests
+
+check: ## look at formatting, lints and scripts, as CI does
+	@$(PREPARE) build
+	$(MAKE) console lint
+
+lint:
+	@$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	for script in git-hooks/* packaging/nebula-activate packaging/prepare packaging/run-tests .ci/run; do
+		bash -n "$$script"
+		if command -v shellcheck >/dev/null; then shellcheck "$$script"; fi
+	done
+
+ci:
+	@status=0
+	$(MAKE) check || status=1
+	$(MAKE) test || status=1
+	# The sum is the last line, whatever happened before.
+	if [ "$$status" != 0 ]; then echo "CI failed: see above"; fi
+	cat target/tests.sum 2>/dev/null || { echo "0 passed, 1 failed, 0 skipped"; status=1; }
+	exit "$$status"
+
+bench: ## measure ours beside the peers, in one run
+	@$(PREPARE) test
+	$(MAKE) build
+	$(CARGO) bench --package nebula-tests
+
+fmt: ## format the sources
+	@$(CARGO) fmt --all
