@@ -110,6 +110,7 @@ pub async fn push(
         state,
         url: None,
         sent_bytes: 0,
+        beginnings: 0,
     };
     sending.pick_up().await?;
     sending.run().await?;
@@ -146,6 +147,8 @@ struct Sending<'a> {
     /// The upload's address, once there is one.
     url: Option<String>,
     sent_bytes: u64,
+    /// How often an upload was begun.
+    beginnings: u32,
 }
 
 impl Sending<'_> {
@@ -178,9 +181,8 @@ impl Sending<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         let mut backoff = Backoff::new(self.options.patience);
         let mut furthest = 0;
-        let mut beginnings = 0;
         loop {
-            match self.advance(&mut beginnings).await {
+            match self.advance().await {
                 Ok(offset) if offset == self.source.size_bytes() => return Ok(()),
                 Ok(offset) => {
                     if offset > furthest {
@@ -218,10 +220,10 @@ impl Sending<'_> {
     }
 
     /// One step: create if need be, ask how far it is, send one request's worth. Returns the new offset.
-    async fn advance(&mut self, beginnings: &mut u32) -> Result<u64, Error> {
+    async fn advance(&mut self) -> Result<u64, Error> {
         self.source.check_unchanged().await?;
         let Some(url) = self.url.clone() else {
-            *beginnings += 1;
+            self.beginnings += 1;
             let url = self.create().await?;
             if let Some(state) = &mut self.state {
                 state.begin(self.source, &url)?;
@@ -243,23 +245,26 @@ impl Sending<'_> {
                 }
                 self.patches_from(offset).await
             }
-            Offset::Gone => {
-                self.clear()?;
-                if *beginnings >= MAX_BEGINNINGS {
-                    return Err(Error::NotNebula {
-                        url: self.client.origin(),
-                        reason: "it keeps forgetting the upload".into(),
-                    });
-                }
-                self.observer.step(Step::StartedAnew);
-                Ok(0)
-            }
+            Offset::Gone => self.begin_anew(),
         }
+    }
+
+    /// The node has forgotten the upload: the next step begins another one.
+    fn begin_anew(&mut self) -> Result<u64, Error> {
+        self.clear()?;
+        if self.beginnings >= MAX_BEGINNINGS {
+            return Err(Error::NotNebula {
+                url: self.client.origin(),
+                reason: "it keeps forgetting the upload".into(),
+            });
+        }
+        self.observer.step(Step::StartedAnew);
+        Ok(0)
     }
 
     /// PATCH after PATCH while all goes well: each answer says where the next begins.
     async fn patches_from(&mut self, mut offset: u64) -> Result<u64, Error> {
-        while offset < self.source.size_bytes() {
+        while self.url.is_some() && offset < self.source.size_bytes() {
             offset = self.patch(offset).await?;
         }
         Ok(offset)
@@ -275,7 +280,10 @@ impl Sending<'_> {
         let (result, sent) =
             tus::patch(self.client, url, self.source, offset, length, self.observer).await;
         self.sent_bytes += sent;
-        result
+        match result {
+            Err(error) if tus::is_gone(&error) => self.begin_anew(),
+            other => other,
+        }
     }
 
     async fn create(&self) -> Result<String, Error> {

@@ -6,7 +6,7 @@ use crate::{
     transfer::{Observer, Step},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use nebula_api::routes;
+use nebula_api::{problem::code, routes};
 use reqwest::{
     Body, Method, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
@@ -77,9 +77,17 @@ pub(super) async fn offset(client: &Client, url: &str, size_bytes: u64) -> Resul
                 Offset::Gone
             })
         }
-        Err(Error::NotFound(_)) => Ok(Offset::Gone),
-        Err(Error::Said(p)) if p.status == 410 => Ok(Offset::Gone),
+        Err(e) if is_gone(&e) => Ok(Offset::Gone),
         Err(e) => Err(e),
+    }
+}
+
+/// Whether the node says that there is no such upload (any more).
+pub(super) fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::NotFound(p) => p.code != code::BUCKET_NOT_FOUND,
+        Error::Said(p) => p.status == 410,
+        _ => false,
     }
 }
 

@@ -1,0 +1,8 @@
+//! The client library against a small stand-in for the daemon, and a network that breaks.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod command;
+mod network;
+mod node;
+mod transfers;

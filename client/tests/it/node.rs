@@ -1,0 +1,385 @@
+//! A stand-in for the daemon: a bucket, objects and tus uploads in memory, answering as the contract says.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::StreamExt as _;
+use nebula_client::api::{
+    Bucket, CreateBucket, Discovery, Durability, Hardware, JobCounts, Me, Object, ObjectDetails,
+    ObjectPage, ObjectsQuery, Page, Problem, Role, Status, Storage, Urls, Versioning, problem,
+    routes,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+/// The key pair it takes.
+pub const KEY: (&str, &str) = ("NBTEST", "geheim");
+
+/// What the node holds, and how it is to misbehave.
+#[derive(Default)]
+pub struct Inner {
+    pub buckets: Vec<String>,
+    pub objects: BTreeMap<(String, String), Vec<u8>>,
+    pub uploads: BTreeMap<String, Upload>,
+    /// Every content byte that tus took in.
+    pub received_bytes: u64,
+    /// How many uploads were begun.
+    pub begun: u64,
+    /// Answer this many requests with 503.
+    pub busy: u32,
+    /// Flip the first byte of the next object.
+    pub corrupt: bool,
+    /// Forget every upload once this much was received.
+    pub forget_after_bytes: Option<u64>,
+}
+
+pub struct Upload {
+    bucket: String,
+    key: String,
+    size: u64,
+    content: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+pub struct Node(pub Arc<Mutex<Inner>>);
+
+impl Node {
+    /// Starts it on a free port; it ends with the test's runtime.
+    pub async fn start() -> (Self, SocketAddr) {
+        let node = Self::default();
+        node.0.lock().unwrap().buckets.push("films".into());
+        let app = Router::new()
+            .route(routes::DISCOVERY, get(discovery))
+            .route(routes::STATUS, get(status))
+            .route(routes::BUCKETS, get(buckets).post(create_bucket))
+            .route(routes::BUCKET, get(bucket))
+            .route(routes::OBJECTS, get(objects))
+            .route(routes::OBJECT, get(object).delete(delete_object))
+            .route(routes::FILE, get(file))
+            .route(routes::TUS, post(create))
+            .route(
+                "/-/tus/{id}",
+                axum::routing::head(offset).patch(patch).delete(terminate),
+            )
+            .layer(axum::middleware::from_fn_with_state(node.clone(), gate))
+            .with_state(node.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (node, address)
+    }
+
+    pub fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
+        f(&mut self.0.lock().unwrap())
+    }
+
+    pub fn content(&self, key: &str) -> Option<Vec<u8>> {
+        self.with(|n| n.objects.get(&("films".into(), key.into())).cloned())
+    }
+}
+
+fn no(status: u16, code: &str) -> Response {
+    let problem = Problem::new(status, code, code);
+    let mut response = (StatusCode::from_u16(status).unwrap(), Json(problem)).into_response();
+    let kind = HeaderValue::from_static(problem::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+async fn gate(
+    State(node): State<Node>,
+    request: Request<Body>,
+    next: axum::middleware::Next,
+) -> Response {
+    let want = STANDARD.encode(format!("{}:{}", KEY.0, KEY.1));
+    let given = request.headers().get(header::AUTHORIZATION);
+    let known = given.is_some_and(|g| g.as_bytes() == format!("Basic {want}").as_bytes());
+    if !known && request.uri().path() != routes::DISCOVERY {
+        return no(401, problem::code::UNAUTHENTICATED);
+    }
+    let busy = node.with(|n| {
+        let busy = n.busy > 0;
+        n.busy = n.busy.saturating_sub(1);
+        busy
+    });
+    if busy {
+        return no(503, problem::code::UNAVAILABLE);
+    }
+    next.run(request).await
+}
+
+async fn discovery() -> Json<Discovery> {
+    Json(Discovery {
+        product: "nebula".into(),
+        version: "0.0.0".into(),
+        api: routes::API.into(),
+        tus: routes::TUS.into(),
+        console: routes::CONSOLE.into(),
+        s3_region: "us-east-1".into(),
+    })
+}
+
+async fn status() -> Json<Status> {
+    Json(Status {
+        version: "0.0.0".into(),
+        build_id: "test".into(),
+        node: "testnode".into(),
+        started_at_ms: 0,
+        uptime_ms: 1,
+        listen: vec![],
+        storage: Storage::default(),
+        database: "none".into(),
+        queue: "none".into(),
+        hardware: Hardware::default(),
+        jobs: JobCounts::default(),
+        me: Me {
+            actor: format!("key:{}", KEY.0),
+            role: Role::Admin,
+            rule: "root key".into(),
+        },
+    })
+}
+
+fn bucket_named(name: &str) -> Bucket {
+    Bucket {
+        name: name.into(),
+        created_at_ms: 0,
+        versioning: Versioning::Off,
+        durability: Durability::Strict,
+        objects: 0,
+        size_bytes: 0,
+    }
+}
+
+async fn buckets(State(node): State<Node>) -> Json<Page<Bucket>> {
+    let names = node.with(|n| n.buckets.clone());
+    Json(Page::last(names.iter().map(|n| bucket_named(n)).collect()))
+}
+
+async fn create_bucket(State(node): State<Node>, Json(new): Json<CreateBucket>) -> Response {
+    if node.with(|n| n.buckets.contains(&new.name)) {
+        return no(409, problem::code::BUCKET_EXISTS);
+    }
+    node.with(|n| n.buckets.push(new.name.clone()));
+    (StatusCode::CREATED, Json(bucket_named(&new.name))).into_response()
+}
+
+async fn bucket(State(node): State<Node>, Path(name): Path<String>) -> Response {
+    if node.with(|n| n.buckets.contains(&name)) {
+        Json(bucket_named(&name)).into_response()
+    } else {
+        no(404, problem::code::BUCKET_NOT_FOUND)
+    }
+}
+
+fn entry(bucket: &str, key: &str, content: &[u8]) -> Object {
+    Object {
+        bucket: bucket.into(),
+        key: key.into(),
+        version: None,
+        latest: true,
+        delete_marker: false,
+        size_bytes: content.len() as u64,
+        etag: blake3::hash(content).to_hex()[..32].to_owned(),
+        content_type: Some("application/octet-stream".into()),
+        modified_at_ms: 0,
+    }
+}
+
+async fn objects(
+    State(node): State<Node>,
+    Path(bucket): Path<String>,
+    Query(query): Query<ObjectsQuery>,
+) -> Response {
+    if !node.with(|n| n.buckets.contains(&bucket)) {
+        return no(404, problem::code::BUCKET_NOT_FOUND);
+    }
+    let prefix = query.prefix.unwrap_or_default();
+    // Pages of two, so that every walk has to turn them.
+    let after = query.cursor.unwrap_or_default();
+    let mut items: Vec<Object> = node.with(|n| {
+        n.objects
+            .iter()
+            .filter(|((b, key), _)| *b == bucket && key.starts_with(&prefix) && *key > after)
+            .map(|((b, key), content)| entry(b, key, content))
+            .take(3)
+            .collect()
+    });
+    let more = items.len() > 2;
+    items.truncate(2);
+    let next = items.last().filter(|_| more).map(|o| o.key.clone());
+    Json(ObjectPage {
+        items,
+        prefixes: vec![],
+        next,
+    })
+    .into_response()
+}
+
+async fn object(State(node): State<Node>, Path((b, key)): Path<(String, String)>) -> Response {
+    let Some(content) = node.with(|n| n.objects.get(&(b.clone(), key.clone())).cloned()) else {
+        return no(404, problem::code::OBJECT_NOT_FOUND);
+    };
+    Json(ObjectDetails {
+        object: entry(&b, &key, &content),
+        blake3: Some(blake3::hash(&content).to_hex().to_string()),
+        metadata: BTreeMap::new(),
+        asset: None,
+        urls: Urls {
+            file: routes::file(&b, &key),
+            hls: None,
+            poster: None,
+        },
+    })
+    .into_response()
+}
+
+async fn delete_object(State(node): State<Node>, Path(at): Path<(String, String)>) -> Response {
+    match node.with(|n| n.objects.remove(&at)) {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => no(404, problem::code::OBJECT_NOT_FOUND),
+    }
+}
+
+async fn file(
+    State(node): State<Node>,
+    Path(at): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(content) = node.with(|n| n.objects.get(&at).cloned()) else {
+        return no(404, problem::code::OBJECT_NOT_FOUND);
+    };
+    let size = content.len();
+    let etag = format!("\"{}\"", entry(&at.0, &at.1, &content).etag);
+    let same = headers
+        .get(header::IF_RANGE)
+        .is_none_or(|e| e.as_bytes() == etag.as_bytes());
+    let range = headers.get(header::RANGE).and_then(|r| r.to_str().ok());
+    let from: usize = range
+        .and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+        .filter(|_| same)
+        .unwrap_or(0);
+    // In pieces, so that a cut in the middle leaves some of it.
+    let pieces: Vec<Vec<u8>> = content[from..]
+        .chunks(64 << 10)
+        .map(<[u8]>::to_vec)
+        .collect();
+    let body = Body::from_stream(futures::stream::iter(pieces).map(Ok::<_, std::io::Error>));
+    let mut builder = Response::builder()
+        .header(header::ETAG, etag)
+        .header(header::CONTENT_LENGTH, size - from);
+    if range.is_some() && same {
+        builder = builder.status(206).header(
+            header::CONTENT_RANGE,
+            format!("bytes {from}-{}/{size}", size - 1),
+        );
+    }
+    builder.body(body).unwrap()
+}
+
+async fn create(State(node): State<Node>, headers: HeaderMap) -> Response {
+    let metadata: BTreeMap<String, String> = headers["upload-metadata"]
+        .to_str()
+        .unwrap()
+        .split(',')
+        .filter_map(|pair| {
+            let (name, value) = pair.trim().split_once(' ')?;
+            let value = STANDARD.decode(value).ok()?;
+            Some((name.to_owned(), String::from_utf8(value).ok()?))
+        })
+        .collect();
+    let upload = Upload {
+        bucket: metadata["bucket"].clone(),
+        key: metadata["filename"].clone(),
+        size: headers["upload-length"].to_str().unwrap().parse().unwrap(),
+        content: Vec::new(),
+    };
+    if !node.with(|n| n.buckets.contains(&upload.bucket)) {
+        return no(404, problem::code::BUCKET_NOT_FOUND);
+    }
+    let id = node.with(|n| {
+        n.begun += 1;
+        let id = format!("u{}", n.begun);
+        n.uploads.insert(id.clone(), upload);
+        id
+    });
+    let location = format!("{}{id}", routes::TUS);
+    (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
+}
+
+async fn offset(State(node): State<Node>, Path(id): Path<String>) -> Response {
+    node.with(|n| match n.uploads.get(&id) {
+        Some(u) => Response::builder()
+            .header("upload-offset", u.content.len())
+            .header("upload-length", u.size)
+            .body(Body::empty())
+            .unwrap(),
+        None => no(404, problem::code::UPLOAD_NOT_FOUND),
+    })
+}
+
+async fn terminate(State(node): State<Node>, Path(id): Path<String>) -> Response {
+    match node.with(|n| n.uploads.remove(&id)) {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => no(404, problem::code::UPLOAD_NOT_FOUND),
+    }
+}
+
+async fn patch(
+    State(node): State<Node>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let at: usize = headers["upload-offset"].to_str().unwrap().parse().unwrap();
+    match node.with(|n| n.uploads.get(&id).map(|u| u.content.len())) {
+        None => return no(404, problem::code::UPLOAD_NOT_FOUND),
+        Some(offset) if offset != at => return no(409, problem::code::CONFLICT),
+        Some(_) => {}
+    }
+    let mut body = body.into_data_stream();
+    while let Some(Ok(piece)) = body.next().await {
+        // Every byte counts, also of a request that breaks off later.
+        node.with(|n| {
+            n.received_bytes += piece.len() as u64;
+            if let Some(upload) = n.uploads.get_mut(&id) {
+                upload.content.extend_from_slice(&piece);
+            }
+            if n.forget_after_bytes
+                .is_some_and(|limit| n.received_bytes >= limit)
+            {
+                n.forget_after_bytes = None;
+                n.uploads.clear();
+            }
+        });
+    }
+    let new = node.with(|n| {
+        let upload = n.uploads.get(&id)?;
+        if upload.content.len() as u64 == upload.size {
+            let mut content = upload.content.clone();
+            if n.corrupt && !content.is_empty() {
+                content[0] ^= 1;
+            }
+            let at = (upload.bucket.clone(), upload.key.clone());
+            n.objects.insert(at, content);
+        }
+        Some(n.uploads[&id].content.len())
+    });
+    match new {
+        Some(new) => Response::builder()
+            .status(204)
+            .header("upload-offset", new)
+            .body(Body::empty())
+            .unwrap(),
+        None => no(404, problem::code::UPLOAD_NOT_FOUND),
+    }
+}
