@@ -217,9 +217,10 @@ CREATE TABLE access_key (
   tenant       TEXT    NOT NULL DEFAULT 'default',
   name         TEXT    NOT NULL,
   secret       BYTEA    NOT NULL,                      -- sealed by the master key of the data directory
-  grants       TEXT    NOT NULL,                      -- JSON list of {buckets, role}
+  grants       TEXT    NOT NULL,                      -- JSON list of {role, buckets, deploy, worker}
   is_root      BOOLEAN NOT NULL DEFAULT FALSE,
   disabled     BOOLEAN NOT NULL DEFAULT FALSE,
+  created_by   TEXT    NOT NULL DEFAULT '',
   created_ms   BIGINT  NOT NULL,
   expires_ms   BIGINT,
   last_used_ms BIGINT
@@ -245,8 +246,10 @@ CREATE TABLE audit (
   action   TEXT   NOT NULL,
   resource TEXT   NOT NULL,
   outcome  TEXT   NOT NULL,
-  rule     TEXT   NOT NULL
+  rule     TEXT   NOT NULL,
+  source   TEXT   NOT NULL DEFAULT ''                 -- the caller's IP address, where there was one
 );
+CREATE INDEX audit_by_time ON audit (time_ms);
 
 -- Singletons (scrub, expiry, sweeper, dispatcher) hold one of these while two daemons overlap.
 CREATE TABLE lease (

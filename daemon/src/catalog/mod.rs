@@ -25,7 +25,9 @@ mod setting;
 mod upload;
 mod write;
 
+pub use access_key::AccessKeyRow;
 pub use asset::{AssetObjectRow, AssetRow, AssetState, NewAsset};
+pub use audit::{AuditRow, NewAudit};
 pub use blob::{BlobRow, BlobState};
 pub use bucket::{BucketRow, Durability, NewBucket, Versioning};
 pub use db::{Catalog, CatalogError, Options, Tx};
@@ -33,6 +35,7 @@ pub use event::{EventKind, EventRow, NewEvent};
 pub use extent::Extent;
 pub use job::{ATTEMPTS_DEFAULT, JobCursor, JobFilter, JobObject, JobRow, JobState, NewJob};
 pub use job_run::{Failure, LeaseTerms};
+pub use link::LinkRow;
 pub use listing::{ListEntry, ListQuery, ListRows};
 pub use object::{NewObject, ObjectRow};
 pub use part::PartRow;

@@ -1,0 +1,195 @@
+//! Who is calling: an actor, what it was granted, and where it calls from.
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::authorize::{Action, Decision, Resource, authorize};
+use super::grant::{Grant, Role};
+use crate::kernel::{AccessKeyId, BucketName, LinkId, ObjectKey};
+
+/// Who does something; its `Display` is what logs and the audit say: `key:NEB…`, `tailnet:alice@example.org`, `tailnet-node:nas.example.ts.net`, `link:…`, `system`, `anonymous`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Actor {
+    /// The holder of an access key.
+    AccessKey {
+        /// Its public half.
+        id: AccessKeyId,
+        /// What it is for, in its maker's words.
+        name: String,
+        /// Whether it is the root key, which may do everything.
+        root: bool,
+    },
+    /// A person's device in the tailnet.
+    TailnetUser {
+        /// The login name, unique in the tailnet.
+        login: String,
+        /// The person's name.
+        display: String,
+        /// The device.
+        node: String,
+    },
+    /// A tagged device in the tailnet: a service, not a person.
+    TailnetNode {
+        /// Its full name.
+        name: String,
+        /// `tag:…`, at least one.
+        tags: Vec<String>,
+    },
+    /// The bearer of a signed link.
+    Link {
+        /// Its row.
+        id: LinkId,
+    },
+    /// The daemon itself.
+    System,
+    /// Nobody known.
+    Anonymous,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessKey { id, .. } => write!(f, "key:{id}"),
+            Self::TailnetUser { login, .. } => plain(f, "tailnet:", login),
+            Self::TailnetNode { name, .. } => plain(f, "tailnet-node:", name),
+            Self::Link { id } => write!(f, "link:{id}"),
+            Self::System => f.write_str("system"),
+            Self::Anonymous => f.write_str("anonymous"),
+        }
+    }
+}
+
+/// Names from outside cannot break a log line.
+fn plain(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
+    f.write_str(kind)?;
+    name.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .try_for_each(|c| f.write_char(c))
+}
+
+/// The objects that a signed link opens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkScope {
+    /// One object.
+    Object(BucketName, ObjectKey),
+    /// Every object whose key starts with this; the empty text is the whole bucket.
+    Prefix(BucketName, String),
+}
+
+impl LinkScope {
+    /// The bucket.
+    pub fn bucket(&self) -> &BucketName {
+        match self {
+            Self::Object(bucket, _) | Self::Prefix(bucket, _) => bucket,
+        }
+    }
+
+    /// The key or the prefix.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Object(_, key) => key.as_str(),
+            Self::Prefix(_, prefix) => prefix,
+        }
+    }
+
+    /// Whether this object is opened; compared byte by byte, nothing is normalised.
+    pub fn covers(&self, bucket: &BucketName, key: &ObjectKey) -> bool {
+        self.bucket() == bucket
+            && match self {
+                Self::Object(_, one) => one == key,
+                Self::Prefix(_, prefix) => key.as_str().starts_with(prefix.as_str()),
+            }
+    }
+}
+
+/// An actor with its rights; only this room makes one, and it is cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    actor: Arc<Actor>,
+    grants: Arc<[Grant]>,
+    link: Option<Arc<LinkScope>>,
+    source: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Somebody without a credential: no rights.
+    pub fn anonymous() -> Self {
+        Self::new(Actor::Anonymous, [])
+    }
+
+    /// The daemon itself: every right. For work that no request stands behind.
+    pub fn system() -> Self {
+        Self::new(Actor::System, [])
+    }
+
+    pub(super) fn new(actor: Actor, grants: impl Into<Arc<[Grant]>>) -> Self {
+        Self {
+            actor: Arc::new(actor),
+            grants: grants.into(),
+            link: None,
+            source: None,
+        }
+    }
+
+    pub(super) fn of_link(id: LinkId, scope: LinkScope) -> Self {
+        Self {
+            link: Some(Arc::new(scope)),
+            ..Self::new(Actor::Link { id }, [])
+        }
+    }
+
+    /// Notes where the call came from, for the audit.
+    #[must_use]
+    pub fn from_source(mut self, source: Option<IpAddr>) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Who it is.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What it was granted; empty for the root key and the system, which need none.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// What the signed link opens, when there is one.
+    pub fn link(&self) -> Option<&LinkScope> {
+        self.link.as_deref()
+    }
+
+    /// The address that the call came from.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// Whether nobody is known; such a caller is asked for a credential rather than refused.
+    pub fn is_anonymous(&self) -> bool {
+        *self.actor == Actor::Anonymous
+    }
+
+    /// Whether this is the root key or the daemon itself.
+    pub fn is_root(&self) -> bool {
+        matches!(
+            *self.actor,
+            Actor::System | Actor::AccessKey { root: true, .. }
+        )
+    }
+
+    /// The highest role on any bucket, for display.
+    pub fn highest_role(&self) -> Option<Role> {
+        if self.is_root() {
+            return Some(Role::Admin);
+        }
+        let granted = self.grants.iter().filter(|g| !g.buckets.is_empty());
+        granted.filter_map(|g| g.role).max()
+    }
+
+    /// Asks [`authorize`].
+    pub fn may(&self, action: Action, resource: &Resource<'_>) -> Decision {
+        authorize(self, action, resource)
+    }
+}

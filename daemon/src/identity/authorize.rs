@@ -1,0 +1,307 @@
+//! The one decision of the house: may this caller do this to that?
+//!
+//! | action | on | who |
+//! |---|---|---|
+//! | list buckets, read status, read events | node | whoever has any role; what is shown is filtered bucket by bucket |
+//! | list, read, read jobs or events | a bucket, an object | read there |
+//! | write, delete, uploads, links | a bucket, an object | write there |
+//! | make, configure, remove; manage jobs | a bucket | admin there |
+//! | read jobs, metrics and audit | node | read on `*`; the audit: admin on `*` |
+//! | keys, jobs, the node | node | admin on `*` |
+//! | deploy, worker | node | the grant's flag |
+//!
+//! The root key and the system may do everything, a signed link may read the objects of its scope, and what no line allows is denied.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::actor::{Actor, Caller};
+use super::grant::{BucketPattern, Grant, Role};
+use crate::kernel::{BucketName, ObjectKey};
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Action {
+    /// See which buckets there are (those that may be listed).
+    ListBuckets,
+    /// Make a bucket.
+    CreateBucket,
+    /// Remove an empty bucket.
+    DeleteBucket,
+    /// Change versioning, durability and settings, or read the settings.
+    ConfigureBucket,
+    /// List objects and versions; see the bucket and its figures.
+    ListObjects,
+    /// Read, play, see details.
+    ReadObject,
+    /// Store, copy to, tag.
+    WriteObject,
+    /// Delete an object or a version.
+    DeleteObject,
+    /// See and end the unfinished uploads of others.
+    ManageUploads,
+    /// Node status.
+    ReadStatus,
+    /// Counters for a monitoring system.
+    ReadMetrics,
+    /// See jobs.
+    ReadJobs,
+    /// Cancel and retry jobs.
+    ManageJobs,
+    /// Make, list, rotate and revoke access keys.
+    ManageKeys,
+    /// Make, list and revoke signed links.
+    CreateLink,
+    /// Follow events.
+    ReadEvents,
+    /// Read the audit.
+    ReadAudit,
+    /// Checks and repairs of the node.
+    ManageNode,
+    /// Push a release.
+    Deploy,
+    /// Take jobs, read their sources, store their results.
+    Worker,
+}
+
+impl Action {
+    /// Every action, for tables and tests.
+    pub const ALL: [Self; 20] = [
+        Self::ListBuckets,
+        Self::CreateBucket,
+        Self::DeleteBucket,
+        Self::ConfigureBucket,
+        Self::ListObjects,
+        Self::ReadObject,
+        Self::WriteObject,
+        Self::DeleteObject,
+        Self::ManageUploads,
+        Self::ReadStatus,
+        Self::ReadMetrics,
+        Self::ReadJobs,
+        Self::ManageJobs,
+        Self::ManageKeys,
+        Self::CreateLink,
+        Self::ReadEvents,
+        Self::ReadAudit,
+        Self::ManageNode,
+        Self::Deploy,
+        Self::Worker,
+    ];
+
+    /// As the audit stores it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ListBuckets => "list_buckets",
+            Self::CreateBucket => "create_bucket",
+            Self::DeleteBucket => "delete_bucket",
+            Self::ConfigureBucket => "configure_bucket",
+            Self::ListObjects => "list_objects",
+            Self::ReadObject => "read_object",
+            Self::WriteObject => "write_object",
+            Self::DeleteObject => "delete_object",
+            Self::ManageUploads => "manage_uploads",
+            Self::ReadStatus => "read_status",
+            Self::ReadMetrics => "read_metrics",
+            Self::ReadJobs => "read_jobs",
+            Self::ManageJobs => "manage_jobs",
+            Self::ManageKeys => "manage_keys",
+            Self::CreateLink => "create_link",
+            Self::ReadEvents => "read_events",
+            Self::ReadAudit => "read_audit",
+            Self::ManageNode => "manage_node",
+            Self::Deploy => "deploy",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What it is done to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resource<'a> {
+    /// The appliance.
+    Node,
+    /// A bucket, there or not.
+    Bucket(&'a BucketName),
+    /// An object, there or not.
+    Object(&'a BucketName, &'a ObjectKey),
+}
+
+impl Resource<'_> {
+    fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::Node => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("node"),
+            Self::Bucket(bucket) => write!(f, "{bucket}"),
+            Self::Object(bucket, key) => write!(f, "{bucket}/{}", key.as_str().escape_debug()),
+        }
+    }
+}
+
+/// What a decision rests on; its `Display` is what the audit and the status page say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// The caller is the daemon.
+    System,
+    /// The caller holds the root key.
+    Root,
+    /// A grant's role on a pattern.
+    Grant(BucketPattern, Role),
+    /// A grant's flag.
+    Flag(&'static str),
+    /// The scope of a signed link.
+    Link,
+    /// No rule allows it.
+    Default,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::Root => f.write_str("root key"),
+            Self::Grant(pattern, role) => write!(f, "grant {pattern}: {role}"),
+            Self::Flag(flag) => write!(f, "grant: {flag}"),
+            Self::Link => f.write_str("signed link"),
+            Self::Default => f.write_str("default deny"),
+        }
+    }
+}
+
+/// The answer of [`authorize`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allow: bool,
+    /// Why, for the caller's eyes: tells what is missing, not what exists.
+    pub reason: Cow<'static, str>,
+    /// What decided.
+    pub rule: Rule,
+}
+
+impl Decision {
+    fn by(rule: Rule) -> Self {
+        Self {
+            allow: true,
+            reason: Cow::Borrowed("allowed"),
+            rule,
+        }
+    }
+
+    fn denied(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            allow: false,
+            reason: reason.into(),
+            rule: Rule::Default,
+        }
+    }
+}
+
+/// What an action asks for on a resource.
+enum Need {
+    /// This role on the resource's bucket.
+    OnBucket(Role),
+    /// This role on `*`.
+    OnAll(Role),
+    /// Some role somewhere.
+    Any,
+    /// A flag of a grant.
+    Flag(&'static str, fn(&Grant) -> bool),
+    /// The action makes no sense on that resource.
+    Never,
+}
+
+fn need(action: Action, resource: &Resource<'_>) -> Need {
+    use Action as A;
+    use Resource as R;
+    match (action, resource) {
+        (A::ListBuckets | A::ReadStatus | A::ReadEvents, R::Node) => Need::Any,
+        (A::ReadJobs | A::ReadMetrics, R::Node) => Need::OnAll(Role::Read),
+        (A::ManageKeys | A::ManageJobs | A::ManageNode | A::ReadAudit, R::Node) => {
+            Need::OnAll(Role::Admin)
+        }
+        // The uploads and links of every bucket at once.
+        (A::ManageUploads | A::CreateLink, R::Node) => Need::OnAll(Role::Write),
+        (A::Deploy, R::Node) => Need::Flag("deploy", |grant| grant.deploy),
+        (A::Worker, R::Node) => Need::Flag("worker", |grant| grant.worker),
+        (A::ListObjects | A::ReadEvents | A::ReadJobs, R::Bucket(_) | R::Object(..))
+        | (A::ReadObject, R::Object(..)) => Need::OnBucket(Role::Read),
+        (A::ManageUploads | A::CreateLink, R::Bucket(_) | R::Object(..))
+        | (A::WriteObject | A::DeleteObject, R::Object(..)) => Need::OnBucket(Role::Write),
+        (A::CreateBucket | A::DeleteBucket | A::ConfigureBucket, R::Bucket(_))
+        | (A::ManageJobs, R::Bucket(_) | R::Object(..)) => Need::OnBucket(Role::Admin),
+        _ => Need::Never,
+    }
+}
+
+/// Decides; pure, and called by every door before it acts.
+pub fn authorize(caller: &Caller, action: Action, resource: &Resource<'_>) -> Decision {
+    match caller.actor() {
+        Actor::System => return Decision::by(Rule::System),
+        Actor::AccessKey { root: true, .. } => return Decision::by(Rule::Root),
+        Actor::Link { .. } => return by_link(caller, action, resource),
+        Actor::Anonymous => return Decision::denied("no credential was given"),
+        Actor::AccessKey { .. } | Actor::TailnetUser { .. } | Actor::TailnetNode { .. } => {}
+    }
+    let held = |role: Role, wanted: &dyn Fn(&BucketPattern) -> bool| {
+        caller.grants().iter().find_map(|grant| {
+            let has = grant.role.filter(|has| *has >= role)?;
+            let pattern = grant.buckets.iter().find(|pattern| wanted(pattern))?;
+            Some(Rule::Grant(pattern.clone(), has))
+        })
+    };
+    let (rule, missing) = match need(action, resource) {
+        Need::OnBucket(role) => (
+            resource
+                .bucket()
+                .and_then(|bucket| held(role, &|pattern| pattern.matches(bucket))),
+            Some((role, resource.bucket().map_or("*", BucketName::as_str))),
+        ),
+        Need::OnAll(role) => (held(role, &BucketPattern::is_all), Some((role, "*"))),
+        Need::Any => (
+            held(Role::Read, &|_| true),
+            Some((Role::Read, "any bucket")),
+        ),
+        Need::Flag(name, set) => {
+            let rule = caller.grants().iter().any(set).then_some(Rule::Flag(name));
+            return rule.map_or_else(
+                || Decision::denied(format!("{action} needs a grant with `{name}`")),
+                Decision::by,
+            );
+        }
+        Need::Never => (None, None),
+    };
+    match (rule, missing) {
+        (Some(rule), _) => Decision::by(rule),
+        (None, Some((role, bucket))) => {
+            Decision::denied(format!("{action} needs the role {role} on {bucket}"))
+        }
+        (None, None) => Decision::denied(format!("{action} is not an action on {resource}")),
+    }
+}
+
+fn by_link(caller: &Caller, action: Action, resource: &Resource<'_>) -> Decision {
+    match (action, resource, caller.link()) {
+        (Action::ReadObject, Resource::Object(bucket, key), Some(scope))
+            if scope.covers(bucket, key) =>
+        {
+            Decision::by(Rule::Link)
+        }
+        _ => Decision::denied("the link does not open this"),
+    }
+}
