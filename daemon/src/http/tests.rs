@@ -1,0 +1,1 @@
+//! The pieces together, behind a real socket.
