@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nebula_api::problem::code;
@@ -23,6 +23,14 @@ const CREDENTIAL_BYTES_MAX: usize = 4096;
 /// The address that a connection came from; the listener puts it into the request's extensions, and a Unix socket has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PeerAddr(pub SocketAddr);
+
+impl PeerAddr {
+    /// What the listener left in a request's extensions: a `PeerAddr`, or the bare address.
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        let bare = || extensions.get::<SocketAddr>().copied().map(Self);
+        extensions.get::<Self>().copied().or_else(bare)
+    }
+}
 
 /// Answers who stands behind a request; a cheap handle.
 ///
@@ -211,7 +219,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             return Err(Problem::internal("the router has no gate"));
         };
         gate.check_origin(&parts.method, &parts.uri, &parts.headers)?;
-        let peer = parts.extensions.get::<PeerAddr>().copied();
+        let peer = PeerAddr::of(&parts.extensions);
         let caller = gate.caller(&parts.headers, peer).await?;
         parts.extensions.insert(caller.clone());
         Ok(caller)
