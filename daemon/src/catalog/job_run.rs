@@ -87,10 +87,12 @@ pub(super) const RELEASE: &str = concat!(
      WHERE id = $1 AND lease_token = $2 AND state IN ('queued', 'running') RETURNING ",
     columns!()
 );
+pub(super) const QUEUED_KINDS: &str = "SELECT DISTINCT kind FROM job WHERE state = 'queued'";
 pub(super) const UNDISPATCHED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM job WHERE state = 'queued' AND dispatched_ms IS NULL AND not_before_ms <= $1 ORDER BY priority DESC, created_ms, id LIMIT $2"
+    " FROM job WHERE state = 'queued' AND kind = $1 AND dispatched_ms IS NULL AND not_before_ms <= $2 \
+     ORDER BY priority DESC, created_ms, id LIMIT $3"
 );
 pub(super) const DISPATCH: &str = concat!(
     "UPDATE job SET dispatched_ms = $3, lease_token = $2 WHERE id = $1 AND state = 'queued' AND dispatched_ms IS NULL RETURNING ",
@@ -115,14 +117,20 @@ impl Catalog {
         Ok(on_pool!(self, pool => sqlx::query_as(DISPATCHED).bind(limit).fetch_all(pool).await)?)
     }
 
-    /// Up to `limit` jobs that are due and not yet handed to Redis, in the order they should start.
+    /// The kinds of which a job is queued.
+    pub async fn queued_kinds(&self) -> Result<Vec<String>, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(QUEUED_KINDS).fetch_all(pool).await)?)
+    }
+
+    /// Up to `limit` jobs of a kind that are due and not yet handed to Redis, in the order they should start.
     pub async fn undispatched_jobs(
         &self,
+        kind: &str,
         now_ms: Millis,
         limit: i64,
     ) -> Result<Vec<JobRow>, CatalogError> {
         Ok(
-            on_pool!(self, pool => sqlx::query_as(UNDISPATCHED).bind(now_ms).bind(limit).fetch_all(pool).await)?,
+            on_pool!(self, pool => sqlx::query_as(UNDISPATCHED).bind(kind).bind(now_ms).bind(limit).fetch_all(pool).await)?,
         )
     }
 }

@@ -14,6 +14,7 @@ mod backoff;
 mod bell;
 mod embedded;
 mod jobs;
+pub mod redis;
 mod sweep;
 
 use std::sync::Arc;
@@ -137,6 +138,8 @@ pub type SharedQueue = Arc<dyn Queue>;
 
 /// Gauge: jobs by kind and state.
 pub const METRIC_JOBS: &str = "nebula_jobs";
+/// Gauge: 1 while the dispatcher reaches Redis, else 0.
+pub const METRIC_REDIS_UP: &str = "nebula_queue_redis_up";
 /// Counter: attempts that ended, by kind and the state they led to.
 pub const METRIC_OUTCOMES: &str = "nebula_job_outcomes_total";
 

@@ -12,7 +12,7 @@ use crate::kernel::{Clock, Millis};
 /// How long a job that has ended stays in the list.
 pub const FINISHED_KEPT_MS: Millis = 7 * 24 * 3600 * 1000;
 /// How often the sweeper looks.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 /// The lease that only one of two overlapping daemons holds.
 const LEASE: &str = "queue.sweeper";
 /// How long that lease lives; longer than the interval, so that it stays with one daemon.
