@@ -1,5 +1,7 @@
-//! End-to-end tests, and the tests of the repository's own shape.
+//! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
+mod catalog;
 mod deploy;
+mod queue;
 mod tidy;
 mod units;

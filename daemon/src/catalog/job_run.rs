@@ -74,7 +74,7 @@ pub(super) const FAIL: &str = concat!(
     "UPDATE job SET state = CASE WHEN cancel_requested THEN 'cancelled' WHEN NOT $4 THEN 'failed' \
      WHEN attempt >= attempts_max THEN 'dead' ELSE 'queued' END, \
      reason = CASE WHEN cancel_requested THEN reason ELSE $3 END, not_before_ms = $5, \
-     finished_ms = CASE WHEN cancel_requested OR NOT $4 OR attempt >= attempts_max THEN $6 ELSE NULL END, \
+     finished_ms = CASE WHEN cancel_requested OR NOT $4 OR attempt >= attempts_max THEN $6 ELSE finished_ms END, \
      lease_token = NULL, lease_until_ms = 0, dispatched_ms = NULL, updated_ms = $6, event_ms = $6 \
      WHERE id = $1 AND lease_token = $2 AND state IN ('queued', 'running') RETURNING ",
     columns!()
@@ -82,7 +82,7 @@ pub(super) const FAIL: &str = concat!(
 pub(super) const RELEASE: &str = concat!(
     "UPDATE job SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, \
      attempt = CASE WHEN state = 'running' AND attempt > 0 THEN attempt - 1 ELSE attempt END, progress = 0, stage = '', \
-     finished_ms = CASE WHEN cancel_requested THEN $3 ELSE NULL END, lease_holder = NULL, lease_token = NULL, lease_until_ms = 0, \
+     finished_ms = CASE WHEN cancel_requested THEN $3 ELSE finished_ms END, lease_holder = NULL, lease_token = NULL, lease_until_ms = 0, \
      dispatched_ms = NULL, updated_ms = $3, event_ms = $3 \
      WHERE id = $1 AND lease_token = $2 AND state IN ('queued', 'running') RETURNING ",
     columns!()

@@ -22,6 +22,7 @@ mod object;
 mod part;
 mod rendition;
 mod setting;
+mod statements;
 mod upload;
 mod write;
 

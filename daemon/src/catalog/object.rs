@@ -178,7 +178,7 @@ pub(super) const DELETE: &str = "DELETE FROM object_version WHERE id = $1";
 pub(super) const SET_TAGS: &str = "UPDATE object_version SET tags = $2 WHERE id = $1";
 pub(super) const SET_HEADERS: &str = "UPDATE object_version SET headers = $2 WHERE id = $1";
 /// Serialises the writers of one key; SQLite has one writer at a time anyway.
-const LOCK_KEY: &str = "SELECT pg_advisory_xact_lock($1, hashtext(encode($2, 'hex')))";
+pub(super) const LOCK_KEY: &str = "SELECT pg_advisory_xact_lock($1, hashtext(encode($2, 'hex')))";
 
 impl Catalog {
     /// The version that a plain GET sees, with the bytes of a small object; a delete marker is returned as such.

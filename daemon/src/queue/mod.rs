@@ -14,7 +14,7 @@ mod backoff;
 mod bell;
 mod embedded;
 mod jobs;
-pub mod redis;
+mod redis;
 mod sweep;
 
 use std::sync::Arc;
@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{CatalogError, JobRow};
 use crate::kernel::{JobId, Millis};
+use crate::telemetry::metrics::{JOB_SECONDS, JOBS_FINISHED_TOTAL};
 
+pub use self::redis::{Dispatcher, RedisQueue, ping as ping_redis};
 pub use backoff::retry_delay_ms;
 pub use bell::Bell;
 pub use embedded::Embedded;
@@ -110,6 +112,8 @@ pub enum Beat {
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// The first due job of these kinds, for `for_ms` from now; `None` when there is none.
+    ///
+    /// Every worker of a kind asks for the same `for_ms`: with Redis it is also how long another worker's silence must last before its job is taken over.
     async fn lease(
         &self,
         worker: &str,
@@ -136,19 +140,19 @@ pub trait Queue: Send + Sync {
 /// A shared queue of either kind.
 pub type SharedQueue = Arc<dyn Queue>;
 
-/// Gauge: jobs by kind and state.
-pub const METRIC_JOBS: &str = "nebula_jobs";
-/// Gauge: 1 while the dispatcher reaches Redis, else 0.
-pub const METRIC_REDIS_UP: &str = "nebula_queue_redis_up";
-/// Counter: attempts that ended, by kind and the state they led to.
-pub const METRIC_OUTCOMES: &str = "nebula_job_outcomes_total";
-
-/// Counts a settled attempt; a report that came too late counts as nothing.
+/// Counts an attempt that ended its job; a retry to come, and a report that came too late, count as nothing.
 fn count_outcome(row: Option<JobRow>) {
-    if let Some(row) = row
-        && let Ok(state) = row.state()
-    {
-        metrics::counter!(METRIC_OUTCOMES, "kind" => row.kind, "state" => state.as_str())
-            .increment(1);
+    let Some(row) = row else { return };
+    let Ok(state) = row.state() else { return };
+    if state.is_active() {
+        return;
     }
+    let ran_ms = row
+        .finished_ms
+        .zip(row.started_ms)
+        .map(|(to, from)| to - from);
+    metrics::counter!(JOBS_FINISHED_TOTAL, "kind" => row.kind.clone(), "outcome" => state.as_str())
+        .increment(1);
+    metrics::histogram!(JOB_SECONDS, "kind" => row.kind)
+        .record(ran_ms.unwrap_or_default() as f64 / 1000.0);
 }

@@ -1,13 +1,15 @@
 //! Forgets jobs that ended long ago, and keeps the gauges of the queue.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::QueueError;
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, JobState};
 use crate::kernel::{Clock, Millis};
+use crate::telemetry::metrics::{JOBS_RUNNING, JOBS_WAITING};
 
 /// How long a job that has ended stays in the list.
 pub const FINISHED_KEPT_MS: Millis = 7 * 24 * 3600 * 1000;
@@ -71,9 +73,18 @@ impl Sweeper {
     }
 
     async fn gauge(&self) -> Result<(), QueueError> {
+        let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for (kind, state, count) in self.catalog.job_counts().await? {
-            metrics::gauge!(super::METRIC_JOBS, "kind" => kind, "state" => state.as_str())
-                .set(count as f64);
+            let (waiting, running) = kinds.entry(kind).or_default();
+            match state {
+                JobState::Queued => *waiting += count,
+                JobState::Running => *running += count,
+                _ => {}
+            }
+        }
+        for (kind, (waiting, running)) in kinds {
+            metrics::gauge!(JOBS_WAITING, "kind" => kind.clone()).set(waiting as f64);
+            metrics::gauge!(JOBS_RUNNING, "kind" => kind).set(running as f64);
         }
         Ok(())
     }

@@ -95,6 +95,8 @@ registry! {
         "Jobs that ended, by kind and outcome.";
     JOB_SECONDS = Histogram Seconds "nebula_job_seconds"
         "Time a job ran, by kind.";
+    QUEUE_REDIS_UP = Gauge Count "nebula_queue_redis_up"
+        "1 while the daemon reaches the job queue in Redis, else 0; absent without Redis.";
     MEDIA_SEGMENTS_TOTAL = Counter Count "nebula_media_segments_total"
         "Segments sent, by source (original, rendition).";
     MEDIA_WORKER_DEATHS_TOTAL = Counter Count "nebula_media_worker_deaths_total"

@@ -10,12 +10,13 @@ use redis::streams::StreamReadReply;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::super::{Bell, QueueError};
 use super::link::{Link, Listener};
 use super::report::{ROW_LEASE_MS, Report};
 use super::{DONE, GROUP, JOB_TTL_S, WAKE, band, hash_of, scripts, stream_of};
 use crate::catalog::{Catalog, JobRow, JobState, LeaseTerms};
 use crate::kernel::{Clock, Id, Millis};
+use crate::queue::{Bell, QueueError};
+use crate::telemetry::metrics::QUEUE_REDIS_UP;
 
 /// The lease that only one of two overlapping daemons holds.
 const LEASE: &str = "queue.dispatcher";
@@ -82,7 +83,7 @@ impl Dispatcher {
                     warn!(%error, "jobs wait in the catalog: {error}");
                 }
             }
-            metrics::gauge!(super::super::METRIC_REDIS_UP).set(if down { 0.0 } else { 1.0 });
+            metrics::gauge!(QUEUE_REDIS_UP).set(if down { 0.0 } else { 1.0 });
             tokio::select! {
                 () = self.bell.heard() => {}
                 () = self.reports.heard(&nobody) => {}

@@ -7,7 +7,7 @@ use redis::streams::StreamReadReply;
 use redis::{Client, FromRedisValue, ScriptInvocation};
 use tokio::sync::Mutex;
 
-use super::super::{Bell, QueueError};
+use crate::queue::{Bell, QueueError};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

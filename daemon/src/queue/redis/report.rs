@@ -2,9 +2,9 @@
 
 use redis::streams::StreamId;
 
-use super::super::{QueueError, count_outcome, retry_delay_ms};
 use crate::catalog::{Catalog, Failure, JobRow, LeaseTerms};
 use crate::kernel::{JobId, Millis};
+use crate::queue::{QueueError, count_outcome, retry_delay_ms};
 
 /// A running row in Redis mode is kept alive by its hash; should the daemon go back to the embedded queue, it is taken over after this time.
 pub(super) const ROW_LEASE_MS: Millis = 60_000;

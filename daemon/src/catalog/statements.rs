@@ -1,0 +1,171 @@
+//! Every statement the catalog owns, so that a test finds a mistake in any of them on both databases.
+
+use super::db::{Catalog, Pools};
+use super::{
+    asset, blob, bucket, event, extent, job, job_run, lease, listing, object, part, rendition,
+    setting, upload,
+};
+
+/// Those that both databases run.
+const SHARED: &[&str] = &[
+    asset::GET,
+    asset::INDEX,
+    asset::POSTER,
+    asset::PUT,
+    asset::BEGIN,
+    asset::LIST,
+    asset::COUNT,
+    blob::INSERT,
+    blob::GET,
+    blob::SUMS,
+    blob::PAGE,
+    blob::DEAD,
+    blob::FINISH,
+    blob::REFER,
+    blob::RELEASE,
+    blob::SET_STATE,
+    blob::DELETE_DEAD,
+    blob::COUNTED,
+    bucket::INSERT,
+    bucket::BY_NAME,
+    bucket::LIST,
+    bucket::DELETE,
+    bucket::SET_VERSIONING,
+    bucket::SET_DURABILITY,
+    bucket::SET_SETTINGS,
+    bucket::ADD_USAGE,
+    event::INSERT,
+    event::AFTER_SQLITE,
+    event::LAST,
+    event::TRIM,
+    event::CONSUMER,
+    event::SET_CONSUMER,
+    extent::INSERT,
+    extent::OF_OBJECT,
+    extent::DELETE,
+    job::INSERT,
+    job::GET,
+    job::ACTIVE_WITH_KEY,
+    job::LIST,
+    job::COUNT,
+    job::CANCEL,
+    job::RETRY,
+    job::TRIM,
+    job_run::NEXT,
+    job_run::LEASE,
+    job_run::END,
+    job_run::BEAT,
+    job_run::TOLD,
+    job_run::COMPLETE,
+    job_run::FAIL,
+    job_run::RELEASE,
+    job_run::QUEUED_KINDS,
+    job_run::UNDISPATCHED,
+    job_run::DISPATCH,
+    job_run::DISPATCHED,
+    job_run::STARTED,
+    job_run::RECALLED,
+    lease::TAKE,
+    lease::RELEASE,
+    lease::HOLDER,
+    listing::OBJECTS,
+    listing::VERSIONS,
+    object::LATEST,
+    object::LATEST_HEAD,
+    object::VERSION,
+    object::BY_CONTENT,
+    object::TX_LATEST,
+    object::TX_VERSION,
+    object::PAGE,
+    object::DEMOTE,
+    object::PROMOTE,
+    object::INSERT,
+    object::DELETE,
+    object::SET_TAGS,
+    object::SET_HEADERS,
+    part::PUT,
+    part::GET,
+    part::LIST,
+    part::EVERY,
+    part::DELETE,
+    rendition::OF_CONTENT,
+    rendition::BEGIN,
+    rendition::SHAPE,
+    rendition::SET_STATE,
+    rendition::PUT_INIT,
+    rendition::INIT,
+    rendition::LAST_INIT,
+    rendition::INSERT_SEGMENT,
+    rendition::SEGMENTS,
+    rendition::SEGMENT,
+    rendition::COUNT_SEGMENTS,
+    setting::GET,
+    setting::PUT,
+    setting::PUT_IF_ABSENT,
+    upload::INSERT,
+    upload::GET,
+    upload::OF_BUCKET,
+    upload::OPEN,
+    upload::EXPIRED,
+    upload::ADVANCE,
+    upload::SET_LENGTH,
+    upload::FINISH,
+    upload::DELETE,
+    upload::TAKE_LEASE,
+    upload::DROP_LEASE,
+];
+/// Those that only PostgreSQL needs: SQLite has one writer at a time.
+const POSTGRES: &[&str] = &[event::AFTER_POSTGRES, object::LOCK_KEY];
+
+impl Catalog {
+    /// Every statement this catalog may send to its database.
+    pub fn statements(&self) -> Vec<&'static str> {
+        let own = match self.pools {
+            Pools::Sqlite(_) => &[],
+            Pools::Postgres(_) => POSTGRES,
+        };
+        SHARED.iter().chain(own).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A statement that is not listed would never be prepared by the test.
+    #[test]
+    fn no_statement_is_forgotten() {
+        let listed = include_str!("statements.rs");
+        for (room, source) in [
+            ("asset", include_str!("asset.rs")),
+            ("blob", include_str!("blob.rs")),
+            ("bucket", include_str!("bucket.rs")),
+            ("event", include_str!("event.rs")),
+            ("extent", include_str!("extent.rs")),
+            ("job", include_str!("job.rs")),
+            ("job_run", include_str!("job_run.rs")),
+            ("lease", include_str!("lease.rs")),
+            ("listing", include_str!("listing.rs")),
+            ("object", include_str!("object.rs")),
+            ("part", include_str!("part.rs")),
+            ("rendition", include_str!("rendition.rs")),
+            ("setting", include_str!("setting.rs")),
+            ("upload", include_str!("upload.rs")),
+        ] {
+            for line in source.lines() {
+                let name = line
+                    .strip_prefix("pub(super) const ")
+                    .and_then(|rest| rest.split_once(": &str"));
+                if let Some((name, _)) = name {
+                    let path = format!("    {room}::{name},");
+                    let inline = format!("[{room}::{name}");
+                    let second = format!(" {room}::{name}]");
+                    assert!(
+                        [path, inline, second]
+                            .iter()
+                            .any(|p| listed.contains(p.as_str())),
+                        "catalog/{room}.rs: {name} is missing in statements.rs"
+                    );
+                }
+            }
+        }
+    }
+}
