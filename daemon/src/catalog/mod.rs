@@ -45,3 +45,4 @@ pub use rendition::{
     SegmentRow,
 };
 pub use upload::{NewUpload, Protocol, UploadRow, UploadState};
+pub use write::TxFuture;

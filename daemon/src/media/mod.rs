@@ -1,1 +1,39 @@
-//! Probe, timeline, ladder, packaging, transcode plan, thumbnails.
+//! Films: looked at once, cut on one grid, served from their own bytes, made smaller where that helps.
+//!
+//! What is promised: the playlist is the truth. Its cuts are keyframes of the source, its durations are those of the
+//! segments, and a segment's samples are the source's own, packet for packet. Nothing is written to serve an original.
+//!
+//! How data passes. A published object that looks like media leaves an `index` job ([`planner`]). A [`Worker`] leases it
+//! and runs one sandboxed process for it ([`process`]), which sends back an index of every sample and a poster; these
+//! become the asset, keyed by content, so that copies and renames cost nothing. From the index alone follow the grid
+//! (`timeline`), the playlists (`hls`) and the heads of segments (`cmaf`), whose bodies are ranges of the object.
+//! Where it is worth it a `ladder` job follows, whose segments are kept as they arrive and appear under the same
+//! address when a rung is whole.
+//!
+//! What it refuses to know: containers. The daemon parses no byte that a stranger sent; it reads indexes, whose reading
+//! is bounded. A crash, a hang or a bomb in a worker is a failed job with a reason.
+
+mod bench;
+mod cache;
+mod cmaf;
+pub mod decide;
+mod film;
+mod hls;
+pub mod info;
+mod ladder;
+mod library;
+mod order;
+mod plan;
+mod playlist;
+mod process;
+mod timeline;
+mod worker;
+
+pub use film::{CopiedTrack, Film, Packaged};
+pub use hls::{Leaf, Master, RenditionList};
+pub use ladder::RungSetting;
+pub use library::{Look, Media, MediaError, MediaParts};
+pub use order::{About, Opening, Order, Report};
+pub use plan::{looks_like_media, planner};
+pub use process::{RangeRead, Source};
+pub use worker::{BenchError, Hardware, Workbench, Worker, WorkerOptions};

@@ -63,6 +63,11 @@ impl Store {
 }
 
 impl ObjectReader {
+    /// Bytes that lie in blobs.
+    pub(super) fn of_blobs(reader: BlobReader) -> Self {
+        Self(Bytes0::Blobs(Arc::new(reader)))
+    }
+
     /// How many bytes there are.
     pub fn size(&self) -> u64 {
         match &self.0 {

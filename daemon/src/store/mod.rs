@@ -21,6 +21,7 @@ mod multipart;
 mod object;
 mod publish;
 mod reconcile;
+mod rendition;
 mod upload;
 mod writer;
 
@@ -38,6 +39,7 @@ pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart, Part};
 pub use object::Object;
 pub use publish::{Condition, Copy, Published, PutObject};
 pub use reconcile::Reconciled;
+pub use rendition::SegmentOf;
 pub use upload::{NewResumable, Upload, UploadSession};
 pub use writer::{ObjectWriter, Sealed, WriteOptions};
 

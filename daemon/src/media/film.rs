@@ -1,0 +1,368 @@
+//! A film ready to be served: its index read once, every copied track cut on the grid.
+
+use std::ops::Range;
+
+use nebula_hwaccel::index::{Copyable, MediaIndex, Rational, Sample, TrackFacts, TrackKind};
+
+use super::cmaf::{self, Shift};
+use super::timeline::{Timeline, is_picture};
+
+/// Samples of one segment that lie apart become a read each; a film with more runs than this in one segment is too
+/// finely interleaved to be served in place.
+const RUNS_MAX: usize = 65_536;
+
+/// An index and what was computed from it.
+#[derive(Debug)]
+pub struct Film {
+    /// Facts and tables.
+    pub index: MediaIndex,
+    /// The grid; `None` when nothing in it can be timed.
+    pub timeline: Option<Timeline>,
+    /// The picture, when it can be served as it lies there.
+    pub video: Option<CopiedTrack>,
+    /// The sound tracks that can be served as they lie there, in the file's order.
+    pub audio: Vec<CopiedTrack>,
+}
+
+/// A track that is served from the object's own bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopiedTrack {
+    /// Place in the index.
+    pub place: usize,
+    /// Number of the track in the file.
+    pub id: u32,
+    shift: Shift,
+    /// Ticks on the wire that lie before the zero of the timeline.
+    lead: u64,
+    /// The segments that have samples, in order.
+    pub segments: Vec<CopiedSegment>,
+}
+
+/// One segment of a copied track.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopiedSegment {
+    /// On the grid of the film.
+    pub number: u32,
+    /// Which samples of the track.
+    pub samples: Range<usize>,
+    /// Where it starts in the playlist, in seconds.
+    pub start_s: f64,
+    /// How long it is in the playlist, in seconds.
+    pub duration_s: f64,
+    /// Length with its head.
+    pub size_bytes: u64,
+}
+
+/// A segment as it goes out: a head made here, then runs of the object's own bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packaged {
+    /// `styp`, `moof` and the head of `mdat`.
+    pub head: Vec<u8>,
+    /// Where in the object the media lies.
+    pub runs: Vec<Range<u64>>,
+    /// Length of all of it.
+    pub size_bytes: u64,
+}
+
+impl Film {
+    /// Cuts every track of an index that can be served in place.
+    pub fn new(index: MediaIndex) -> Self {
+        let timeline = Timeline::of(&index);
+        let mut film = Self {
+            index,
+            timeline,
+            video: None,
+            audio: Vec::new(),
+        };
+        let Some(timeline) = &film.timeline else {
+            return film;
+        };
+        let copied = |place: usize| CopiedTrack::cut(&film.index, timeline, place);
+        let mut audio = Vec::new();
+        let mut video = None;
+        for (place, facts) in film.index.facts.tracks.iter().enumerate() {
+            match facts.kind {
+                TrackKind::Audio(_) => audio.extend(copied(place)),
+                TrackKind::Video(_) if place == timeline.track => video = copied(place),
+                _ => {}
+            }
+        }
+        film.video = video;
+        film.audio = audio;
+        film
+    }
+
+    /// What the cache counts: the samples are all that is large.
+    pub fn memory_bytes(&self) -> usize {
+        let samples: usize = self.index.tables.iter().map(Vec::len).sum();
+        let segments =
+            self.timeline.as_ref().map_or(0, Timeline::segments) * (2 + self.audio.len());
+        4096 + samples * size_of::<Sample>() + segments * size_of::<CopiedSegment>()
+    }
+
+    /// The picture the film is timed by.
+    pub fn picture(&self) -> Option<&TrackFacts> {
+        let place = self.timeline.as_ref()?.track;
+        let facts = &self.index.facts.tracks[place];
+        is_picture(facts, &self.index.tables[place]).then_some(facts)
+    }
+
+    /// Every sound track that has samples.
+    pub fn sounds(&self) -> impl Iterator<Item = &TrackFacts> {
+        let tracks = self.index.facts.tracks.iter().zip(&self.index.tables);
+        tracks
+            .filter(|(facts, samples)| {
+                matches!(facts.kind, TrackKind::Audio(_)) && !samples.is_empty()
+            })
+            .map(|(facts, _)| facts)
+    }
+
+    /// A copied track by its number in the file.
+    pub fn copied(&self, id: u32) -> Option<&CopiedTrack> {
+        self.video
+            .iter()
+            .chain(&self.audio)
+            .find(|track| track.id == id)
+    }
+
+    /// Facts of a copied track.
+    pub fn facts_of(&self, track: &CopiedTrack) -> &TrackFacts {
+        &self.index.facts.tracks[track.place]
+    }
+
+    /// The init segment of a copied track.
+    pub fn init(&self, track: &CopiedTrack) -> Vec<u8> {
+        cmaf::init(self.facts_of(track), track.lead)
+    }
+
+    /// A segment of a copied track by its number on the grid.
+    pub fn segment(&self, track: &CopiedTrack, number: u32) -> Option<Packaged> {
+        let at = track
+            .segments
+            .binary_search_by_key(&number, |segment| segment.number)
+            .ok()?;
+        let segment = &track.segments[at];
+        let table = &self.index.tables[track.place];
+        let samples = table.get(segment.samples.clone())?;
+        let next = table.get(segment.samples.end).map(|sample| sample.dts);
+        let head = cmaf::segment_head(number, track.shift, samples, next);
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for sample in samples.iter().filter(|sample| sample.size > 0) {
+            let end = sample.offset.checked_add(u64::from(sample.size))?;
+            match runs.last_mut() {
+                Some(run) if run.end == sample.offset => run.end = end,
+                _ => runs.push(sample.offset..end),
+            }
+        }
+        Some(Packaged {
+            head,
+            runs,
+            size_bytes: segment.size_bytes,
+        })
+    }
+
+    /// Whether every segment of the picture can be decoded by itself: no picture is shown before the keyframe that its
+    /// segment starts with.
+    pub fn independent(&self) -> bool {
+        let Some(track) = &self.video else {
+            return true;
+        };
+        let table = &self.index.tables[track.place];
+        track.segments.iter().all(|segment| {
+            let samples = &table[segment.samples.clone()];
+            let start = samples[0].pts();
+            samples[0].key && samples.iter().all(|sample| sample.pts() >= start)
+        })
+    }
+}
+
+impl CopiedTrack {
+    fn cut(index: &MediaIndex, timeline: &Timeline, place: usize) -> Option<Self> {
+        let facts = &index.facts.tracks[place];
+        let samples = &index.tables[place];
+        if facts.copyable != Copyable::Contiguous
+            || facts.sample_entry.is_empty()
+            || samples.is_empty()
+        {
+            return None;
+        }
+        let size = index.facts.size_bytes;
+        let inside = |sample: &Sample| {
+            sample
+                .offset
+                .checked_add(u64::from(sample.size))
+                .is_some_and(|end| size == 0 || end <= size)
+        };
+        if !samples.iter().all(inside) {
+            return None;
+        }
+        let starts: Vec<usize> = if place == timeline.track {
+            timeline.samples.iter().map(|at| *at as usize).collect()
+        } else {
+            let mut starts: Vec<usize> = timeline.cuts[..timeline.segments()]
+                .iter()
+                .map(|cut| first_at(samples, facts.time_base, *cut, timeline.time_base))
+                .collect();
+            // What comes before the first cut is in the first segment.
+            starts[0] = 0;
+            starts.push(samples.len());
+            starts
+        };
+        let origin = in_ticks(timeline.origin, timeline.time_base, facts.time_base);
+        let earliest = samples[0].dts.saturating_sub(origin);
+        let before = i64::try_from(earliest.min(0).unsigned_abs()).ok()?;
+        let num = facts.time_base.num;
+        // Decoding times may not be negative. A picture is decoded later by what is missing and shown at its own time,
+        // as composition offsets are signed; a sound track is moved as a whole and cut off by an edit list.
+        let picture = place == timeline.track && matches!(facts.kind, TrackKind::Video(_));
+        let decode = before.saturating_sub(origin);
+        let present = if picture {
+            origin.saturating_neg()
+        } else {
+            decode
+        };
+        let mut track = Self {
+            place,
+            id: facts.id,
+            shift: Shift {
+                decode,
+                present,
+                num,
+            },
+            lead: if picture {
+                0
+            } else {
+                before.unsigned_abs().saturating_mul(u64::from(num))
+            },
+            segments: Vec::new(),
+        };
+        let tick_s = facts.time_base.as_f64();
+        let at_s = |ticks: i64| ticks.saturating_sub(origin) as f64 * tick_s;
+        for number in 0..starts.len() - 1 {
+            let range = starts[number]..starts[number + 1];
+            if range.is_empty() {
+                continue;
+            }
+            let members = &samples[range.clone()];
+            if runs(members) > RUNS_MAX {
+                return None;
+            }
+            let media: u64 = members.iter().map(|sample| u64::from(sample.size)).sum();
+            let start_s = if track.segments.is_empty() {
+                0.0
+            } else {
+                at_s(members[0].pts())
+            };
+            track.segments.push(CopiedSegment {
+                number: number as u32,
+                size_bytes: cmaf::segment_bytes(members.len() as u64, media),
+                samples: range,
+                start_s,
+                duration_s: 0.0,
+            });
+        }
+        let end = samples
+            .iter()
+            .map(|s| s.pts().saturating_add(i64::from(s.duration)))
+            .max()?;
+        let mut end_s = at_s(end);
+        for segment in track.segments.iter_mut().rev() {
+            segment.duration_s = (end_s - segment.start_s).max(0.0);
+            end_s = segment.start_s;
+        }
+        Some(track)
+    }
+}
+
+fn runs(samples: &[Sample]) -> usize {
+    let joined = |pair: &[Sample]| pair[0].offset + u64::from(pair[0].size) == pair[1].offset;
+    1 + samples.windows(2).filter(|pair| !joined(pair)).count()
+}
+
+/// The first sample at or after a time in another unit, compared exactly.
+fn first_at(samples: &[Sample], unit: Rational, time: i64, time_unit: Rational) -> usize {
+    let whole = |ticks: i64, unit: Rational, other: Rational| {
+        i128::from(ticks) * i128::from(unit.num) * i128::from(other.den)
+    };
+    let time = whole(time, time_unit, unit);
+    samples.partition_point(|sample| whole(sample.pts(), unit, time_unit) < time)
+}
+
+/// A time in another unit, rounded to the nearest.
+fn in_ticks(time: i64, from: Rational, to: Rational) -> i64 {
+    let num = i128::from(time) * i128::from(from.num) * i128::from(to.den);
+    let den = i128::from(from.den) * i128::from(to.num);
+    if den == 0 {
+        return 0;
+    }
+    i64::try_from((num + den / 2).div_euclid(den)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::timeline::tests::film;
+
+    #[test]
+    fn every_sample_is_in_exactly_one_segment() {
+        let film = Film::new(film(21, 50));
+        for track in film.video.iter().chain(&film.audio) {
+            let mut at = 0;
+            for segment in &track.segments {
+                assert_eq!(segment.samples.start, at);
+                at = segment.samples.end;
+            }
+            assert_eq!(at, film.index.tables[track.place].len());
+        }
+    }
+
+    #[test]
+    fn durations_add_up_to_the_film() {
+        let film = Film::new(film(21, 50));
+        let total = |track: &CopiedTrack| track.segments.iter().map(|s| s.duration_s).sum::<f64>();
+        assert!((total(film.video.as_ref().expect("picture")) - 21.0).abs() < 1e-9);
+        assert!((total(&film.audio[0]) - 21.0).abs() < 0.022);
+    }
+
+    #[test]
+    fn a_segment_is_as_long_as_announced() {
+        let film = Film::new(film(9, 25));
+        for track in film.video.iter().chain(&film.audio) {
+            for segment in &track.segments {
+                let packaged = film.segment(track, segment.number).expect("listed");
+                let media: u64 = packaged.runs.iter().map(|run| run.end - run.start).sum();
+                assert_eq!(packaged.head.len() as u64 + media, packaged.size_bytes);
+            }
+        }
+        assert!(film.segment(&film.audio[0], 99).is_none());
+    }
+
+    #[test]
+    fn priming_is_cut_off_by_an_edit_list_not_dropped() {
+        let film = Film::new(film(4, 25));
+        let sound = &film.audio[0];
+        assert_eq!(
+            (sound.shift.decode, sound.shift.present, sound.lead),
+            (1024, 1024, 1024)
+        );
+        assert_eq!(sound.segments[0].start_s, 0.0);
+        let picture = film.video.as_ref().expect("picture");
+        assert_eq!(picture.lead, 0);
+    }
+
+    #[test]
+    fn an_open_group_of_pictures_is_not_independent() {
+        let mut index = film(8, 50);
+        assert!(Film::new(index.clone()).independent());
+        index.tables[0][51].composition = 512 - 2 * 512;
+        assert!(!Film::new(index).independent());
+    }
+
+    #[test]
+    fn offsets_beyond_the_object_are_refused() {
+        let mut index = film(4, 25);
+        index.facts.size_bytes = 1000;
+        let film = Film::new(index);
+        assert!(film.video.is_none() && film.audio.is_empty());
+    }
+}

@@ -1,0 +1,558 @@
+//! A film as HLS: which files there are beside its master playlist, and what is in each playlist.
+//!
+//! `v1` and `a2` are tracks 1 and 2 of the object itself; anything else is the recipe of a rendition.
+//! Each has `NAME.m3u8`, `NAME-init.mp4` (`NAME-init-2.mp4` for its second) and `NAME-7.m4s`.
+
+use nebula_hwaccel::index::{TrackFacts, TrackKind, VideoRange};
+
+use super::film::{CopiedTrack, Film};
+use super::library::{Media, MediaError};
+use super::playlist::{self, Bandwidth, Entry, Picture, Sound};
+use crate::catalog::{RenditionKind, RenditionRow, RenditionState, SegmentRow};
+use crate::kernel::ContentId;
+
+/// How much of a content id is in addresses: enough to tell one version of an object from the next.
+const TAG_DIGITS: usize = 16;
+
+/// A file beside the master playlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leaf {
+    /// `master.m3u8`.
+    Master,
+    /// The playlist of one stream.
+    Playlist(String),
+    /// An init segment of one stream.
+    Init(String, u32),
+    /// A media segment of one stream.
+    Segment(String, u32),
+}
+
+impl Leaf {
+    /// Reads a file name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let stream = |text: &str| -> Option<String> {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            (!text.is_empty() && text.len() <= 64 && text.chars().all(plain))
+                .then(|| text.to_owned())
+        };
+        let number = |text: &str| -> Option<u32> {
+            let digits =
+                !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+            let plain = digits && (text == "0" || !text.starts_with('0'));
+            if plain { text.parse().ok() } else { None }
+        };
+        if name == "master.m3u8" {
+            return Some(Self::Master);
+        }
+        if let Some(rest) = name.strip_suffix(".m3u8") {
+            return Some(Self::Playlist(stream(rest)?));
+        }
+        if let Some(rest) = name.strip_suffix(".m4s") {
+            let (rest, digits) = rest.rsplit_once('-')?;
+            return Some(Self::Segment(stream(rest)?, number(digits)?));
+        }
+        let rest = name.strip_suffix(".mp4")?;
+        if let Some(rest) = rest.strip_suffix("-init") {
+            return Some(Self::Init(stream(rest)?, 0));
+        }
+        let (rest, digits) = rest.rsplit_once('-')?;
+        Some(Self::Init(
+            stream(rest.strip_suffix("-init")?)?,
+            number(digits).filter(|n| *n > 0)?,
+        ))
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Master => "master.m3u8".into(),
+            Self::Playlist(stream) => format!("{stream}.m3u8"),
+            Self::Init(stream, 0) => format!("{stream}-init.mp4"),
+            Self::Init(stream, number) => format!("{stream}-init-{number}.mp4"),
+            Self::Segment(stream, number) => format!("{stream}-{number}.m4s"),
+        }
+    }
+}
+
+/// The part of a content id that addresses carry as `?c=`, so that what is behind them never changes.
+pub fn tag(content: ContentId) -> String {
+    let mut text = content.to_string();
+    text.truncate(TAG_DIGITS);
+    text
+}
+
+/// A rendition that is whole, with its segments.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// Its row.
+    pub row: RenditionRow,
+    /// Every segment, in order.
+    pub segments: Vec<SegmentRow>,
+}
+
+/// The renditions of a film.
+#[derive(Debug, Clone, Default)]
+pub struct RenditionList {
+    /// Those that can be played from end to end.
+    pub whole: Vec<Whole>,
+    /// Whether more are being made.
+    pub more_coming: bool,
+}
+
+/// What there is to say about a film at its master address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Master {
+    /// The playlist.
+    Text(String),
+    /// Nothing that can be played yet, but it is being made.
+    Preparing,
+    /// Nothing that can be played, and nothing is being made.
+    Nothing,
+}
+
+impl Media {
+    /// The renditions of a content; a rung is listed when it is whole, so that its playlist never changes.
+    pub async fn renditions(&self, content: ContentId) -> Result<RenditionList, MediaError> {
+        let catalog = self.0.store.catalog();
+        let mut list = RenditionList::default();
+        for row in catalog.renditions(content).await? {
+            match row.state()? {
+                RenditionState::Ready => {
+                    let segments = catalog.rendition_segments(content, &row.recipe).await?;
+                    list.whole.push(Whole { row, segments });
+                }
+                RenditionState::Building => list.more_coming = true,
+                RenditionState::Failed => {}
+            }
+        }
+        Ok(list)
+    }
+
+    /// One rendition that is whole.
+    pub async fn rendition(
+        &self,
+        content: ContentId,
+        recipe: &str,
+    ) -> Result<Option<Whole>, MediaError> {
+        let catalog = self.0.store.catalog();
+        let rows = catalog.renditions(content).await?;
+        let Some(row) = rows.into_iter().find(|row| row.recipe == recipe) else {
+            return Ok(None);
+        };
+        if row.state()? != RenditionState::Ready {
+            return Ok(None);
+        }
+        let segments = catalog.rendition_segments(content, recipe).await?;
+        Ok(Some(Whole { row, segments }))
+    }
+
+    /// Whether renditions are still wanted of a film that has none yet: then its ladder job is on its way.
+    pub fn wants_renditions(&self, film: &Film) -> bool {
+        !super::ladder::wanted(film, &self.0.ladder).is_empty()
+    }
+}
+
+impl Film {
+    /// The master playlist with the renditions that are there.
+    pub fn master(&self, renditions: &RenditionList, content: ContentId, wanted: bool) -> Master {
+        let tag = tag(content);
+        let uri = |stream: &str| format!("{}?c={tag}", Leaf::Playlist(stream.into()).name());
+        let mut pictures = Vec::new();
+        if let Some(track) = &self.video {
+            pictures.push(self.original_picture(track, uri(&stream_of(self, track))));
+        }
+        let rungs = renditions
+            .whole
+            .iter()
+            .filter(|whole| whole.row.kind() == RenditionKind::Video);
+        for whole in rungs {
+            pictures.push(self.rung(whole, uri(&whole.row.recipe)));
+        }
+        let mut sounds: Vec<Sound> = self
+            .audio
+            .iter()
+            .map(|track| self.original_sound(track, uri(&stream_of(self, track))))
+            .collect();
+        let made = renditions
+            .whole
+            .iter()
+            .filter(|whole| whole.row.kind() == RenditionKind::Audio);
+        for whole in made {
+            sounds.push(made_sound(whole, uri(&whole.row.recipe)));
+        }
+        settle(&mut sounds);
+        let coming = renditions.more_coming || (wanted && renditions.whole.is_empty());
+        if self.picture().is_some() {
+            // A film that would be silent now and not later is not ready.
+            let silent = sounds.is_empty() && self.sounds().next().is_some();
+            if pictures.is_empty() || (silent && coming) {
+                return if coming {
+                    Master::Preparing
+                } else {
+                    Master::Nothing
+                };
+            }
+            return Master::Text(playlist::master(&pictures, &sounds, self.independent()));
+        }
+        if sounds.is_empty() {
+            return if coming {
+                Master::Preparing
+            } else {
+                Master::Nothing
+            };
+        }
+        let alone: Vec<Picture> = sounds
+            .into_iter()
+            .map(|sound| Picture {
+                uri: sound.uri,
+                codecs: sound.codecs,
+                size: None,
+                frame_rate: None,
+                range: VideoRange::Sdr,
+                bandwidth: sound.bandwidth,
+            })
+            .collect();
+        Master::Text(playlist::master(&alone, &[], true))
+    }
+
+    /// The media playlist of a track that is served from the object.
+    pub fn copied_playlist(&self, track: &CopiedTrack, content: ContentId) -> String {
+        let tag = tag(content);
+        let stream = stream_of(self, track);
+        let init_uri = format!("{}?c={tag}", Leaf::Init(stream.clone(), 0).name());
+        let entries: Vec<Entry> = track
+            .segments
+            .iter()
+            .map(|segment| Entry {
+                uri: format!(
+                    "{}?c={tag}",
+                    Leaf::Segment(stream.clone(), segment.number).name()
+                ),
+                duration_s: segment.duration_s,
+                init_uri: init_uri.clone(),
+            })
+            .collect();
+        let is_picture = self.video.as_ref() == Some(track);
+        playlist::media(&entries, !is_picture || self.independent())
+    }
+
+    /// The media playlist of a rendition.
+    pub fn rendition_playlist(&self, whole: &Whole, content: ContentId) -> String {
+        let tag = tag(content);
+        let recipe = &whole.row.recipe;
+        let entries: Vec<Entry> = whole
+            .segments
+            .iter()
+            .zip(self.durations_s(whole))
+            .map(|(segment, duration_s)| Entry {
+                uri: format!(
+                    "{}?c={tag}",
+                    Leaf::Segment(recipe.clone(), segment.number as u32).name()
+                ),
+                duration_s,
+                init_uri: format!(
+                    "{}?c={tag}",
+                    Leaf::Init(recipe.clone(), segment.init_number as u32).name()
+                ),
+            })
+            .collect();
+        playlist::media(&entries, true)
+    }
+
+    /// A copied track by its name in addresses.
+    pub fn stream(&self, name: &str) -> Option<&CopiedTrack> {
+        let copied = || self.video.iter().chain(&self.audio);
+        copied().find(|track| stream_of(self, track) == name)
+    }
+
+    /// Lengths in the playlist: from each segment's start to the next; the picture's are those of the grid.
+    fn durations_s(&self, whole: &Whole) -> Vec<f64> {
+        let grid = self
+            .timeline
+            .as_ref()
+            .filter(|_| whole.row.kind() == RenditionKind::Video);
+        if let Some(grid) = grid.filter(|grid| grid.segments() == whole.segments.len()) {
+            return (0..grid.segments())
+                .map(|segment| grid.duration_s(segment))
+                .collect();
+        }
+        let tick_s = 1.0 / whole.row.timescale.max(1) as f64;
+        let mut durations = Vec::with_capacity(whole.segments.len());
+        let mut end = whole
+            .segments
+            .last()
+            .map_or(0, |last| last.start_ticks + last.duration_ticks);
+        for (at, segment) in whole.segments.iter().enumerate().rev() {
+            let start = if at == 0 { 0 } else { segment.start_ticks };
+            durations.push((end - start).max(0) as f64 * tick_s);
+            end = start;
+        }
+        durations.reverse();
+        durations
+    }
+
+    fn original_picture(&self, track: &CopiedTrack, uri: String) -> Picture {
+        let facts = self.facts_of(track);
+        let TrackKind::Video(video) = &facts.kind else {
+            unreachable!("the picture of a film is a video track")
+        };
+        Picture {
+            uri,
+            codecs: codecs(facts),
+            size: Some((video.display_width, video.display_height)),
+            frame_rate: Some(video.frame_rate.as_f64()),
+            range: video.range,
+            bandwidth: measured(track),
+        }
+    }
+
+    fn rung(&self, whole: &Whole, uri: String) -> Picture {
+        let side = |side: Option<i64>| u32::try_from(side.unwrap_or(0)).unwrap_or(0);
+        Picture {
+            uri,
+            codecs: whole
+                .row
+                .codecs
+                .clone()
+                .unwrap_or_else(|| "avc1.64001f".into()),
+            size: Some((side(whole.row.width), side(whole.row.height))),
+            frame_rate: whole.row.frame_rate,
+            range: VideoRange::Sdr,
+            bandwidth: self.measured_rendition(whole),
+        }
+    }
+
+    fn measured_rendition(&self, whole: &Whole) -> Bandwidth {
+        let sizes = whole
+            .segments
+            .iter()
+            .map(|segment| segment.size_bytes.max(0) as u64);
+        Bandwidth::measured(sizes.zip(self.durations_s(whole)))
+    }
+
+    fn original_sound(&self, track: &CopiedTrack, uri: String) -> Sound {
+        let facts = self.facts_of(track);
+        let channels = match &facts.kind {
+            TrackKind::Audio(audio) => audio.channels,
+            _ => 2,
+        };
+        let codecs = codecs(facts);
+        Sound {
+            group: codecs.split('.').next().unwrap_or("sound").to_owned(),
+            name: facts
+                .title
+                .clone()
+                .or_else(|| facts.language.clone())
+                .unwrap_or_else(|| format!("Track {}", facts.id)),
+            language: facts.language.clone(),
+            default: facts.default,
+            channels,
+            uri,
+            codecs,
+            bandwidth: measured(track),
+        }
+    }
+}
+
+/// AAC made by a worker: stereo, for everyone.
+fn made_sound(whole: &Whole, uri: String) -> Sound {
+    let tick_s = 1.0 / whole.row.timescale.max(1) as f64;
+    let lengths = whole.segments.iter().map(|segment| {
+        (
+            segment.size_bytes.max(0) as u64,
+            segment.duration_ticks as f64 * tick_s,
+        )
+    });
+    Sound {
+        group: "made".into(),
+        name: "Stereo".into(),
+        language: None,
+        default: true,
+        channels: 2,
+        uri,
+        codecs: whole
+            .row
+            .codecs
+            .clone()
+            .unwrap_or_else(|| "mp4a.40.2".into()),
+        bandwidth: Bandwidth::measured(lengths),
+    }
+}
+
+/// Exactly one default in each group, and no name twice (RFC 8216bis §4.4.6.1.1).
+fn settle(sounds: &mut [Sound]) {
+    for at in 0..sounds.len() {
+        let (before, rest) = sounds.split_at_mut(at);
+        let this = &mut rest[0];
+        let group: Vec<&Sound> = before
+            .iter()
+            .filter(|other| other.group == this.group)
+            .collect();
+        if group.iter().any(|other| other.default) {
+            this.default = false;
+        }
+        let plain = this.name.clone();
+        let mut count = 1;
+        while group.iter().any(|other| other.name == this.name) {
+            count += 1;
+            this.name = format!("{plain} {count}");
+        }
+    }
+    for at in 0..sounds.len() {
+        let first = sounds[..at]
+            .iter()
+            .all(|other| other.group != sounds[at].group);
+        let group = sounds[at].group.clone();
+        if first
+            && !sounds
+                .iter()
+                .any(|other| other.group == group && other.default)
+        {
+            sounds[at].default = true;
+        }
+    }
+}
+
+fn stream_of(film: &Film, track: &CopiedTrack) -> String {
+    let letter = if film.video.as_ref() == Some(track) {
+        'v'
+    } else {
+        'a'
+    };
+    format!("{letter}{}", track.id)
+}
+
+fn measured(track: &CopiedTrack) -> Bandwidth {
+    Bandwidth::measured(
+        track
+            .segments
+            .iter()
+            .map(|segment| (segment.size_bytes, segment.duration_s)),
+    )
+}
+
+/// As the index has it; a guess that players accept rather than none, as one variant without pins them to the lowest.
+fn codecs(facts: &TrackFacts) -> String {
+    if let Some(codecs) = &facts.codecs {
+        return codecs.clone();
+    }
+    match facts.codec.as_str() {
+        "h264" => "avc1.640028",
+        "hevc" => "hvc1.1.6.L120.90",
+        "av1" => "av01.0.08M.08",
+        "vp9" => "vp09.00.40.08",
+        "aac" => "mp4a.40.2",
+        "mp3" => "mp4a.40.34",
+        "opus" => "Opus",
+        "flac" => "fLaC",
+        "ac3" => "ac-3",
+        "eac3" => "ec-3",
+        other => other,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::timeline::tests::film;
+
+    #[test]
+    fn file_names_are_read_and_written_alike() {
+        for name in [
+            "master.m3u8",
+            "v1.m3u8",
+            "a2-init.mp4",
+            "v1-0.m4s",
+            "720p-1a2b3c4d.m3u8",
+            "720p-1a2b3c4d-init.mp4",
+            "720p-1a2b3c4d-init-2.mp4",
+            "720p-1a2b3c4d-1799.m4s",
+        ] {
+            let leaf = Leaf::parse(name).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(leaf.name(), name);
+        }
+        for name in [
+            "",
+            "m3u8",
+            ".m3u8",
+            "v1-.m4s",
+            "v1-01.m4s",
+            "v1-init-0.mp4",
+            "v1.mp4",
+            "../v1.m3u8",
+            "v1-9999999999.m4s",
+            "v1-1.m4s?c=1",
+            "é.m3u8",
+        ] {
+            assert_eq!(Leaf::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_film_with_sound_has_one_variant_and_one_group() {
+        let film = Film::new(film(10, 50));
+        let master = film.master(&RenditionList::default(), ContentId([0xab; 32]), false);
+        let Master::Text(text) = master else {
+            panic!("{master:?}")
+        };
+        assert!(
+            text.contains("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"mp4a\",NAME=\"Track 2\",DEFAULT=YES"),
+            "{text}"
+        );
+        assert!(
+            text.contains("CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=25.000"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("AUDIO=\"mp4a\"\nv1.m3u8?c=abababababababab\n"),
+            "{text}"
+        );
+        let track = film.stream("v1").expect("listed");
+        let media = film.copied_playlist(track, ContentId([0xab; 32]));
+        assert_eq!(media.matches("#EXTINF").count(), track.segments.len());
+        assert!(film.stream("v2").is_none() && film.stream("a1").is_none());
+    }
+
+    #[test]
+    fn names_in_a_group_differ_and_one_is_the_default() {
+        let mut index = film(4, 25);
+        let (mut facts, table) = (index.facts.tracks[1].clone(), index.tables[1].clone());
+        facts.id = 3;
+        index.facts.tracks.push(facts);
+        index.tables.push(table);
+        for track in &mut index.facts.tracks {
+            track.language = Some("eng".into());
+        }
+        let film = Film::new(index);
+        let Master::Text(text) = film.master(&RenditionList::default(), ContentId([0; 32]), false)
+        else {
+            panic!("it plays")
+        };
+        assert_eq!(text.matches("DEFAULT=YES").count(), 1, "{text}");
+        assert!(
+            text.contains("NAME=\"eng\"") && text.contains("NAME=\"eng 2\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_played_yet_is_being_prepared() {
+        let mut index = film(4, 25);
+        for track in &mut index.facts.tracks {
+            track.copyable = nebula_hwaccel::index::Copyable::NeedsRemux {
+                reason: "Annex B".into(),
+            };
+        }
+        let film = Film::new(index);
+        let none = RenditionList::default();
+        assert_eq!(
+            film.master(&none, ContentId([0; 32]), true),
+            Master::Preparing
+        );
+        assert_eq!(
+            film.master(&none, ContentId([0; 32]), false),
+            Master::Nothing
+        );
+    }
+}

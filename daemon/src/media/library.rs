@@ -1,0 +1,175 @@
+//! Films by content: looked up, waited for, read once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nebula_hwaccel::index;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::cache::Films;
+use super::film::Film;
+use super::ladder::RungSetting;
+use super::plan;
+use crate::catalog::{AssetState, CatalogError};
+use crate::kernel::ContentId;
+use crate::queue::{Jobs, QueueError};
+use crate::store::{Object, Store, StoreError};
+
+/// Indexes that are read at the same time.
+const LOADS_MAX: usize = 2;
+/// While waiting, how often another daemon's work is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a film cannot be had now.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// The catalog or the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored index cannot be read.
+    #[error("a stored index cannot be read: {0}")]
+    Damaged(String),
+}
+
+impl From<CatalogError> for MediaError {
+    fn from(error: CatalogError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<QueueError> for MediaError {
+    fn from(error: QueueError) -> Self {
+        Self::Store(StoreError::Unavailable(error.to_string()))
+    }
+}
+
+/// What the room is made of.
+pub struct MediaParts {
+    /// The store.
+    pub store: Store,
+    /// The front desk of the queue.
+    pub jobs: Jobs,
+    /// The rungs that are made below an original.
+    pub ladder: Vec<RungSetting>,
+}
+
+/// The media room; a cheap handle.
+#[derive(Clone)]
+pub struct Media(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) jobs: Jobs,
+    pub(super) ladder: Vec<RungSetting>,
+    pub(super) films: Films,
+    loads: Semaphore,
+}
+
+/// How the media room stands with an object.
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// It plays.
+    Ready(Arc<Film>),
+    /// It is being looked at.
+    Indexing,
+    /// It cannot be played, and why.
+    Failed(String),
+    /// Nobody looked at it yet.
+    Unknown,
+}
+
+impl Media {
+    /// Puts the room together.
+    pub fn new(parts: MediaParts) -> Self {
+        Self(Arc::new(Inner {
+            store: parts.store,
+            jobs: parts.jobs,
+            ladder: parts.ladder,
+            films: Films::default(),
+            loads: Semaphore::new(LOADS_MAX),
+        }))
+    }
+
+    /// The store beneath.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// How the room stands with an object.
+    pub async fn look(&self, content: ContentId) -> Result<Look, MediaError> {
+        if let Some(film) = self.0.films.get(content) {
+            return Ok(Look::Ready(film));
+        }
+        let Some(row) = self.0.store.catalog().asset(content).await? else {
+            return Ok(Look::Unknown);
+        };
+        match row.state()? {
+            AssetState::Indexing => Ok(Look::Indexing),
+            AssetState::Failed => Ok(Look::Failed(row.reason.unwrap_or_else(|| "unknown".into()))),
+            AssetState::Ready => Ok(self
+                .film(content)
+                .await?
+                .map_or(Look::Indexing, Look::Ready)),
+        }
+    }
+
+    /// The same, but an object that nobody looked at yet is queued, and one that is being looked at is waited for.
+    pub async fn await_film(
+        &self,
+        object: &Object,
+        patience: Duration,
+    ) -> Result<Look, MediaError> {
+        let mut changes = self.0.store.changes();
+        let deadline = Instant::now() + patience;
+        let mut asked = false;
+        loop {
+            changes.mark_unchanged();
+            let look = self.look(object.content_id).await?;
+            let waiting = matches!(look, Look::Unknown | Look::Indexing);
+            if !waiting || Instant::now() >= deadline {
+                return Ok(look);
+            }
+            if !asked {
+                // A job that was lost or never planned is queued now; one that is there stays the only one.
+                asked = true;
+                let job = plan::index_job(object, self.0.store.clock());
+                self.0.jobs.insert(job).await?;
+            }
+            let until = deadline.min(Instant::now() + LOOK_EVERY);
+            // Either outcome, the end of the wait included, is a reason to look again.
+            let _ = tokio::time::timeout_at(until, changes.changed()).await;
+        }
+    }
+
+    /// A film whose index is there.
+    pub async fn film(&self, content: ContentId) -> Result<Option<Arc<Film>>, MediaError> {
+        if let Some(film) = self.0.films.get(content) {
+            return Ok(Some(film));
+        }
+        let _turn = self
+            .0
+            .loads
+            .acquire()
+            .await
+            .map_err(|error| MediaError::Damaged(error.to_string()))?;
+        if let Some(film) = self.0.films.get(content) {
+            return Ok(Some(film));
+        }
+        let Some(bytes) = self.0.store.catalog().asset_index(content).await? else {
+            return Ok(None);
+        };
+        let film = Arc::new(read(bytes).await?);
+        self.0.films.put(content, Arc::clone(&film));
+        Ok(Some(film))
+    }
+}
+
+/// Reads and cuts an index away from the async threads.
+pub(super) async fn read(bytes: Vec<u8>) -> Result<Film, MediaError> {
+    let task = tokio::task::spawn_blocking(move || index::decode(&bytes).map(Film::new));
+    let film = task
+        .await
+        .map_err(|error| MediaError::Damaged(error.to_string()))?;
+    film.map_err(|error| MediaError::Damaged(error.to_string()))
+}
