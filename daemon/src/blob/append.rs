@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::BlobError;
+use super::filesync::FileSync;
 use super::held;
 use super::lane::{Lane, OnDrop};
 use super::room::{Blobs, Room, blocking};
@@ -38,7 +39,7 @@ pub struct Checkpoint {
 pub struct BlobAppender {
     room: Arc<Room>,
     id: BlobId,
-    file: Arc<File>,
+    sync: Arc<FileSync>,
     lane: Lane<FileSink<Arc<File>>>,
 }
 
@@ -90,7 +91,7 @@ impl Blobs {
         Ok(BlobAppender {
             room: Arc::clone(&self.0),
             id,
-            file: Arc::clone(&sink.file),
+            sync: Arc::clone(&sink.sync),
             lane: Lane::new(sink, self.0.tracker.clone(), OnDrop::Finish),
         })
     }
@@ -159,9 +160,9 @@ impl BlobAppender {
             .idle(look)
             .await?
             .ok_or_else(|| BlobError::lost("writing a file"))?;
-        let (room, file) = (Arc::clone(&self.room), Arc::clone(&self.file));
+        let (room, sync) = (Arc::clone(&self.room), Arc::clone(&self.sync));
         blocking("syncing a file", move || {
-            rustix::fs::fdatasync(&file).map_err(|e| room.error("syncing a file", e))
+            sync.sync().map_err(|e| room.error("syncing a file", e))
         })
         .await?;
         Ok(Checkpoint { offset, sums })

@@ -25,6 +25,7 @@ mod buffer;
 mod dirsync;
 mod error;
 mod files;
+mod filesync;
 mod held;
 mod lane;
 mod open;

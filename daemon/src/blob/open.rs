@@ -1,4 +1,6 @@
 //! Files that stay open between readers, so that a player's seek costs no walk through directories.
+//!
+//! Whoever removes a blob lets go of it here first; a second daemon on the same directory may keep the space of a removed file occupied until it ends or needs the place, which is the length of a deploy.
 
 use std::collections::HashMap;
 use std::fs::File;

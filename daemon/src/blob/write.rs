@@ -10,6 +10,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::BlobError;
+use super::filesync::{EARLY_SYNC_BYTES, FileSync};
 use super::held::{BlobLock, Held};
 use super::lane::{LANE_PIECES_MAX, Lane, OnDrop, Sink};
 use super::room::{Blobs, Room, blocking};
@@ -45,6 +46,10 @@ enum Stage {
 
 impl Blobs {
     /// Begins a blob; `size_hint` is its length if known, and refuses at once what does not fit.
+    #[expect(
+        clippy::unused_async,
+        reason = "callers must not rely on the file being made later"
+    )]
     pub async fn create(&self, size_hint: Option<u64>) -> Result<BlobWriter, BlobError> {
         self.admit(size_hint.unwrap_or(0))?;
         Ok(BlobWriter {
@@ -116,7 +121,9 @@ impl BlobWriter {
             Stage::Gather { pieces, .. } => {
                 blocking("writing a blob", move || {
                     let mut md5 = Md5::new();
-                    pieces.iter().for_each(|piece| md5.update(piece));
+                    for piece in &pieces {
+                        md5.update(piece);
+                    }
                     let mut sink = new_file(&room, id, None)?;
                     sink.accept(&pieces)?;
                     place(&room, sink, md5.finalize().into(), durable)
@@ -203,7 +210,9 @@ struct Md5Sink(Md5);
 
 impl Sink for Md5Sink {
     fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
-        batch.iter().for_each(|piece| self.0.update(piece));
+        for piece in batch {
+            self.0.update(piece);
+        }
         Ok(())
     }
 }
@@ -217,6 +226,9 @@ pub(super) struct FileSink<H> {
     pub(super) summer: Summer,
     /// Bytes for which the file has space already.
     reserved: u64,
+    pub(super) sync: Arc<FileSync>,
+    /// Bytes written since a sync was last started.
+    unsynced: u64,
 }
 
 impl<H: Send + 'static> FileSink<H> {
@@ -224,9 +236,11 @@ impl<H: Send + 'static> FileSink<H> {
         Self {
             room,
             held,
+            sync: FileSync::new(Arc::clone(&file)),
             file,
             summer,
             reserved: 0,
+            unsynced: 0,
         }
     }
 
@@ -256,7 +270,8 @@ impl<H: Send + 'static> FileSink<H> {
                 .map_err(|e| self.room.error("giving back space", e))?;
         }
         if durable {
-            rustix::fs::fdatasync(&self.file).map_err(|e| self.room.error("syncing a file", e))?;
+            let synced = self.sync.sync();
+            synced.map_err(|e| self.room.error("syncing a file", e))?;
         }
         Ok((self.held, size, self.summer.finish()))
     }
@@ -270,7 +285,14 @@ impl<H: Send + 'static> Sink for FileSink<H> {
             self.room.admit(len)?;
         }
         write_at(&self.file, batch, at).map_err(|e| self.room.error("writing a file", e))?;
-        batch.iter().for_each(|piece| self.summer.update(piece));
+        self.unsynced += len;
+        if self.unsynced >= EARLY_SYNC_BYTES {
+            self.unsynced = 0;
+            self.sync.sync_early(&self.room.tracker);
+        }
+        for piece in batch {
+            self.summer.update(piece);
+        }
         Ok(())
     }
 }
