@@ -2,12 +2,13 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
+use super::super::filesync::EARLY_SYNC_BYTES;
 use super::super::lane::{LANE_BYTES_MAX, Lane, OnDrop, Sink};
 use super::super::{BlobError, Verdict};
 use super::{count, get, noise, put, room};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn what_is_written_is_read_and_hashed(len in prop_oneof![0_usize..2000, 0_usize..3_500_000], piece in 1_usize..700_000) {
@@ -50,6 +51,21 @@ async fn what_is_dropped_leaves_nothing() {
             "sealed and dropped, {len} bytes"
         );
     }
+}
+
+#[tokio::test]
+async fn a_large_blob_is_synced_as_it_comes_and_is_whole() {
+    let (dir, blobs) = room().await;
+    let piece = noise(1 << 20);
+    let bytes = piece.repeat(EARLY_SYNC_BYTES as usize / piece.len() * 2 + 3);
+    let sealed = put(&blobs, &bytes, 300_000).await;
+    assert_eq!(sealed.digest.blake3, *blake3::hash(&bytes).as_bytes());
+    let (id, size, sums) = (sealed.id, sealed.size, sealed.digest.sums.clone());
+    drop(sealed.keep());
+    let verdict = blobs.verify(id, size, &sums).await.unwrap();
+    assert_eq!(verdict, Verdict::Whole);
+    blobs.settle().await;
+    assert_eq!(count(&dir, &blobs), (1, 0));
 }
 
 #[tokio::test]
