@@ -1,1 +1,210 @@
-//! The S3 door.
+//! The S3 door: Amazon's protocol in, the store out.
+//!
+//! A request passes four stations.
+//! [`cors`] answers a preflight, unsigned.
+//! The [`guard`] refuses what `s3s` would wrongly take, and reads who claims to have signed.
+//! `s3s` verifies the signature and parses; [`access`] then decides, with the same `authorize()` as every other door, before a body is read.
+//! One file for each operation, or each small group of them, speaks to the store; [`error`] holds the one translation of its failures.
+//!
+//! Promises: a digest or checksum that came with a body is verified before anything is published; a condition is decided inside the commit; what is not built answers `NotImplemented` and never a wrong success.
+//! The room knows no file and no query, and only this room names `s3s`.
+
+mod access;
+mod attributes;
+mod bucket;
+mod copy;
+mod cors;
+mod delete;
+mod error;
+mod get;
+mod guard;
+mod headers;
+mod host;
+mod intake;
+mod list;
+mod multipart;
+mod operations;
+mod part;
+mod put;
+mod tagging;
+mod uploads;
+mod versions;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Error, S3ErrorCode, S3Result, StdError};
+
+pub use guard::LOG_DIRECTIVE;
+
+use crate::http::Gate;
+use crate::store::Store;
+
+/// Largest XML document of a request: a multi-delete of 1,000 long keys, or a completion of 10,000 parts with checksums.
+const XML_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The region that clients sign for when nobody told them another.
+pub const DEFAULT_REGION: &str = "us-east-1";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+/// What the door is made of.
+pub struct S3Parts {
+    /// The store behind it.
+    pub store: Store,
+    /// Who is calling, and what they may do.
+    pub gate: Gate,
+    /// The region of this appliance; signatures for it and for [`DEFAULT_REGION`] are taken.
+    pub region: String,
+    /// The domain below which host names are buckets; path style always works.
+    pub domain: Option<String>,
+}
+
+/// The door; a cheap handle.
+#[derive(Clone)]
+pub struct S3Door(Arc<Inner>);
+
+struct Inner {
+    s3: S3Service,
+    store: Store,
+    gate: Gate,
+    region: String,
+    domain: Option<String>,
+    /// Tells this process's request ids from another's.
+    instance: u64,
+    requests: AtomicU64,
+}
+
+impl S3Door {
+    /// Puts the door together; it always has an authentication provider, as `s3s` is open without one.
+    pub fn new(parts: S3Parts) -> Self {
+        let operations = operations::Operations {
+            store: parts.store.clone(),
+            region: parts.region.clone(),
+        };
+        let mut config = S3Config::default();
+        config.xml_max_body_size = XML_BYTES_MAX;
+        let mut builder = S3ServiceBuilder::new(operations);
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        builder.set_auth(access::Auth);
+        builder.set_access(access::Access);
+        builder.set_validation(host::Names);
+        builder.set_host(host::Domain(parts.domain.clone()));
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&crate::kernel::Id::random().as_bytes()[..8]);
+        Self(Arc::new(Inner {
+            s3: builder.build(),
+            store: parts.store,
+            gate: parts.gate,
+            region: parts.region,
+            domain: parts.domain,
+            instance: u64::from_be_bytes(seed),
+            requests: AtomicU64::new(0),
+        }))
+    }
+
+    /// Answers one request; a [`crate::http::PeerAddr`] among its extensions names a tailnet peer that signs nothing.
+    pub async fn call<B>(&self, request: Request<B>) -> Response<axum::body::Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let question = cors::Question::of(request.method(), request.headers());
+        let bucket = question
+            .as_ref()
+            .and_then(|_| host::bucket_of(&request, self.0.domain.as_deref()));
+        let mut response = match &question {
+            Some(question) if question.is_preflight() => {
+                self.preflight(question, bucket.as_ref()).await
+            }
+            _ => self.answer(request).await.unwrap_or_else(refusal),
+        };
+        if let (Some(question), Some(bucket)) = (&question, &bucket)
+            && !question.is_preflight()
+        {
+            cors::decorate(&self.0.store, bucket, question, response.headers_mut()).await;
+        }
+        self.finish(&method, &path, &mut response);
+        response.map(axum::body::Body::new)
+    }
+
+    async fn preflight(
+        &self,
+        question: &cors::Question,
+        bucket: Option<&crate::kernel::BucketName>,
+    ) -> Response<s3s::Body> {
+        match cors::preflight(&self.0.store, bucket, question).await {
+            Ok(headers) => {
+                let mut response = Response::new(s3s::Body::empty());
+                *response.headers_mut() = headers;
+                response
+            }
+            Err(error) => refusal(error),
+        }
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> S3Result<Response<s3s::Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (mut parts, body) = request.into_parts();
+        let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION])?;
+        let context = access::context(&self.0.gate, &claim, &parts).await?;
+        host::lower(&mut parts);
+        let body = match guard::framing(&parts) {
+            Some(framing) => s3s::Body::http_body_unsync(guard::Chunked::new(body, framing)),
+            None => s3s::Body::http_body_unsync(body),
+        };
+        let call = self.0.s3.call(Request::from_parts(parts, body));
+        access::scoped(context, call).await.map_err(|error| {
+            let error = StdError::from(error);
+            tracing::error!(%error, "an S3 request failed: {error}");
+            S3ErrorCode::InternalError.into()
+        })
+    }
+
+    /// What every answer gets, and its line in the log.
+    fn finish(&self, method: &Method, path: &str, response: &mut Response<s3s::Body>) {
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!(
+            "{:016X}",
+            self.0
+                .instance
+                .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        );
+        if method == Method::HEAD
+            && response.headers().contains_key(header::CONTENT_RANGE)
+            && response.status() == StatusCode::OK
+        {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        if response.status() == StatusCode::NOT_MODIFIED {
+            *response.body_mut() = s3s::Body::empty();
+        }
+        tracing::debug!(http.status = response.status().as_u16(), request.id = %id, "{method} {path} {}", response.status().as_u16());
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+    }
+}
+
+impl access::Answered for Result<Response<s3s::Body>, s3s::HttpError> {
+    fn is_success(&self) -> bool {
+        self.as_ref()
+            .is_ok_and(|response| response.status().as_u16() < 400)
+    }
+}
+
+/// The document that tells a client no.
+fn refusal(error: S3Error) -> Response<s3s::Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(s3s::Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}

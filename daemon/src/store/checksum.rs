@@ -152,7 +152,7 @@ impl Hashers {
 }
 
 /// The checksum of a multipart object from those of its parts; `None` when a part lacks one.
-pub(super) fn combine(
+pub fn combine(
     algorithm: ChecksumAlgorithm,
     kind: ChecksumKind,
     parts: &[PartSummary],

@@ -29,7 +29,7 @@ mod writer;
 mod tests;
 
 pub use body::{ObjectBody, ObjectReader};
-pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary};
+pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
 pub use delete::Deleted;
 pub use error::StoreError;
 pub use fsck::{Finding, FsckReport};

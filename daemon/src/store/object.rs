@@ -125,6 +125,20 @@ impl Store {
             .transpose()
     }
 
+    /// Replaces the tags of a version; one that was deleted meanwhile stays deleted.
+    pub async fn set_tags(&self, object: &Object, tags: Tags) -> Result<(), StoreError> {
+        let row_id = object.row_id;
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.set_object_tags(row_id, &to_json(&tags)).await?;
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await
+    }
+
     async fn found(
         &self,
         row: Option<ObjectRow>,

@@ -1,0 +1,400 @@
+//! Who may do what: the identity room behind the two hooks of `s3s`.
+//!
+//! The guard reads which access key claims to have signed and looks it up once; `s3s` verifies the signature with its secret; only then is the caller believed.
+
+use std::sync::OnceLock;
+
+use http::HeaderMap;
+use http::request::Parts;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::dto::CopySource;
+use s3s::{S3ErrorCode, S3Request, S3Result};
+
+use super::error::{not_built, say};
+use super::guard::Claim;
+use crate::http::{Gate, PeerAddr};
+use crate::identity::{Action, Actor, Caller, Outcome, Resource, Rule, Secret};
+use crate::kernel::{BucketName, ObjectKey};
+
+tokio::task_local! {
+    static REQUEST: Context;
+}
+
+/// What is known of one request while `s3s` works on it.
+pub(super) struct Context {
+    gate: Gate,
+    /// The claimed key's secret.
+    secret: Option<Secret>,
+    /// The claimed key's caller, or the tailnet's word about an unsigned request, or nobody.
+    caller: Caller,
+    /// What was allowed, for the audit.
+    deed: OnceLock<Deed>,
+}
+
+/// A mutation that was allowed or refused.
+#[derive(Clone)]
+struct Deed {
+    caller: Caller,
+    action: Action,
+    bucket: BucketName,
+    key: Option<ObjectKey>,
+    rule: Rule,
+    allowed: bool,
+}
+
+/// Looks up who claims to call.
+///
+/// # Errors
+/// `InvalidAccessKeyId` for a key that is not there, is disabled or expired; `AccessDenied` for a change that a foreign page makes a tailnet peer's browser send.
+pub(super) async fn context(gate: &Gate, claim: &Claim, request: &Parts) -> S3Result<Context> {
+    let unavailable = |error| {
+        tracing::error!(%error, "nobody can be identified now: {error}");
+        say(
+            S3ErrorCode::ServiceUnavailable,
+            "the appliance cannot check credentials now; try again",
+        )
+    };
+    let peer = request.extensions.get::<PeerAddr>().map(|peer| peer.0);
+    let (secret, caller) = match claim {
+        // Guesses are not throttled here: nobody guesses an HMAC key of 240 bits, and a proxy's address stands for many clients.
+        Claim::Key(id) => {
+            let found = gate.identity().secret_of(id).await.map_err(unavailable)?;
+            let unknown = || {
+                say(
+                    S3ErrorCode::InvalidAccessKeyId,
+                    "there is no such access key, or it is disabled or expired",
+                )
+            };
+            let (secret, caller) = found.ok_or_else(unknown)?;
+            (Some(secret), caller)
+        }
+        Claim::Unsigned => {
+            let refused = |_| {
+                say(
+                    S3ErrorCode::AccessDenied,
+                    "a page of another site may not change anything here unsigned",
+                )
+            };
+            gate.check_origin(&request.method, &request.uri, &request.headers)
+                .map_err(refused)?;
+            let known = match peer {
+                Some(address) => gate.identity().peer(address).await.map_err(unavailable)?,
+                None => None,
+            };
+            (None, known.unwrap_or_else(Caller::anonymous))
+        }
+    };
+    let caller = caller.from_source(peer.map(|address| address.ip().to_canonical()));
+    Ok(Context {
+        gate: gate.clone(),
+        secret,
+        caller,
+        deed: OnceLock::new(),
+    })
+}
+
+/// Runs `work` in this context, and audits what it changed.
+pub(super) async fn scoped<F>(context: Context, work: F) -> F::Output
+where
+    F: Future<Output: Answered>,
+{
+    let gate = context.gate.clone();
+    let work = async {
+        let answer = work.await;
+        let deed = REQUEST.try_with(|context| context.deed.get().cloned());
+        (answer, deed.ok().flatten())
+    };
+    let (answer, deed) = REQUEST.scope(context, work).await;
+    if let Some(deed) = deed {
+        let outcome = match (deed.allowed, answer.is_success()) {
+            (false, _) => Outcome::Refused,
+            (true, true) => Outcome::Done,
+            (true, false) => Outcome::Failed,
+        };
+        let resource = match &deed.key {
+            Some(key) => Resource::Object(&deed.bucket, key),
+            None => Resource::Bucket(&deed.bucket),
+        };
+        gate.identity()
+            .audit(&deed.caller, deed.action, &resource, outcome, &deed.rule)
+            .await;
+    }
+    answer
+}
+
+/// Whether an answer says that it was done.
+pub(super) trait Answered {
+    /// 2xx or 3xx.
+    fn is_success(&self) -> bool;
+}
+
+/// The caller of a request that passed [`Access::check`].
+pub(super) fn caller<T>(request: &S3Request<T>) -> Caller {
+    request
+        .extensions
+        .get::<Caller>()
+        .cloned()
+        .unwrap_or_else(Caller::anonymous)
+}
+
+/// How a caller is named as the owner of what it makes.
+pub(super) fn owner(caller: &Caller) -> String {
+    match caller.actor() {
+        Actor::AccessKey { id, .. } => id.to_string(),
+        Actor::TailnetUser { login, .. } => login.clone(),
+        Actor::TailnetNode { name, .. } => name.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The hook that hands out secrets.
+pub(super) struct Auth;
+
+#[async_trait::async_trait]
+impl S3Auth for Auth {
+    async fn get_secret_key(&self, _access_key: &str) -> S3Result<SecretKey> {
+        let secret = REQUEST
+            .try_with(|context| context.secret.as_ref().map(|s| SecretKey::from(s.reveal())));
+        secret
+            .ok()
+            .flatten()
+            .ok_or_else(|| S3ErrorCode::InvalidAccessKeyId.into())
+    }
+}
+
+/// The hook that decides, before a body is read.
+pub(super) struct Access;
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let verified = cx.credentials().is_some();
+        let caller = REQUEST.try_with(|context| {
+            let caller = (context.secret.is_some() == verified).then(|| context.caller.clone())?;
+            if verified {
+                context.gate.identity().used(&caller);
+            }
+            Some(caller)
+        });
+        let caller = caller.ok().flatten().unwrap_or_else(Caller::anonymous);
+        if caller.is_anonymous() {
+            return Err(say(
+                S3ErrorCode::AccessDenied,
+                "sign the request with an access key of this appliance",
+            ));
+        }
+        let Some(demand) = demand(cx.s3_op().name()) else {
+            return Err(not_built(cx.s3_op().name()));
+        };
+        unbuilt_headers(cx.headers())?;
+        let bucket = cx
+            .s3_path()
+            .get_bucket_name()
+            .map(bucket_name)
+            .transpose()?;
+        let key = cx.s3_path().get_object_key().map(object_key).transpose()?;
+        decide(&caller, demand, bucket, key)?;
+        cx.extensions_mut().insert(caller);
+        Ok(())
+    }
+}
+
+fn decide(
+    caller: &Caller,
+    demand: Demand,
+    bucket: Option<BucketName>,
+    key: Option<ObjectKey>,
+) -> S3Result<()> {
+    let decision = match (&bucket, &key) {
+        // Keys are decided one by one where they are known.
+        (Some(_), None) if demand.action == Action::DeleteObject => return Ok(()),
+        (Some(bucket), Some(key)) => caller.may(demand.action, &Resource::Object(bucket, key)),
+        (Some(bucket), None) => caller.may(demand.action, &Resource::Bucket(bucket)),
+        (None, _) => caller.may(demand.action, &Resource::Node),
+    };
+    let allowed = decision.allow;
+    if demand.changes
+        && let Some(bucket) = bucket
+    {
+        let deed = Deed {
+            caller: caller.clone(),
+            action: demand.action,
+            bucket,
+            key,
+            rule: decision.rule,
+            allowed,
+        };
+        let _ = REQUEST.try_with(|context| context.deed.set(deed).is_ok());
+    }
+    if allowed {
+        Ok(())
+    } else {
+        Err(say(S3ErrorCode::AccessDenied, decision.reason))
+    }
+}
+
+/// Reads from a copy's source, and whether the caller may read it.
+pub(super) fn source<T>(
+    request: &S3Request<T>,
+    source: &CopySource,
+) -> S3Result<(BucketName, ObjectKey, Option<String>)> {
+    let CopySource::Bucket {
+        bucket,
+        key,
+        version_id,
+    } = source
+    else {
+        return Err(not_built("a copy from an access point"));
+    };
+    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
+    let decision = caller(request).may(Action::ReadObject, &Resource::Object(&bucket, &key));
+    if !decision.allow {
+        return Err(say(S3ErrorCode::AccessDenied, decision.reason));
+    }
+    Ok((bucket, key, version_id.as_deref().map(str::to_owned)))
+}
+
+/// What an operation asks for.
+#[derive(Clone, Copy)]
+struct Demand {
+    action: Action,
+    /// Whether it is noted in the audit.
+    changes: bool,
+}
+
+/// The right that an operation needs; `None` for what is not built.
+fn demand(operation: &str) -> Option<Demand> {
+    let (action, changes) = match operation {
+        "ListBuckets" => (Action::ListBuckets, false),
+        "CreateBucket" => (Action::CreateBucket, true),
+        "DeleteBucket" => (Action::DeleteBucket, true),
+        "HeadBucket"
+        | "GetBucketLocation"
+        | "GetBucketVersioning"
+        | "ListObjects"
+        | "ListObjectsV2"
+        | "ListObjectVersions"
+        | "ListMultipartUploads" => (Action::ListObjects, false),
+        "GetBucketTagging" | "GetBucketCors" => (Action::ConfigureBucket, false),
+        "PutBucketVersioning"
+        | "PutBucketTagging"
+        | "DeleteBucketTagging"
+        | "PutBucketCors"
+        | "DeleteBucketCors" => (Action::ConfigureBucket, true),
+        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" => {
+            (Action::ReadObject, false)
+        }
+        "ListParts" => (Action::WriteObject, false),
+        "PutObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload"
+        | "PutObjectTagging"
+        | "DeleteObjectTagging" => (Action::WriteObject, true),
+        "DeleteObject" | "DeleteObjects" => (Action::DeleteObject, true),
+        _ => return None,
+    };
+    Some(Demand { action, changes })
+}
+
+/// Refuses headers that ask for what is not built, so that none of them is silently ignored.
+fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
+    const REFUSED: [&str; 6] = [
+        "x-amz-server-side-encryption",
+        "x-amz-copy-source-server-side-encryption",
+        "x-amz-object-lock-",
+        "x-amz-grant-",
+        "x-amz-write-offset-bytes",
+        "x-amz-mfa",
+    ];
+    for (name, value) in headers {
+        let name = name.as_str();
+        if !name.starts_with("x-amz-") {
+            continue;
+        }
+        let value = value.as_bytes();
+        let refused = REFUSED.iter().any(|prefix| name.starts_with(prefix))
+            || (name == "x-amz-acl"
+                && value != b"private"
+                && value != b"bucket-owner-full-control")
+            || (name == "x-amz-bucket-object-lock-enabled"
+                && !value.eq_ignore_ascii_case(b"false"));
+        if refused {
+            return Err(not_built(name));
+        }
+        if name == "x-amz-storage-class" && value != b"STANDARD" {
+            return Err(say(
+                S3ErrorCode::InvalidStorageClass,
+                "the only storage class is STANDARD",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A bucket's name as S3 refuses it.
+pub(super) fn bucket_name(name: &str) -> S3Result<BucketName> {
+    name.parse().map_err(|error: crate::kernel::NameError| {
+        say(S3ErrorCode::InvalidBucketName, error.to_string())
+    })
+}
+
+/// An object's key as S3 refuses it.
+pub(super) fn object_key(key: &str) -> S3Result<ObjectKey> {
+    use crate::kernel::NameError;
+    key.parse().map_err(|error: NameError| match error {
+        NameError::KeyTooLong => say(S3ErrorCode::KeyTooLongError, error.to_string()),
+        _ => say(S3ErrorCode::InvalidURI, error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn refused(name: &'static str, value: &str) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        unbuilt_headers(&headers)
+            .err()
+            .map(|e| e.status_code().unwrap().as_u16())
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_rather_than_ignored() {
+        assert_eq!(refused("x-amz-server-side-encryption", "AES256"), Some(501));
+        assert_eq!(
+            refused("x-amz-server-side-encryption-customer-key", "k"),
+            Some(501)
+        );
+        assert_eq!(refused("x-amz-object-lock-mode", "GOVERNANCE"), Some(501));
+        assert_eq!(refused("x-amz-acl", "public-read"), Some(501));
+        assert_eq!(refused("x-amz-acl", "private"), None);
+        assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(400));
+        assert_eq!(refused("x-amz-meta-a", "1"), None);
+    }
+
+    #[test]
+    fn an_operation_that_nobody_decided_on_is_not_built() {
+        assert!(demand("PutBucketPolicy").is_none());
+        assert!(demand("PutObjectAcl").is_none());
+        assert!(demand("GetObject").is_some_and(|d| d.action == Action::ReadObject && !d.changes));
+    }
+
+    #[test]
+    fn names_are_refused_in_the_words_of_s3() {
+        assert_eq!(
+            object_key(&"k".repeat(1025)).unwrap_err().code().as_str(),
+            "KeyTooLongError"
+        );
+        assert_eq!(
+            bucket_name("A_B").unwrap_err().code().as_str(),
+            "InvalidBucketName"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! From errors of the store to codes and statuses of S3.
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use s3s::{S3Error, S3ErrorCode, StdError};
+
+use super::guard::ChunkError;
+use crate::store::StoreError;
+
+/// The one translation: which code, status and headers a client sees for each failure of the store.
+pub(super) fn of(error: StoreError) -> S3Error {
+    use S3ErrorCode as C;
+    let text = error.to_string();
+    let (code, status) = match &error {
+        StoreError::NoSuchBucket(_) => (C::NoSuchBucket, None),
+        StoreError::BucketExists(_) => (C::BucketAlreadyExists, None),
+        StoreError::BucketNotEmpty(_) => (C::BucketNotEmpty, None),
+        StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. } => (C::NoSuchKey, None),
+        StoreError::NoSuchVersion(_) => (C::NoSuchVersion, None),
+        StoreError::NoSuchUpload(_) => (C::NoSuchUpload, None),
+        StoreError::PreconditionFailed(_) => (C::PreconditionFailed, None),
+        StoreError::BadDigest { .. } => (C::BadDigest, None),
+        StoreError::IncompleteBody { .. } => (C::IncompleteBody, None),
+        StoreError::TooLarge { .. } => (C::EntityTooLarge, None),
+        StoreError::InvalidPart(_) => (C::InvalidPart, None),
+        StoreError::InvalidPartOrder => (C::InvalidPartOrder, None),
+        StoreError::PartTooSmall { .. } => (C::EntityTooSmall, None),
+        StoreError::InvalidRange { .. } => (C::InvalidRange, None),
+        StoreError::OffsetConflict { .. }
+        | StoreError::UploadBusy
+        | StoreError::UploadTakenOver
+        | StoreError::LengthKnown => (C::OperationAborted, None),
+        StoreError::Full => (
+            C::Custom("InsufficientStorage".into()),
+            Some(StatusCode::INSUFFICIENT_STORAGE),
+        ),
+        StoreError::Unavailable(_) => (C::ServiceUnavailable, None),
+        StoreError::Body(_) => (C::IncompleteBody, None),
+        StoreError::Damaged(_) | StoreError::Failed(_) => (C::InternalError, None),
+    };
+    let mut out = if code == C::InternalError || code == C::ServiceUnavailable {
+        // The cause is for the log alone: it may name files.
+        tracing::error!(error = %text, "an S3 request failed: {text}");
+        S3Error::with_message(code, "the appliance could not do this; its log says why")
+    } else {
+        S3Error::with_message(code, text)
+    };
+    if let Some(status) = status {
+        out.set_status_code(status);
+    }
+    let mut headers = xml();
+    match &error {
+        StoreError::DeleteMarker { version_id, .. } => {
+            headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+            if let Ok(id) = HeaderValue::from_str(version_id) {
+                headers.insert("x-amz-version-id", id);
+            }
+            out.set_headers(headers);
+        }
+        StoreError::InvalidRange { size_bytes } => {
+            if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size_bytes}")) {
+                headers.insert(http::header::CONTENT_RANGE, range);
+            }
+            out.set_headers(headers);
+        }
+        _ => {}
+    }
+    out
+}
+
+/// The headers of an error document; needed where others are added, as they replace the default ones.
+pub(super) fn xml() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/xml"),
+    );
+    headers
+}
+
+/// An error with its own words.
+pub(super) fn say(code: S3ErrorCode, text: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
+    S3Error::with_message(code, text)
+}
+
+/// 400 with a code that `s3s` does not know.
+pub(super) fn bad_request(
+    code: &'static str,
+    text: impl Into<std::borrow::Cow<'static, str>>,
+) -> S3Error {
+    say(S3ErrorCode::Custom(code.into()), text).with_status(StatusCode::BAD_REQUEST)
+}
+
+/// What is not built: said, never pretended.
+pub(super) fn not_built(what: &str) -> S3Error {
+    say(
+        S3ErrorCode::NotImplemented,
+        format!("{what} is not available on this appliance"),
+    )
+}
+
+/// Why a body could not be read to its end.
+///
+/// The streams of `s3s` keep their error types to themselves, so their texts decide; ours are found by type first.
+pub(super) fn of_body(error: &StdError) -> S3Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(one) = source {
+        if let Some(chunk) = one.downcast_ref::<ChunkError>() {
+            return of_chunk(chunk);
+        }
+        source = one.source();
+    }
+    let text = error.to_string();
+    let has = |part: &str| text.contains(part);
+    if has("Sha256Mismatch") {
+        bad_request(
+            "XAmzContentSHA256Mismatch",
+            "the x-amz-content-sha256 does not match the body",
+        )
+    } else if has("SignatureMismatch") {
+        say(
+            S3ErrorCode::SignatureDoesNotMatch,
+            "the signature of a chunk does not match",
+        )
+    } else if has(ChunkError::TOO_LARGE) {
+        of_chunk(&ChunkError::TooLarge)
+    } else if has("FormatError") || has("TooLarge") || has("TooMany") || has(ChunkError::MALFORMED)
+    {
+        say(
+            S3ErrorCode::InvalidRequest,
+            "the aws-chunked body is malformed",
+        )
+    } else {
+        say(
+            S3ErrorCode::IncompleteBody,
+            "the body broke off before its end",
+        )
+    }
+}
+
+fn of_chunk(error: &ChunkError) -> S3Error {
+    match error {
+        ChunkError::TooLarge => bad_request("InvalidChunkSizeError", ChunkError::TOO_LARGE),
+        ChunkError::Malformed => say(S3ErrorCode::InvalidRequest, ChunkError::MALFORMED),
+        ChunkError::Body(_) => say(
+            S3ErrorCode::IncompleteBody,
+            "the body broke off before its end",
+        ),
+    }
+}
+
+/// Chaining for what [`S3Error`] only sets.
+pub(super) trait With {
+    /// With this status instead of the code's own.
+    fn with_status(self, status: StatusCode) -> Self;
+}
+
+impl With for S3Error {
+    fn with_status(mut self, status: StatusCode) -> Self {
+        self.set_status_code(status);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_code_and_status() {
+        let table = [
+            (StoreError::NoSuchBucket("b".into()), "NoSuchBucket", 404),
+            (
+                StoreError::BucketNotEmpty("b".into()),
+                "BucketNotEmpty",
+                409,
+            ),
+            (StoreError::NoSuchKey("k".into()), "NoSuchKey", 404),
+            (
+                StoreError::PreconditionFailed("If-Match"),
+                "PreconditionFailed",
+                412,
+            ),
+            (
+                StoreError::InvalidRange { size_bytes: 3 },
+                "InvalidRange",
+                416,
+            ),
+            (
+                StoreError::PartTooSmall {
+                    number: 1,
+                    size_bytes: 1,
+                },
+                "EntityTooSmall",
+                400,
+            ),
+            (
+                StoreError::IncompleteBody {
+                    received: 1,
+                    declared: 2,
+                },
+                "IncompleteBody",
+                400,
+            ),
+            (StoreError::Full, "InsufficientStorage", 507),
+            (
+                StoreError::Unavailable("x".into()),
+                "ServiceUnavailable",
+                503,
+            ),
+            (StoreError::Damaged("x".into()), "InternalError", 500),
+        ];
+        for (error, code, status) in table {
+            let out = of(error);
+            assert_eq!(out.code().as_str(), code);
+            assert_eq!(
+                out.status_code().map(|s| s.as_u16()),
+                Some(status),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn causes_inside_the_house_are_not_told() {
+        let out = of(StoreError::Damaged("/var/lib/nebula/blobs/ab/cd".into()));
+        assert!(!out.message().unwrap_or_default().contains("/var"));
+    }
+
+    #[test]
+    fn a_body_that_does_not_fit_its_hash_is_told_from_one_that_broke_off() {
+        let of_text = |text: &str| of_body(&StdError::from(text)).code().as_str().to_owned();
+        assert_eq!(
+            of_text("UploadStreamError: Sha256Mismatch"),
+            "XAmzContentSHA256Mismatch"
+        );
+        assert_eq!(
+            of_text("AwsChunkedStreamError: SignatureMismatch"),
+            "SignatureDoesNotMatch"
+        );
+        assert_eq!(
+            of_text("AwsChunkedStreamError: Incomplete"),
+            "IncompleteBody"
+        );
+        assert_eq!(
+            of_text(&format!(
+                "AwsChunkedStreamError: Underlying: {}",
+                ChunkError::TooLarge
+            )),
+            "InvalidChunkSizeError"
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! GetObject and HeadObject.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
+use s3s::dto::{
+    self, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
+};
+use s3s::stream::{ByteStream, RemainingLength};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError};
+
+use super::access::{bucket_name, object_key};
+use super::error::{self, say};
+use super::headers::DEFAULT_CONTENT_TYPE;
+use super::operations::Operations;
+use super::wire::{etag, fill_checksums, kind_out, timestamp, version_id};
+use crate::http::condition::{self, Verdict};
+use crate::kernel::ByteRange;
+use crate::store::{Object, ObjectBody, StoreError};
+
+/// The bytes of an answer, for `s3s`, which wants its streams to be `Sync`; the lock is never taken, as `poll` has the only reference.
+struct Outgoing(Mutex<ObjectBody>);
+
+impl Stream for Outgoing {
+    type Item = Result<Bytes, StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let body = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a body broke off: {error}");
+                    return Poll::Ready(Some(Err(Box::new(error))));
+                }
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl ByteStream for Outgoing {
+    fn remaining_length(&self) -> RemainingLength {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .size_hint()
+            .into()
+    }
+}
+
+/// What to send of an object.
+struct Slice {
+    range: Range<u64>,
+    /// `Content-Range`, when it is a part of the whole.
+    content_range: Option<String>,
+    /// How many parts the object has, when a part was asked for.
+    parts: Option<i32>,
+}
+
+/// Decides which bytes are meant by `Range` or `partNumber`.
+fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Result<Slice> {
+    let size = object.size;
+    let content_range = |range: &Range<u64>| {
+        (range.start < range.end).then(|| format!("bytes {}-{}/{size}", range.start, range.end - 1))
+    };
+    if range.is_some() && part.is_some() {
+        return Err(say(
+            S3ErrorCode::InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter",
+        ));
+    }
+    if let Some(number) = part {
+        let number = u32::try_from(number)
+            .ok()
+            .filter(|n| (1..=10_000).contains(n));
+        let number = number.ok_or_else(|| {
+            say(
+                S3ErrorCode::InvalidArgument,
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )
+        })?;
+        let parts = &object.checksums.parts;
+        if parts.is_empty() && number == 1 {
+            return Ok(Slice {
+                content_range: content_range(&(0..size)),
+                range: 0..size,
+                parts: None,
+            });
+        }
+        let part = parts.get(number as usize - 1).ok_or_else(|| {
+            say(
+                S3ErrorCode::InvalidPart,
+                format!("there is no part {number}"),
+            )
+        })?;
+        let start: u64 = parts[..number as usize - 1]
+            .iter()
+            .map(|p| p.size_bytes)
+            .sum();
+        let range = start..start + part.size_bytes;
+        return Ok(Slice {
+            content_range: content_range(&range),
+            range,
+            parts: i32::try_from(parts.len()).ok(),
+        });
+    }
+    let Some(range) = range else {
+        return Ok(Slice {
+            range: 0..size,
+            content_range: None,
+            parts: None,
+        });
+    };
+    let asked = match range {
+        dto::Range::Int { first, last } => ByteRange::From { first, last },
+        dto::Range::Suffix { length } => ByteRange::Suffix { length },
+    };
+    let range = asked
+        .resolve(size)
+        .ok_or_else(|| error::of(StoreError::InvalidRange { size_bytes: size }))?;
+    Ok(Slice {
+        content_range: content_range(&range),
+        range,
+        parts: None,
+    })
+}
+
+/// 304 or 412, with what a cache needs.
+fn refuse(verdict: Verdict, object: &Object) -> S3Result<()> {
+    let (code, mut headers) = match verdict {
+        Verdict::Proceed => return Ok(()),
+        Verdict::NotModified => (S3ErrorCode::NotModified, HeaderMap::new()),
+        Verdict::PreconditionFailed => (S3ErrorCode::PreconditionFailed, error::xml()),
+    };
+    let pairs = [
+        (header::ETAG, object.etag.quoted()),
+        (
+            header::LAST_MODIFIED,
+            condition::http_date(object.modified_ms),
+        ),
+    ];
+    let cache = object
+        .headers
+        .cache_control
+        .clone()
+        .map(|value| (header::CACHE_CONTROL, value));
+    for (name, value) in pairs.into_iter().chain(cache) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    let mut error = S3Error::new(code);
+    error.set_message("At least one of the pre-conditions you specified did not hold");
+    error.set_headers(headers);
+    Err(error)
+}
+
+/// A version that was named and says that the object is gone is no object to read (Amazon S3, GetObject).
+pub(super) fn missing(error: StoreError, named: bool) -> S3Error {
+    let is_marker = named && matches!(error, StoreError::DeleteMarker { .. });
+    let mut out = error::of(error);
+    if is_marker {
+        out.set_code(S3ErrorCode::MethodNotAllowed);
+        out.set_message("The specified method is not allowed against this resource.");
+    }
+    out
+}
+
+/// Headers that `s3s` has no field for, or would print its own way.
+fn further(object: &Object) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let pairs = [(header::EXPIRES, object.headers.expires.clone())];
+    for (name, value) in pairs {
+        if let Some(value) = value.and_then(|v| HeaderValue::from_str(&v).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// The fields that both answers share.
+macro_rules! describe {
+    ($output:expr, $object:expr, $slice:expr, $sums:expr, $named:expr) => {{
+        let object: &Object = $object;
+        $output.accept_ranges = Some("bytes".to_owned());
+        $output.content_length = i64::try_from($slice.range.end - $slice.range.start).ok();
+        $output.content_range = $slice.content_range.clone();
+        $output.parts_count = $slice.parts;
+        $output.e_tag = Some(etag(&object.etag));
+        $output.last_modified = Some(timestamp(object.modified_ms));
+        $output.content_type = Some(
+            object
+                .headers
+                .content_type
+                .clone()
+                .unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
+        );
+        $output.content_encoding = object.headers.content_encoding.clone();
+        $output.content_language = object.headers.content_language.clone();
+        $output.content_disposition = object.headers.content_disposition.clone();
+        $output.cache_control = object.headers.cache_control.clone();
+        $output.website_redirect_location = object.headers.website_redirect.clone();
+        $output.version_id =
+            ($named || !object.version_id.is_null()).then(|| object.version_id.to_string());
+        if !object.headers.user.is_empty() {
+            $output.metadata = Some(object.headers.user.clone().into_iter().collect());
+        }
+        if $sums && $slice.content_range.is_none() && !object.checksums.values.is_empty() {
+            fill_checksums!($output, &object.checksums.values);
+            $output.checksum_type = Some(kind_out(object.checksums.kind));
+        }
+    }};
+}
+
+impl Operations {
+    /// Sends an object or a range of it.
+    pub(super) async fn get(
+        &self,
+        request: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = request.input;
+        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let version = version_id(input.version_id.as_deref())?;
+        let object = self
+            .store
+            .object(&bucket, &key, version.as_ref())
+            .await
+            .map_err(|e| missing(e, version.is_some()))?;
+        refuse(
+            condition::evaluate(
+                &request.method,
+                &request.headers,
+                &object.etag,
+                object.modified_ms,
+            ),
+            &object,
+        )?;
+        let range = input
+            .range
+            .filter(|_| condition::if_range(&request.headers, &object.etag, object.modified_ms));
+        let slice = slice(&object, range, input.part_number)?;
+        let reader = self.store.reader(&object).await.map_err(error::of)?;
+        let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
+        let mut output = GetObjectOutput {
+            body: Some(StreamingBlob::new(body)),
+            ..GetObjectOutput::default()
+        };
+        describe!(
+            output,
+            &object,
+            slice,
+            input.checksum_mode.is_some(),
+            version.is_some()
+        );
+        output.tag_count = i32::try_from(object.tags.len()).ok().filter(|n| *n > 0);
+        let mut headers = further(&object);
+        if input.response_expires.is_some() {
+            headers.remove(header::EXPIRES);
+        }
+        // What the query overrides is set by s3s after this.
+        Ok(S3Response::with_headers(output, headers))
+    }
+
+    /// The same without the bytes.
+    pub(super) async fn head(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = request.input;
+        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let version = version_id(input.version_id.as_deref())?;
+        let object = self
+            .store
+            .head(&bucket, &key, version.as_ref())
+            .await
+            .map_err(|e| missing(e, version.is_some()))?;
+        refuse(
+            condition::evaluate(
+                &request.method,
+                &request.headers,
+                &object.etag,
+                object.modified_ms,
+            ),
+            &object,
+        )?;
+        let range = input
+            .range
+            .filter(|_| condition::if_range(&request.headers, &object.etag, object.modified_ms));
+        let slice = slice(&object, range, input.part_number)?;
+        let mut output = HeadObjectOutput::default();
+        describe!(
+            output,
+            &object,
+            slice,
+            input.checksum_mode.is_some(),
+            version.is_some()
+        );
+        let mut headers = further(&object);
+        if !object.tags.is_empty() {
+            headers.insert("x-amz-tagging-count", HeaderValue::from(object.tags.len()));
+        }
+        let overrides = [
+            (header::CONTENT_TYPE, input.response_content_type),
+            (header::CONTENT_LANGUAGE, input.response_content_language),
+            (header::CACHE_CONTROL, input.response_cache_control),
+            (
+                header::CONTENT_DISPOSITION,
+                input.response_content_disposition,
+            ),
+            (header::CONTENT_ENCODING, input.response_content_encoding),
+        ];
+        for (name, value) in overrides {
+            if let Some(value) = value.and_then(|v| HeaderValue::from_str(&v).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(S3Response::with_headers(output, headers))
+    }
+}

@@ -1,0 +1,133 @@
+//! What stands in front of `s3s` 0.14.1, hole by hole; to be taken away piece by piece when a newer version closes them.
+//!
+//! | hole | closed in |
+//! |---|---|
+//! | `x-amz-*` headers that nobody signed are honoured | [`signature`] |
+//! | a chunk of an aws-chunked body is buffered whole | [`chunks`] |
+//! | a POST form is read into memory | [`check`] refuses it |
+//! | signature version 2 is always on | [`signature`] |
+//! | a presigned URL may live for ever | [`signature`] |
+//! | without an auth provider everything is open | [`super::S3Door::new`] always sets one |
+//! | the region of the credential scope is not looked at | [`signature`] |
+//! | `aws-chunked` is stored as content encoding | [`content_encoding`] |
+//! | each refusal is logged as an error with the request's debug output | [`LOG_DIRECTIVE`] |
+//! | a preflight is answered 501 | [`super::cors`], before the guard |
+
+mod chunks;
+mod signature;
+
+use http::request::Parts;
+use http::{Method, header};
+use s3s::{S3ErrorCode, S3Result};
+
+pub(super) use chunks::{ChunkError, Chunked, Framing};
+pub(super) use signature::{Claim, claim};
+
+use super::error::{not_built, say};
+
+/// What the log filter of the daemon needs, so that a client's mistake is no error of ours; the door logs each request itself.
+pub const LOG_DIRECTIVE: &str = "s3s=off";
+
+/// Refuses what must not reach `s3s` and says who claims to have signed the request.
+pub(super) fn check(request: &Parts, regions: &[&str]) -> S3Result<Claim> {
+    let content_type = request
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(http::HeaderValue::as_bytes);
+    let is_form = content_type.is_some_and(|t| {
+        t.get(..19)
+            .is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/form-data"))
+    });
+    if request.method == Method::POST && is_form {
+        return Err(not_built("POST of a form"));
+    }
+    if let Some(length) = request.headers.get(header::CONTENT_LENGTH)
+        && length
+            .to_str()
+            .ok()
+            .and_then(|l| l.parse::<u64>().ok())
+            .is_none()
+    {
+        return Err(say(
+            S3ErrorCode::InvalidArgument,
+            "Content-Length is not a number",
+        ));
+    }
+    claim(request, regions)
+}
+
+/// How the body is framed, when it is aws-chunked.
+pub(super) fn framing(request: &Parts) -> Option<Framing> {
+    let sha256 = request.headers.get("x-amz-content-sha256")?.to_str().ok()?;
+    match sha256 {
+        "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Some(Framing::Unsigned),
+        _ if sha256.starts_with("STREAMING-") => Some(Framing::Signed),
+        _ => None,
+    }
+}
+
+/// A content encoding without `aws-chunked`, which is of the transfer and not of the object.
+pub(super) fn content_encoding(sent: Option<&str>) -> Option<String> {
+    let codings = sent?.split(',').map(str::trim);
+    let kept: Vec<_> = codings
+        .filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn aws_chunked_is_no_encoding_of_the_object() {
+        assert_eq!(content_encoding(Some("aws-chunked")), None);
+        assert_eq!(
+            content_encoding(Some("AWS-chunked, gzip")).as_deref(),
+            Some("gzip")
+        );
+        assert_eq!(
+            content_encoding(Some("gzip,br")).as_deref(),
+            Some("gzip, br")
+        );
+        assert_eq!(content_encoding(None), None);
+    }
+
+    #[test]
+    fn a_form_is_refused_before_it_is_read() {
+        let request = http::Request::post("/bucket")
+            .header("content-type", "Multipart/Form-Data; boundary=x")
+            .body(())
+            .unwrap();
+        let refused = check(&request.into_parts().0, &["us-east-1"]).unwrap_err();
+        assert_eq!(refused.status_code().unwrap().as_u16(), 501);
+    }
+
+    #[test]
+    fn streaming_bodies_are_told_apart() {
+        let of = |value: &str| {
+            framing(
+                &http::Request::put("/")
+                    .header("x-amz-content-sha256", value)
+                    .body(())
+                    .unwrap()
+                    .into_parts()
+                    .0,
+            )
+        };
+        assert_eq!(
+            of("STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+            Some(Framing::Unsigned)
+        );
+        assert_eq!(
+            of("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+            Some(Framing::Signed)
+        );
+        assert_eq!(
+            of("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+            Some(Framing::Signed)
+        );
+        assert_eq!(of("UNSIGNED-PAYLOAD"), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Buckets in host names, and the names that are taken.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Uri, header};
+use percent_encoding::percent_decode_str;
+use s3s::S3Result;
+use s3s::host::{S3Host, VirtualHost};
+use s3s::validation::NameValidation;
+
+use crate::kernel::BucketName;
+
+/// Buckets are named by the rules of the kernel.
+pub(super) struct Names;
+
+impl NameValidation for Names {
+    fn validate_bucket_name(&self, name: &str) -> bool {
+        name.parse::<BucketName>().is_ok()
+    }
+}
+
+/// Virtual-host style below one domain; any other host name, and any address, is path style.
+pub(super) struct Domain(pub(super) Option<String>);
+
+impl S3Host for Domain {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let plain = VirtualHost::new(host);
+        Ok(
+            match self.0.as_deref().and_then(|domain| label(host, domain)) {
+                Some(bucket) => plain.with_bucket(bucket),
+                None => plain,
+            },
+        )
+    }
+}
+
+/// What stands before the domain in a host name.
+fn label<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    let at = name.len().checked_sub(domain.len())?;
+    let tail = name.get(at..)?;
+    if !tail.eq_ignore_ascii_case(domain) {
+        return None;
+    }
+    name[..at]
+        .strip_suffix('.')
+        .filter(|label| !label.is_empty())
+}
+
+/// Host names have no case, and bucket names are lower case; but a signed host must stay as it was signed.
+pub(super) fn lower(parts: &mut Parts) {
+    let signed = parts.headers.contains_key(header::AUTHORIZATION)
+        || parts
+            .uri
+            .query()
+            .is_some_and(|q| q.contains("X-Amz-Signature"));
+    if !signed
+        && let Some(host) = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|h| h.to_str().ok())
+        && host.bytes().any(|b| b.is_ascii_uppercase())
+        && let Ok(lower) = HeaderValue::from_str(&host.to_ascii_lowercase())
+    {
+        parts.headers.insert(header::HOST, lower);
+    }
+}
+
+/// The bucket that a request speaks of, in either style.
+pub(super) fn bucket_of<B>(request: &Request<B>, domain: Option<&str>) -> Option<BucketName> {
+    let host = host_of(request.headers(), request.uri());
+    if let (Some(host), Some(domain)) = (host, domain)
+        && let Some(label) = label(host, domain)
+    {
+        return label.to_ascii_lowercase().parse().ok();
+    }
+    let first = request
+        .uri()
+        .path()
+        .trim_start_matches('/')
+        .split('/')
+        .next()?;
+    percent_decode_str(first).decode_utf8().ok()?.parse().ok()
+}
+
+fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let header = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    header.or_else(|| uri.authority().map(http::uri::Authority::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_below_the_domain_are_buckets() {
+        assert_eq!(label("films.s3.home:8000", "s3.home"), Some("films"));
+        assert_eq!(label("a.b.s3.home", "s3.home"), Some("a.b"));
+        assert_eq!(label("Films.S3.Home", "s3.home"), Some("Films"));
+        for other in [
+            "s3.home",
+            "s3.home:80",
+            "nas.local",
+            "xs3.home",
+            "127.0.0.1:9",
+            "[::1]:9",
+            "",
+        ] {
+            assert_eq!(label(other, "s3.home"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_bucket_is_found_in_either_style() {
+        let of = |host: &str, path: &str| {
+            let request = Request::get(path)
+                .header("host", host)
+                .body(())
+                .expect("valid");
+            bucket_of(&request, Some("s3.home")).map(|b| b.to_string())
+        };
+        assert_eq!(of("films.s3.home", "/key").as_deref(), Some("films"));
+        assert_eq!(of("nas.local", "/films/key").as_deref(), Some("films"));
+        assert_eq!(of("nas.local", "/"), None);
+    }
+}

@@ -1,0 +1,226 @@
+//! CreateMultipartUpload, CompleteMultipartUpload and AbortMultipartUpload.
+
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumType,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart as NamedPart,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput,
+};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::access::{bucket_name, caller, object_key, owner};
+use super::error::{self, say};
+use super::headers;
+use super::intake::of_whole;
+use super::operations::Operations;
+use super::put::condition;
+use super::wire::{Sums, algorithm, algorithm_out, etag, fill_checksums, kind_out, upload_id};
+use crate::kernel::limits::PARTS_MAX;
+use crate::store::{ChecksumAlgorithm, ChecksumKind, CompletedPart, NewMultipart};
+
+/// The checksum chosen at the beginning, with the kind that S3 gives each algorithm by default.
+fn checksum(
+    sent: Option<&s3s::dto::ChecksumAlgorithm>,
+    kind: Option<&ChecksumType>,
+) -> S3Result<Option<(ChecksumAlgorithm, ChecksumKind)>> {
+    let Some(sent) = sent else {
+        return match kind {
+            None => Ok(None),
+            Some(_) => Err(say(
+                S3ErrorCode::InvalidRequest,
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )),
+        };
+    };
+    let chosen = algorithm(sent)?;
+    let kind = match kind.map(ChecksumType::as_str) {
+        None if chosen == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
+        None => ChecksumKind::Composite,
+        Some(ChecksumType::FULL_OBJECT) => ChecksumKind::FullObject,
+        Some(ChecksumType::COMPOSITE) => ChecksumKind::Composite,
+        Some(_) => {
+            return Err(say(
+                S3ErrorCode::InvalidRequest,
+                "Value for x-amz-checksum-type header is invalid.",
+            ));
+        }
+    };
+    let possible = match chosen {
+        ChecksumAlgorithm::Crc64Nvme => kind == ChecksumKind::FullObject,
+        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => kind == ChecksumKind::Composite,
+        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
+    };
+    if !possible {
+        let text = format!(
+            "The {} checksum type cannot be used with the {} checksum algorithm.",
+            kind_out(kind).as_str(),
+            chosen.as_str()
+        );
+        return Err(say(S3ErrorCode::InvalidRequest, text));
+    }
+    Ok(Some((chosen, kind)))
+}
+
+fn named(part: NamedPart) -> S3Result<CompletedPart> {
+    let number = part
+        .part_number
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| (1..=PARTS_MAX).contains(n));
+    let number = number.ok_or_else(|| {
+        say(
+            S3ErrorCode::InvalidArgument,
+            format!("part numbers are 1 to {PARTS_MAX}"),
+        )
+    })?;
+    let etag = part.e_tag.ok_or_else(|| {
+        say(
+            S3ErrorCode::MalformedXML,
+            format!("part {number} has no ETag"),
+        )
+    })?;
+    let sums = [
+        (ChecksumAlgorithm::Crc32, part.checksum_crc32),
+        (ChecksumAlgorithm::Crc32c, part.checksum_crc32c),
+        (ChecksumAlgorithm::Crc64Nvme, part.checksum_crc64nvme),
+        (ChecksumAlgorithm::Sha1, part.checksum_sha1),
+        (ChecksumAlgorithm::Sha256, part.checksum_sha256),
+    ];
+    let checksums: Sums = sums
+        .into_iter()
+        .filter_map(|(algorithm, value)| Some((algorithm, value?)))
+        .collect();
+    Ok(CompletedPart {
+        number,
+        etag: etag.into_value(),
+        checksums,
+    })
+}
+
+impl Operations {
+    /// Begins an upload in parts.
+    pub(super) async fn create_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let owner = owner(&caller(&request));
+        let input = request.input;
+        let checksum = checksum(
+            input.checksum_algorithm.as_ref(),
+            input.checksum_type.as_ref(),
+        )?;
+        let new = NewMultipart {
+            bucket: bucket_name(&input.bucket)?,
+            key: object_key(&input.key)?,
+            headers: headers::of(&request.headers, input.metadata)?,
+            tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
+            owner,
+            checksum,
+        };
+        self.expect_owner(&new.bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let id = self.store.begin_multipart(new).await.map_err(error::of)?;
+        Ok(S3Response::new(CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(id.to_string()),
+            checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_out(algorithm)),
+            checksum_type: checksum.map(|(_, kind)| kind_out(kind)),
+            ..CreateMultipartUploadOutput::default()
+        }))
+    }
+
+    /// Turns the named parts into the object.
+    pub(super) async fn complete_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let whole = of_whole(&request.headers);
+        let condition = condition(&request.headers);
+        let input = request.input;
+        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let id = upload_id(&input.upload_id)?;
+        let parts = input
+            .multipart_upload
+            .and_then(|upload| upload.parts)
+            .unwrap_or_default();
+        if parts.is_empty() || parts.len() > PARTS_MAX as usize {
+            return Err(say(
+                S3ErrorCode::MalformedXML,
+                format!("a completion names 1 to {PARTS_MAX} parts"),
+            ));
+        }
+        let parts: Vec<_> = parts.into_iter().map(named).collect::<S3Result<_>>()?;
+        if !whole.is_empty() || input.mpu_object_size.is_some() {
+            self.verify_whole(id, &bucket, &key, &parts, &whole, input.mpu_object_size)
+                .await?;
+        }
+        let published = self
+            .store
+            .complete_multipart(id, &bucket, &key, parts, condition)
+            .await
+            .map_err(error::of)?;
+        let object = published.object;
+        let mut output = CompleteMultipartUploadOutput {
+            location: Some(format!("/{}/{}", input.bucket, input.key)),
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            e_tag: Some(etag(&object.etag)),
+            version_id: published
+                .is_versioned
+                .then(|| object.version_id.to_string()),
+            ..CompleteMultipartUploadOutput::default()
+        };
+        if !object.checksums.values.is_empty() {
+            fill_checksums!(output, &object.checksums.values);
+            output.checksum_type = Some(kind_out(object.checksums.kind));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    /// Drops an upload and its parts.
+    pub(super) async fn abort_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = request.input;
+        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        self.store.bucket(&bucket).await.map_err(error::of)?;
+        self.store
+            .abort_multipart(upload_id(&input.upload_id)?, &bucket, &key)
+            .await
+            .map_err(error::of)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_algorithm_has_its_kinds() {
+        use s3s::dto::ChecksumAlgorithm as Sent;
+        let of = |name: &'static str, kind: Option<&'static str>| {
+            checksum(
+                Some(&Sent::from_static(name)),
+                kind.map(ChecksumType::from_static).as_ref(),
+            )
+            .ok()
+            .flatten()
+            .map(|(_, kind)| kind)
+        };
+        assert_eq!(of("CRC64NVME", None), Some(ChecksumKind::FullObject));
+        assert_eq!(of("CRC32", None), Some(ChecksumKind::Composite));
+        assert_eq!(
+            of("CRC32", Some("FULL_OBJECT")),
+            Some(ChecksumKind::FullObject)
+        );
+        assert_eq!(of("SHA256", Some("FULL_OBJECT")), None);
+        assert_eq!(of("CRC64NVME", Some("COMPOSITE")), None);
+        assert_eq!(of("MD4", None), None);
+        assert!(checksum(None, Some(&ChecksumType::from_static("COMPOSITE"))).is_err());
+    }
+}

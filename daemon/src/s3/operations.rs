@@ -1,0 +1,65 @@
+//! The trait of `s3s`, operation by operation; what is not named here answers `NotImplemented`.
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::store::Store;
+
+/// Everything that operations need.
+#[derive(Clone)]
+pub(super) struct Operations {
+    /// The store behind the door.
+    pub(super) store: Store,
+    /// The region of this appliance.
+    pub(super) region: String,
+}
+
+/// One line for each operation: the trait's method, its shapes, and ours that does it.
+macro_rules! operations {
+    ($($name:ident($input:ident) -> $output:ident = $ours:ident;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Operations {
+            $(
+                async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    self.$ours(request).await
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = abort_upload;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = complete_upload;
+    copy_object(CopyObjectInput) -> CopyObjectOutput = copy;
+    create_bucket(CreateBucketInput) -> CreateBucketOutput = make_bucket;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = create_upload;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = remove_bucket;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = delete_cors;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = delete_bucket_tags;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = delete_tags;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete_many;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = get_cors;
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = location;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = get_bucket_tags;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
+    get_object(GetObjectInput) -> GetObjectOutput = get;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get_tags;
+    head_bucket(HeadBucketInput) -> HeadBucketOutput = look_at_bucket;
+    head_object(HeadObjectInput) -> HeadObjectOutput = head;
+    list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = list_uploads;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_all_versions;
+    list_objects(ListObjectsInput) -> ListObjectsOutput = list;
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list_v2;
+    list_parts(ListPartsInput) -> ListPartsOutput = parts;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = put_bucket_tags;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = put_versioning;
+    put_object(PutObjectInput) -> PutObjectOutput = put;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = put_tags;
+    upload_part(UploadPartInput) -> UploadPartOutput = put_part;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = copy_part;
+}

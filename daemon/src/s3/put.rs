@@ -1,0 +1,72 @@
+//! PutObject.
+
+use http::HeaderMap;
+use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access::{bucket_name, caller, object_key, owner};
+use super::error;
+use super::headers;
+use super::intake::{Expected, Intake};
+use super::operations::Operations;
+use super::wire::{etag, fill_checksums};
+use crate::store::{Condition, PutObject};
+
+/// The conditions of a write, to be decided inside its commit.
+pub(super) fn condition(headers: &HeaderMap) -> Condition {
+    let text = |name: http::HeaderName| {
+        headers
+            .get(name)
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+    };
+    Condition {
+        if_match: text(http::header::IF_MATCH),
+        if_none_match: text(http::header::IF_NONE_MATCH),
+    }
+}
+
+impl Operations {
+    /// Stores an object: bytes first, verified, then its name.
+    pub(super) async fn put(
+        &self,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let owner = owner(&caller(&request));
+        let input = request.input;
+        let bucket = bucket_name(&input.bucket)?;
+        let put = PutObject {
+            key: object_key(&input.key)?,
+            headers: headers::of(&request.headers, input.metadata)?,
+            tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
+            owner,
+            condition: condition(&request.headers),
+            etag: None,
+            bucket,
+        };
+        self.expect_owner(&put.bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let intake = Intake {
+            body: input.body,
+            size: input.content_length,
+            trailers: request.trailing_headers,
+            expected: Expected::of(&request.headers)?,
+            also: None,
+            is_part: false,
+        };
+        let sealed = intake.take(&self.store).await?;
+        let published = self.store.publish(put, sealed).await.map_err(error::of)?;
+        let mut output = PutObjectOutput {
+            e_tag: Some(etag(&published.object.etag)),
+            version_id: published
+                .is_versioned
+                .then(|| published.object.version_id.to_string()),
+            ..PutObjectOutput::default()
+        };
+        let sums = &published.object.checksums.values;
+        fill_checksums!(output, sums);
+        if !sums.is_empty() {
+            output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
+        }
+        Ok(S3Response::new(output))
+    }
+}
