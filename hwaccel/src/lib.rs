@@ -35,11 +35,12 @@
 //! When the parent's end closes, the worker stops by itself.
 //!
 //! The modules: [`protocol`] the messages and their framing, [`index`] what is known about a media file and where each
-//! sample of it lies, [`choice`] which encoder to
+//! sample of it lies, [`fmp4`] CMAF init segments and fragments, [`codecs`] RFC 6381 names, [`choice`] which encoder to
 //! take, [`geometry`] what size a rung has, [`plan`] which segments share one encoder.
 
 pub mod choice;
-
+pub mod codecs;
+pub mod fmp4;
 pub mod geometry;
 pub mod index;
 pub mod plan;
