@@ -4,6 +4,7 @@
 //! a segment's `tfdt` is exactly its place in the playlist, presentation times need no edit list (composition offsets
 //! are signed, `trun` version 1), and the same samples always give the same bytes.
 
+pub mod annexb;
 mod entry;
 mod segment;
 

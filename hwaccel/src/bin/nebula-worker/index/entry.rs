@@ -1,0 +1,191 @@
+//! Sample entries and RFC 6381 names from what containers keep of a codec.
+
+use nebula_hwaccel::index::{TrackKind, VideoFacts};
+use nebula_hwaccel::{codecs, fmp4};
+
+use super::describe::full_range;
+use super::scan::Track;
+
+/// What a packager needs besides the samples.
+#[derive(Default)]
+pub struct Described {
+    pub codecs: Option<String>,
+    pub sample_entry: Vec<u8>,
+    /// Why the samples cannot go into an `mdat` as they are.
+    pub obstacle: Option<&'static str>,
+}
+
+const NO_ENTRY: &str = "the codec has no place in CMAF";
+const ANNEX_B: &str = "the samples are in Annex B form";
+const NO_CONFIG: &str = "the container keeps no codec configuration";
+
+pub fn describe(codec: &str, track: &Track, kind: &TrackKind, bitrate_bps: u64) -> Described {
+    let described = match kind {
+        TrackKind::Video(facts) => picture(codec, track, facts),
+        TrackKind::Audio(facts) => {
+            let shape = fmp4::AudioShape {
+                channels: facts.channels,
+                sample_rate: facts.sample_rate,
+            };
+            sound(codec, track, shape, bitrate_bps)
+        }
+        TrackKind::Subtitle { .. } => Err("subtitles are delivered on their own"),
+    };
+    described.unwrap_or_else(|obstacle| Described {
+        obstacle: Some(obstacle),
+        codecs: fallback_name(codec, track),
+        ..Described::default()
+    })
+}
+
+/// A name where there is no entry: for deciding what a player can take.
+fn fallback_name(codec: &str, track: &Track) -> Option<String> {
+    let raw = track.info.parameters.raw();
+    let (profile, level) = (
+        u8::try_from(raw.profile & 0xff).ok()?,
+        u8::try_from(raw.level).ok(),
+    );
+    match codec {
+        "h264" => Some(format!("avc1.{profile:02x}00{:02x}", level?)),
+        "aac" => Some("mp4a.40.2".to_owned()),
+        "vp8" => Some("vp8".to_owned()),
+        "vorbis" => Some("vorbis".to_owned()),
+        "dts" => Some("dtsc".to_owned()),
+        "mp2" => Some("mp4a.69".to_owned()),
+        _ => None,
+    }
+}
+
+fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, &'static str> {
+    let config = track.info.parameters.extradata();
+    let (primaries, transfer, matrix) = facts.color;
+    let known = [primaries, transfer, matrix]
+        .iter()
+        .any(|point| !matches!(point, 0 | 2));
+    let color = known.then(|| fmp4::Color {
+        primaries,
+        transfer,
+        matrix,
+        full_range: full_range(track),
+    });
+    let shape = fmp4::PictureShape {
+        width: facts.width,
+        height: facts.height,
+        pixel_aspect: (facts.pixel_aspect.num, facts.pixel_aspect.den),
+        color,
+    };
+    let (name, fourcc, configuration) = match codec {
+        "h264" => {
+            let name = codecs::avc("avc1", config).ok_or(if config.is_empty() {
+                NO_CONFIG
+            } else {
+                ANNEX_B
+            })?;
+            (name, b"avc1", fmp4::avcc(config))
+        }
+        "hevc" => {
+            // Parameter sets inside the samples are allowed only under `hev1`.
+            let inside = track.info.parameters.raw().codec_tag == u32::from_le_bytes(*b"hev1");
+            let (word, fourcc) = if inside {
+                ("hev1", b"hev1")
+            } else {
+                ("hvc1", b"hvc1")
+            };
+            if config.first() != Some(&1) {
+                return Err(if config.is_empty() {
+                    NO_CONFIG
+                } else {
+                    ANNEX_B
+                });
+            }
+            (
+                codecs::hevc(word, config).ok_or(NO_CONFIG)?,
+                fourcc,
+                fmp4::hvcc(config),
+            )
+        }
+        "av1" => (
+            codecs::av1(config).ok_or(NO_CONFIG)?,
+            b"av01",
+            fmp4::av1c(config),
+        ),
+        "vp9" => {
+            // Frame marker, then the profile, low bit first (VP9 bitstream §6.2).
+            let head = track.first.first().copied().unwrap_or(0x80);
+            let profile = head >> 5 & 1 | (head >> 4 & 1) << 1;
+            let level = codecs::vp9_level(facts.width, facts.height, facts.frame_rate.as_f64());
+            let depth = facts.bit_depth.max(8);
+            (
+                codecs::vp9(profile, level, depth),
+                b"vp09",
+                fmp4::vpcc(profile, level, depth, 1, color),
+            )
+        }
+        _ => return Err(NO_ENTRY),
+    };
+    let sample_entry = fmp4::picture_entry(fourcc, &shape, &configuration);
+    Ok(Described {
+        codecs: Some(name),
+        sample_entry,
+        obstacle: None,
+    })
+}
+
+fn sound(
+    codec: &str,
+    track: &Track,
+    shape: fmp4::AudioShape,
+    bitrate_bps: u64,
+) -> Result<Described, &'static str> {
+    let config = track.info.parameters.extradata();
+    let rate = u32::try_from(bitrate_bps).unwrap_or(u32::MAX);
+    let (name, fourcc, configuration) = match codec {
+        "aac" => {
+            if matches!(track.first.as_slice(), [0xff, second, ..] if second & 0xf6 == 0xf0) {
+                return Err("the samples carry ADTS headers");
+            }
+            (
+                codecs::aac(config).ok_or(NO_CONFIG)?,
+                b"mp4a",
+                fmp4::esds_aac(config, rate),
+            )
+        }
+        "mp3" => (
+            "mp4a.6B".to_owned(),
+            b"mp4a",
+            fmp4::esds_mp3(shape.sample_rate, rate),
+        ),
+        "opus" => (
+            "opus".to_owned(),
+            b"Opus",
+            fmp4::dops(config).ok_or(NO_CONFIG)?,
+        ),
+        "flac" => (
+            "fLaC".to_owned(),
+            b"fLaC",
+            fmp4::dfla(config).ok_or(NO_CONFIG)?,
+        ),
+        "ac3" => (
+            "ac-3".to_owned(),
+            b"ac-3",
+            fmp4::dac3(&track.first).ok_or(NO_CONFIG)?,
+        ),
+        "eac3" => (
+            "ec-3".to_owned(),
+            b"ec-3",
+            fmp4::dec3(&track.first, bitrate_bps).ok_or(NO_CONFIG)?,
+        ),
+        "alac" => (
+            "alac".to_owned(),
+            b"alac",
+            fmp4::alac(config).ok_or(NO_CONFIG)?,
+        ),
+        _ => return Err(NO_ENTRY),
+    };
+    let sample_entry = fmp4::audio_entry(fourcc, shape, &configuration);
+    Ok(Described {
+        codecs: Some(name),
+        sample_entry,
+        obstacle: None,
+    })
+}

@@ -1,0 +1,196 @@
+//! The object's bytes: an inherited descriptor, or ranges asked of the parent. Never a path.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nebula_hwaccel::protocol::{Failure, INPUT_FD, Input, MAX_READ_BYTES};
+
+use crate::control::Link;
+use crate::failure::JobError;
+
+/// Ranges are asked for and kept in blocks of this size.
+const BLOCK_BYTES: u64 = MAX_READ_BYTES as u64;
+/// So many blocks are kept: enough for a header, a tail and three readers at different places.
+const BLOCKS_KEPT: usize = 12;
+
+/// Cheap to clone; any thread may read.
+#[derive(Clone)]
+pub struct Source(Arc<Inner>);
+
+struct Inner {
+    bytes: Bytes,
+    size: u64,
+    read: AtomicU64,
+    failed: Mutex<Option<String>>,
+    link: Arc<Link>,
+}
+
+enum Bytes {
+    None,
+    File {
+        file: File,
+        base: u64,
+    },
+    Parent {
+        blocks: Mutex<VecDeque<(u64, Arc<Vec<u8>>)>>,
+    },
+}
+
+impl Source {
+    pub fn open(input: &Input, link: &Arc<Link>) -> Result<Self, JobError> {
+        let (bytes, size) = match input {
+            Input::None => (Bytes::None, 0),
+            Input::Fd {
+                offset_bytes,
+                size_bytes,
+            } => {
+                // SAFETY: fcntl on a number is harmless, whatever it refers to.
+                if unsafe { libc::fcntl(INPUT_FD, libc::F_GETFD) } < 0 {
+                    return Err(JobError::new(
+                        Failure::Read,
+                        format!("descriptor {INPUT_FD} is not open"),
+                    ));
+                }
+                // SAFETY: the descriptor is open, was inherited for this purpose, and nobody else here owns it.
+                let file = unsafe { File::from_raw_fd(INPUT_FD) };
+                (
+                    Bytes::File {
+                        file,
+                        base: *offset_bytes,
+                    },
+                    *size_bytes,
+                )
+            }
+            Input::Ranges { size_bytes } => (
+                Bytes::Parent {
+                    blocks: Mutex::default(),
+                },
+                *size_bytes,
+            ),
+        };
+        let inner = Inner {
+            bytes,
+            size,
+            read: AtomicU64::new(0),
+            failed: Mutex::default(),
+            link: Arc::clone(link),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    pub fn link(&self) -> &Arc<Link> {
+        &self.0.link
+    }
+
+    /// Bytes read so far, of the file or from the parent.
+    pub fn read_bytes(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
+    }
+
+    /// The first failure to read, if any: FFmpeg hides it behind an error of its own.
+    pub fn failure(&self) -> Option<JobError> {
+        let failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed
+            .as_ref()
+            .map(|detail| JobError::new(Failure::Read, detail.clone()))
+    }
+
+    /// Some bytes from `offset`; none only at the end.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.0.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = into.len().min(left);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let result = self.0.read(offset, &mut into[..wanted]);
+        if let Err(error) = &result
+            && !self.0.link.cancelled()
+        {
+            let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert_with(|| {
+                format!("the object cannot be read at byte {offset}: {error}")
+            });
+        }
+        result
+    }
+
+    /// Exactly `into.len()` bytes from `offset`, or false when the object ends before.
+    pub fn read_exact_at(&self, mut offset: u64, mut into: &mut [u8]) -> io::Result<bool> {
+        while !into.is_empty() {
+            let read = self.read_at(offset, into)?;
+            if read == 0 {
+                return Ok(false);
+            }
+            offset += read as u64;
+            into = &mut into[read..];
+        }
+        Ok(true)
+    }
+}
+
+impl Inner {
+    fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        match &self.bytes {
+            Bytes::None => Ok(0),
+            Bytes::File { file, base } => {
+                let at = base
+                    .checked_add(offset)
+                    .ok_or_else(|| io::Error::other("offset out of range"))?;
+                let read = file.read_at(into, at)?;
+                if read == 0 {
+                    return Err(io::Error::other("the file is shorter than the object"));
+                }
+                self.read.fetch_add(read as u64, Ordering::Relaxed);
+                Ok(read)
+            }
+            Bytes::Parent { blocks } => {
+                let number = offset / BLOCK_BYTES;
+                let block = self.block(blocks, number)?;
+                let from = (offset - number * BLOCK_BYTES) as usize;
+                let have = block.get(from..).unwrap_or_default();
+                if have.is_empty() {
+                    return Err(io::Error::other(
+                        "the daemon sent fewer bytes than the object has",
+                    ));
+                }
+                let read = have.len().min(into.len());
+                into[..read].copy_from_slice(&have[..read]);
+                Ok(read)
+            }
+        }
+    }
+
+    fn block(
+        &self,
+        blocks: &Mutex<VecDeque<(u64, Arc<Vec<u8>>)>>,
+        number: u64,
+    ) -> io::Result<Arc<Vec<u8>>> {
+        {
+            let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = blocks.iter().position(|(have, _)| *have == number)
+                && let Some(found) = blocks.remove(at)
+            {
+                let data = Arc::clone(&found.1);
+                blocks.push_front(found);
+                return Ok(data);
+            }
+        }
+        let offset = number * BLOCK_BYTES;
+        let len = BLOCK_BYTES.min(self.size - offset) as u32;
+        let data = Arc::new(self.link.read_range(offset, len)?);
+        self.read.fetch_add(data.len() as u64, Ordering::Relaxed);
+        let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.push_front((number, Arc::clone(&data)));
+        blocks.truncate(BLOCKS_KEPT);
+        Ok(data)
+    }
+}
