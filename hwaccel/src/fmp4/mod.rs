@@ -1,8 +1,9 @@
 //! CMAF (ISO/IEC 23000-19) by hand: sample entries, init segments and media segments of one track each.
 //!
 //! Written here rather than by a general muxer because three things must hold that muxers make hard:
-//! a segment's `tfdt` is exactly its place in the playlist, presentation times need no edit list (composition offsets
-//! are signed, `trun` version 1), and the same samples always give the same bytes.
+//! a segment's `tfdt` is exactly its place in the playlist, presentation times need neither an edit list nor negative
+//! composition offsets (libav adds their greatest to every time, so that sound and picture part), and the same samples
+//! always give the same bytes.
 
 pub mod annexb;
 mod entry;
@@ -12,7 +13,9 @@ pub use entry::{
     AudioShape, Color, PictureShape, alac, audio_entry, av1c, avcc, dac3, dec3, dfla, dops,
     esds_aac, esds_mp3, hvcc, picture_entry, vpcc,
 };
-pub use segment::{FragmentSample, Track, TrackShape, duration_ticks, init, media_segment};
+pub use segment::{
+    FragmentSample, Track, TrackShape, decode_times, duration_ticks, init, media_segment,
+};
 
 /// A box: length, type, and the parts of its payload.
 pub(crate) fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
@@ -44,6 +47,36 @@ mod tests {
                 height: 360,
             },
             sample_entry: picture_entry(b"avc1", &picture, &avcc(&[1, 0x64, 0, 0x1e])),
+        }
+    }
+
+    #[test]
+    fn decoding_never_waits_for_the_future() {
+        // I0 P3 B1 B2 P6 B4 B5, 100 ticks a frame, behind a cut at 1000.
+        let times = decode_times(1000, &[1000, 1300, 1100, 1200, 1600, 1400, 1500]);
+        assert_eq!(times, [1000, 1050, 1100, 1200, 1300, 1400, 1500]);
+        assert_eq!(decode_times(7, &[]), Vec::<i64>::new());
+        assert_eq!(decode_times(7, &[9]), [7]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn decoding_times_rise_and_never_pass_presentation(
+            start in 0i64..1000,
+            frames in proptest::collection::btree_set(1i64..200, 0..40),
+            order in proptest::collection::vec(0usize..40, 40),
+        ) {
+            // A key picture first, then the others in any order, far enough apart to fit between.
+            let mut times: Vec<i64> = frames.into_iter().map(|at| start + at * 1000).collect();
+            for (at, to) in order.into_iter().enumerate() {
+                if at < times.len() && to < times.len() {
+                    times.swap(at, to);
+                }
+            }
+            times.insert(0, start);
+            let decode = decode_times(start, &times);
+            proptest::prop_assert!(decode.is_sorted_by(|a, b| a < b));
+            proptest::prop_assert!(decode.iter().zip(&times).all(|(dts, pts)| dts <= pts && *dts >= start));
         }
     }
 

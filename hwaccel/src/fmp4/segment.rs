@@ -48,6 +48,34 @@ pub struct FragmentSample {
     pub key: bool,
 }
 
+/// Decoding times for samples with these presentation times (in decoding order), the first at `start`.
+///
+/// A sample is decoded as late as its own presentation and those after it allow; samples that would share a time are
+/// spread evenly back to the one before. So a segment that begins with its earliest picture has rising decoding times,
+/// none before its start and none after its presentation, without anything of its neighbours.
+pub fn decode_times(start: i64, presentation: &[i64]) -> Vec<i64> {
+    let mut times = presentation.to_vec();
+    for at in (1..times.len()).rev() {
+        times[at - 1] = times[at - 1].min(times[at]);
+    }
+    if let Some(first) = times.first_mut() {
+        *first = start;
+    }
+    let mut at = 1;
+    while at < times.len() {
+        let (before, latest) = (times[at - 1], times[at]);
+        let run = times[at..]
+            .iter()
+            .take_while(|time| **time == latest)
+            .count();
+        for (place, time) in times[at..at + run].iter_mut().enumerate() {
+            *time = before + (latest - before) * (place as i64 + 1) / run as i64;
+        }
+        at += run;
+    }
+    times
+}
+
 /// Sum of the durations.
 pub fn duration_ticks(samples: &[FragmentSample]) -> u64 {
     samples

@@ -107,13 +107,15 @@ fn examine(path: &Path, spec: &LadderSpec, said: &Said, folder: &Path) {
         .to_string_lossy()
         .into_owned();
     let total = spec.cuts.len() - 1;
-    let ticks = |pts: i64| (pts - spec.origin) * i64::from(spec.time_base.num);
     for (rung, file) in join(folder, said) {
         let init = said
             .inits
             .iter()
             .find(|init| init.rung == rung)
             .expect("an init");
+        // The output may be finer than the film's clock.
+        let fine = i64::from(init.timescale / spec.time_base.den.min(init.timescale));
+        let ticks = |pts: i64| (pts - spec.origin) * i64::from(spec.time_base.num) * fine;
         let segments: Vec<_> = said
             .segments
             .iter()

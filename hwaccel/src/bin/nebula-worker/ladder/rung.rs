@@ -268,10 +268,7 @@ impl<'a> Rung<'a> {
         Ok(())
     }
 
-    /// Publishes the segment whose packets are complete.
-    ///
-    /// Decoding times are the presentation times in rising order, the first being the cut itself: with signed
-    /// composition offsets a segment then needs nothing of its neighbours and no edit list.
+    /// Publishes the segment whose packets are complete; it needs nothing of its neighbours and no edit list.
     fn publish(&mut self) -> Result<(), JobError> {
         let number = self.leaving;
         self.leaving += 1;
@@ -284,18 +281,17 @@ impl<'a> Rung<'a> {
         }
         let timeline = &self.shared.timeline;
         let ticks = |pts: i64| timeline.picture_ticks(pts);
-        let mut times: Vec<i64> = coded.iter().map(|sample| ticks(sample.pts)).collect();
-        times.sort_unstable();
         let start = ticks(timeline.cut(number));
-        times[0] = start;
         let end = ticks(timeline.cut(number + 1));
+        let presentation: Vec<i64> = coded.iter().map(|sample| ticks(sample.pts)).collect();
+        let times = fmp4::decode_times(start, &presentation);
         let mut samples = Vec::with_capacity(coded.len());
         for (at, sample) in coded.iter().enumerate() {
             let next = times.get(at + 1).copied().unwrap_or(end);
             samples.push(FragmentSample {
                 duration: u32::try_from(next - times[at]).unwrap_or(0),
                 size: u32::try_from(sample.data.len()).unwrap_or(u32::MAX),
-                composition: i32::try_from(ticks(sample.pts) - times[at]).unwrap_or(0),
+                composition: i32::try_from(presentation[at] - times[at]).unwrap_or(0),
                 key: sample.key,
             });
         }

@@ -11,7 +11,12 @@ use crate::failure::JobError;
 /// Rate and timescale of the sound.
 pub const SOUND_TIMESCALE: u32 = 48_000;
 
+/// The picture's output has at least so many ticks a second: decoding times lie between those of frames.
+const TIMESCALE_MIN: u32 = 12_000;
+
 pub struct Timeline {
+    /// Ticks of the picture's output in a `1 / den` of the film's time base.
+    fine: u32,
     cuts: Vec<i64>,
     origin: i64,
     time_base: Rational,
@@ -21,13 +26,16 @@ pub struct Timeline {
 impl Timeline {
     pub fn new(spec: &LadderSpec) -> Result<Self, JobError> {
         let length = |cut: i64| {
-            cut.checked_sub(spec.origin)
-                .and_then(|ticks| ticks.checked_mul(i64::from(spec.time_base.num)))
+            cut.checked_sub(spec.origin).and_then(|ticks| {
+                ticks.checked_mul(i64::from(spec.time_base.num) * i64::from(TIMESCALE_MIN))
+            })
         };
         if spec.cuts.iter().any(|cut| length(*cut).is_none()) {
             return Err(JobError::new(Failure::BadRequest, "a cut is out of range"));
         }
+        let fine = TIMESCALE_MIN.div_ceil(spec.time_base.den);
         Ok(Self {
+            fine,
             cuts: spec.cuts.clone(),
             origin: spec.origin,
             time_base: spec.time_base,
@@ -67,12 +75,14 @@ impl Timeline {
 
     /// Ticks per second of the picture's output.
     pub fn picture_timescale(&self) -> u32 {
-        self.time_base.den
+        self.time_base.den * self.fine
     }
 
     /// A time of the film on the picture's output.
     pub fn picture_ticks(&self, pts: i64) -> i64 {
-        (pts - self.origin).saturating_mul(i64::from(self.time_base.num))
+        (pts - self.origin)
+            .saturating_mul(i64::from(self.time_base.num))
+            .saturating_mul(i64::from(self.fine))
     }
 
     /// Start of a segment on the sound's output.
