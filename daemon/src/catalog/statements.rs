@@ -111,6 +111,7 @@ const SHARED: &[&str] = &[
     upload::SET_LENGTH,
     upload::FINISH,
     upload::DELETE,
+    upload::DELETE_FINISHED,
     upload::TAKE_LEASE,
     upload::DROP_LEASE,
 ];
