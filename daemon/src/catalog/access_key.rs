@@ -56,21 +56,6 @@ pub(super) const SET_GRANTS: &str =
     "UPDATE access_key SET grants = $2 WHERE id = $1 AND NOT is_root";
 pub(super) const TOUCH: &str = "UPDATE access_key SET last_used_ms = $2 WHERE id = $1 AND (last_used_ms IS NULL OR last_used_ms < $2)";
 
-/// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[
-    INSERT,
-    BY_ID,
-    ROOT,
-    LIST,
-    COUNT,
-    DELETE,
-    DELETE_ROOTS_BUT,
-    SET_SECRET,
-    SET_DISABLED,
-    SET_GRANTS,
-    TOUCH,
-];
-
 impl Catalog {
     /// The key of this id.
     pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKeyRow>, CatalogError> {

@@ -51,9 +51,6 @@ pub(super) const LIST: &str = "SELECT id, time_ms, actor, action, resource, outc
      WHERE tenant = 'default' AND id < $1 ORDER BY id DESC LIMIT $2";
 pub(super) const TRIM: &str = "DELETE FROM audit WHERE time_ms < $1";
 
-/// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[INSERT, LIST, TRIM];
-
 impl Catalog {
     /// Up to `limit` lines below the id `before`, newest first.
     pub async fn audit(&self, before: i64, limit: u32) -> Result<Vec<AuditRow>, CatalogError> {

@@ -38,9 +38,6 @@ pub(super) const REVOKE_BY_MAKER: &str =
     "UPDATE link SET revoked_ms = $2 WHERE created_by = $1 AND revoked_ms IS NULL";
 pub(super) const DELETE_DEAD: &str = "DELETE FROM link WHERE expires_ms < $1";
 
-/// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[INSERT, BY_ID, LIST, REVOKE, REVOKE_BY_MAKER, DELETE_DEAD];
-
 impl Catalog {
     /// The link of this id, revoked or not.
     pub async fn link(&self, id: LinkId) -> Result<Option<LinkRow>, CatalogError> {

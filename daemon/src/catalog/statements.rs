@@ -2,12 +2,23 @@
 
 use super::db::{Catalog, Pools};
 use super::{
-    asset, blob, bucket, event, extent, job, job_run, lease, listing, object, part, rendition,
-    setting, upload,
+    access_key, asset, audit, blob, bucket, event, extent, job, job_run, lease, link, listing,
+    object, part, rendition, setting, upload,
 };
 
 /// Those that both databases run.
 const SHARED: &[&str] = &[
+    access_key::INSERT,
+    access_key::BY_ID,
+    access_key::ROOT,
+    access_key::LIST,
+    access_key::COUNT,
+    access_key::DELETE,
+    access_key::DELETE_ROOTS_BUT,
+    access_key::SET_SECRET,
+    access_key::SET_DISABLED,
+    access_key::SET_GRANTS,
+    access_key::TOUCH,
     asset::GET,
     asset::INDEX,
     asset::POSTER,
@@ -15,6 +26,9 @@ const SHARED: &[&str] = &[
     asset::BEGIN,
     asset::LIST,
     asset::COUNT,
+    audit::INSERT,
+    audit::LIST,
+    audit::TRIM,
     blob::INSERT,
     blob::GET,
     blob::SUMS,
@@ -68,6 +82,12 @@ const SHARED: &[&str] = &[
     lease::TAKE,
     lease::RELEASE,
     lease::HOLDER,
+    link::INSERT,
+    link::BY_ID,
+    link::LIST,
+    link::REVOKE,
+    link::REVOKE_BY_MAKER,
+    link::DELETE_DEAD,
     listing::OBJECTS,
     listing::VERSIONS,
     object::LATEST,
@@ -136,7 +156,9 @@ mod tests {
     fn no_statement_is_forgotten() {
         let listed = include_str!("statements.rs");
         for (room, source) in [
+            ("access_key", include_str!("access_key.rs")),
             ("asset", include_str!("asset.rs")),
+            ("audit", include_str!("audit.rs")),
             ("blob", include_str!("blob.rs")),
             ("bucket", include_str!("bucket.rs")),
             ("event", include_str!("event.rs")),
@@ -144,6 +166,7 @@ mod tests {
             ("job", include_str!("job.rs")),
             ("job_run", include_str!("job_run.rs")),
             ("lease", include_str!("lease.rs")),
+            ("link", include_str!("link.rs")),
             ("listing", include_str!("listing.rs")),
             ("object", include_str!("object.rs")),
             ("part", include_str!("part.rs")),

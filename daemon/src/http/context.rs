@@ -41,7 +41,7 @@ pub async fn context(State(gate): State<Gate>, mut request: Request, next: Next)
     request.extensions_mut().insert(gate);
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = with_request_id(response, problem, &id);
+        response = with_request_id(&response, problem, &id);
     }
     let headers = response.headers_mut();
     if quiet {
@@ -55,7 +55,7 @@ pub async fn context(State(gate): State<Gate>, mut request: Request, next: Next)
 }
 
 /// Renders the problem again, now that its request has a name; headers that a layer added stay.
-fn with_request_id(response: Response, problem: Problem, id: &RequestId) -> Response {
+fn with_request_id(response: &Response, problem: Problem, id: &RequestId) -> Response {
     let mut fresh = problem.request_id(&id.0).into_response();
     for (name, value) in response.headers() {
         if *name != header::CONTENT_LENGTH && !fresh.headers().contains_key(name) {

@@ -97,13 +97,11 @@ impl Gate {
     pub async fn link(&self, token: &str, peer: Option<PeerAddr>) -> Result<Caller, Problem> {
         let source = peer.map(|peer| peer.0.ip().to_canonical());
         self.check_throttle(source)?;
-        match self.identity.link(token).await? {
-            Some(caller) => Ok(caller.from_source(source)),
-            None => {
-                self.throttle.failed(source);
-                Err(Problem::link_not_found())
-            }
+        if let Some(caller) = self.identity.link(token).await? {
+            return Ok(caller.from_source(source));
         }
+        self.throttle.failed(source);
+        Err(Problem::link_not_found())
     }
 
     async fn by_credential(&self, value: &[u8], source: Option<IpAddr>) -> Result<Caller, Problem> {
@@ -113,16 +111,14 @@ impl Gate {
             ));
         };
         self.check_throttle(source)?;
-        match self.identity.basic(&id, &secret).await? {
-            Some(caller) => Ok(caller),
-            None => {
-                self.throttle.failed(source);
-                tracing::info!(source = ?source, "a wrong access key pair was refused");
-                Err(Problem::unauthenticated(
-                    "The access key id or its secret is wrong, expired or disabled.",
-                ))
-            }
+        if let Some(caller) = self.identity.basic(&id, &secret).await? {
+            return Ok(caller);
         }
+        self.throttle.failed(source);
+        tracing::info!(source = ?source, "a wrong access key pair was refused");
+        Err(Problem::unauthenticated(
+            "The access key id or its secret is wrong, expired or disabled.",
+        ))
     }
 
     /// Refuses a source that guessed too often; for doors that check credentials themselves.

@@ -86,17 +86,17 @@ impl<B: Body<Data = Bytes>> Body for Multipart<B> {
                     self.pieces.pop_front();
                     text
                 }
-                Some(Piece::Part(body)) => match ready!(body.as_mut().poll_frame(context)) {
-                    Some(frame) => match frame?.into_data() {
-                        Ok(data) => data,
-                        // Trailers of a part have no place in a multipart body.
-                        Err(_) => continue,
-                    },
-                    None => {
+                Some(Piece::Part(body)) => {
+                    let Some(frame) = ready!(body.as_mut().poll_frame(context)) else {
                         self.pieces.pop_front();
                         continue;
-                    }
-                },
+                    };
+                    // Trailers of a part have no place in a multipart body.
+                    let Ok(data) = frame?.into_data() else {
+                        continue;
+                    };
+                    data
+                }
             };
             self.left_bytes = self.left_bytes.saturating_sub(data.len() as u64);
             return Poll::Ready(Some(Ok(Frame::data(data))));

@@ -18,7 +18,8 @@ const CHALLENGE: HeaderValue =
 /// A problem on its way out; [`crate::http::context`] adds the request id.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    wire: nebula_api::Problem,
+    /// Boxed: an error must not make every good answer larger.
+    wire: Box<nebula_api::Problem>,
     retry_after_s: Option<u64>,
 }
 
@@ -26,7 +27,7 @@ impl Problem {
     /// A problem with one of [`nebula_api::problem::code`] and a sentence that is the same for all of its kind.
     pub fn new(status: StatusCode, code: &str, title: &str) -> Self {
         Self {
-            wire: nebula_api::Problem::new(status.as_u16(), code, title),
+            wire: Box::new(nebula_api::Problem::new(status.as_u16(), code, title)),
             retry_after_s: None,
         }
     }
@@ -34,14 +35,14 @@ impl Problem {
     /// Says what happened this time.
     #[must_use]
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
-        self.wire = self.wire.detail(detail.to_string());
+        self.wire.detail = Some(detail.to_string());
         self
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.wire = self.wire.hint(hint.to_string());
+        self.wire.hint = Some(hint.to_string());
         self
     }
 

@@ -67,6 +67,9 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::File`] and [`IdentityError::MasterKey`] stop a start; [`IdentityError::Catalog`] when the database does not answer.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give, which no caller can act on.
     pub async fn open(
         catalog: Catalog,
         clock: Clock,
