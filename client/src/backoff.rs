@@ -7,7 +7,7 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// No wait is longer than this.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// After this long without any progress the transfer is given up (and can be resumed later).
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Counts attempts without progress.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_the_longest_and_end() {
-        let mut backoff = Backoff::new(Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_mins(1));
         let waits: Vec<_> = (0..20).filter_map(|_| backoff.next_wait()).collect();
         assert_eq!(waits.len(), 20);
         assert!(waits[0] <= FIRST_WAIT);

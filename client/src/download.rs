@@ -25,7 +25,7 @@ use std::{
 use tokio::time::timeout;
 
 /// A download of which nothing arrives for this long is begun anew from where it is.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// Content is handed to the disk in pieces of at least this much.
 const WRITE_BYTES: usize = 1 << 20;
 

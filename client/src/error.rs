@@ -143,7 +143,10 @@ impl Error {
             Self::NotNebula { .. } => {
                 Some("Check the port; a node listens on 8000 unless told otherwise.".into())
             }
-            Self::BadAddress { .. } => Some("nebula login http://127.0.0.1:8000".into()),
+            Self::BadAddress { url, .. } => Some(match url.strip_prefix("https://") {
+                Some(rest) => format!("nebula login http://{rest}"),
+                None => "nebula login http://127.0.0.1:8000".into(),
+            }),
             Self::NeedsLogin { url, .. } => Some(format!("nebula login {url}")),
             Self::Refused(p)
             | Self::NotFound(p)

@@ -9,7 +9,7 @@ mod cli;
 mod term;
 
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
-use cli::args::{Cli, Colour, GROUPS};
+use cli::args::{Cli, Colour, Command, GROUPS};
 use nebula_client::{Error, Exit};
 use serde_json::json;
 use std::{io::Write as _, process::ExitCode};
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Colour::Never => anstream::ColorChoice::Never.write_global(),
     }
     let json = cli.global.json;
+    let goes_on = matches!(cli.command, Command::Push(_) | Command::Pull(_));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -49,9 +50,11 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     code(match end {
         Ok(Exit::Interrupted) => {
-            let line = Text::styled(WARN, "Interrupted.")
-                .and(DIM, " The same command goes on where this one stopped.");
-            anstream::eprintln!("\r\n{line}");
+            if goes_on {
+                let line = Text::styled(WARN, "Interrupted.")
+                    .and(DIM, " The same command goes on where this one stopped.");
+                anstream::eprintln!("\r\n{line}");
+            }
             Exit::Interrupted
         }
         Ok(exit) => exit,

@@ -18,8 +18,12 @@ use nebula_client::{
 use std::{collections::HashMap, fmt::Write as _, io::Write as _, time::Duration};
 use tokio::time::timeout;
 
+/// How long a broken event stream is tried again; the clock redraws meanwhile.
+const PATIENCE: Duration = Duration::from_hours(1);
 /// How long a live table stands without being drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
+/// How many characters of an id are shown.
+const SHORT_ID: usize = 8;
 /// How many cells a progress bar takes.
 const BAR_CELLS: usize = 12;
 
@@ -44,7 +48,7 @@ pub async fn run(cx: &Context, args: &Jobs) -> Result<Exit, Error> {
             cx.next("watch it", "nebula jobs --watch");
             Ok(Exit::Ok)
         }
-        None if args.watch && cx.global.json => watch_json(cx, &client, args).await,
+        None if args.watch && cx.global.json => watch_json(&client, args).await,
         None if args.watch && term::on_terminal() => watch(&client, args).await,
         None => list(cx, &client, args).await,
     }
@@ -53,7 +57,9 @@ pub async fn run(cx: &Context, args: &Jobs) -> Result<Exit, Error> {
 async fn list(cx: &Context, client: &Client, args: &Jobs) -> Result<Exit, Error> {
     let jobs = client.jobs(&query(args)).await?.items;
     if cx.global.json {
-        jobs.iter().for_each(|j| cx.json(j));
+        for j in &jobs {
+            super::print_json(j);
+        }
     } else if jobs.is_empty() {
         if term::on_terminal() {
             anstream::println!("There are no jobs.");
@@ -75,9 +81,6 @@ fn query(args: &Jobs) -> JobsQuery {
 
 /// The job whose id starts like this, among the latest.
 async fn whole_id(client: &Client, id: &str) -> Result<String, Error> {
-    if client.job(id).await?.is_some() {
-        return Ok(id.to_owned());
-    }
     let query = JobsQuery {
         limit: Some(MAX_PAGE_ITEMS),
         ..JobsQuery::default()
@@ -87,9 +90,11 @@ async fn whole_id(client: &Client, id: &str) -> Result<String, Error> {
     match (matching.next(), matching.next()) {
         (Some(job), None) => Ok(job.id),
         (Some(_), Some(_)) => Err(Error::Usage {
-            message: format!("Several jobs start with {id}."),
+            message: format!("Several jobs are called {id}."),
             hint: Some("Type more of the id.".into()),
         }),
+        // Not among the latest; the node may know it all the same.
+        (None, _) if id.len() > SHORT_ID => Ok(id.to_owned()),
         (None, _) => Err(Error::NotFound(Box::new(
             Problem::new(404, code::JOB_NOT_FOUND, &format!("There is no job {id}"))
                 .hint("nebula jobs"),
@@ -114,8 +119,8 @@ fn table(jobs: &[Job]) -> Table {
         Column::Left("State"),
         Column::Left("Progress"),
         Column::Gives("Object"),
-        Column::Left("Age"),
         Column::Gives("Note"),
+        Column::Left("Age"),
     ]);
     for job in jobs {
         let (colour, mark) = style(job.state);
@@ -127,18 +132,16 @@ fn table(jobs: &[Job]) -> Table {
             Text::styled(colour, format!("{mark} {}", job.state.as_str())),
             progress(job),
             Text::plain(object.unwrap_or_default()),
-            Text::styled(DIM, human::age(job.created_at_ms)),
             Text::styled(DIM, note(job)),
+            Text::styled(DIM, human::age(job.created_at_ms).trim_end_matches(" ago")),
         ]);
     }
     table
 }
 
-/// As much of an id as tells jobs apart.
+/// The beginning of an id; commands take it as well.
 fn short_id(id: &str) -> &str {
-    // Ids begin with their time; the end is what differs between neighbours, so they stay whole
-    // unless they are very long.
-    id.get(..26).unwrap_or(id)
+    id.get(..SHORT_ID).unwrap_or(id)
 }
 
 fn progress(job: &Job) -> Text {
@@ -198,7 +201,7 @@ fn footer(jobs: &[Job]) -> String {
 
 /// Draws the table again and again, in place; an event of the node wakes it early.
 async fn watch(client: &Client, args: &Jobs) -> Result<Exit, Error> {
-    let mut events = client.events(None, Duration::from_secs(3600));
+    let mut events = client.events(None, PATIENCE);
     let mut drawn = 0;
     loop {
         let jobs = client.jobs(&query(args)).await?.items;
@@ -227,14 +230,14 @@ async fn watch(client: &Client, args: &Jobs) -> Result<Exit, Error> {
 }
 
 /// One line per job that changed.
-async fn watch_json(cx: &Context, client: &Client, args: &Jobs) -> Result<Exit, Error> {
+async fn watch_json(client: &Client, args: &Jobs) -> Result<Exit, Error> {
     let mut seen: HashMap<String, Job> = HashMap::new();
-    let mut events = client.events(None, Duration::from_secs(3600));
+    let mut events = client.events(None, PATIENCE);
     loop {
         let jobs = client.jobs(&query(args)).await?.items;
         for job in &jobs {
             if seen.get(&job.id) != Some(job) {
-                cx.json(job);
+                super::print_json(job);
             }
         }
         seen = jobs.into_iter().map(|j| (j.id.clone(), j)).collect();

@@ -56,7 +56,9 @@ fn grants(key: &AccessKey) -> String {
 async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
     let keys = client.all_keys().await?;
     if cx.global.json {
-        keys.iter().for_each(|k| cx.json(k));
+        for k in &keys {
+            super::print_json(k);
+        }
         return Ok(Exit::Ok);
     }
     let mut table = Table::new(&[
@@ -90,7 +92,7 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
 async fn create(cx: &Context, client: &Client, key: &CreateKey) -> Result<Exit, Error> {
     let created = client.create_key(key).await?;
     if cx.global.json {
-        cx.json(&created);
+        super::print_json(&created);
         return Ok(Exit::Ok);
     }
     let body = [

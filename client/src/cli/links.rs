@@ -93,7 +93,7 @@ fn print(
     let file = client.absolute(&urls.file);
     let hls = urls.hls.as_deref().map(|h| client.absolute(h));
     if cx.global.json {
-        cx.json(
+        super::print_json(
             &json!({"file": file, "hls": hls, "expires_at_ms": expires_at_ms,
             "id": link.map(|l| &l.id)}),
         );
@@ -121,7 +121,9 @@ fn print(
 async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
     let links = client.all_links().await?;
     if cx.global.json {
-        links.iter().for_each(|l| cx.json(l));
+        for l in &links {
+            super::print_json(l);
+        }
         return Ok(Exit::Ok);
     }
     if links.is_empty() {

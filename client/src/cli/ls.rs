@@ -29,7 +29,9 @@ pub async fn run(cx: &Context, args: &Ls) -> Result<Exit, Error> {
 async fn buckets(cx: &Context, client: &Client) -> Result<Exit, Error> {
     let buckets = client.all_buckets().await?;
     if cx.global.json {
-        buckets.iter().for_each(|b| cx.json(b));
+        for b in &buckets {
+            super::print_json(b);
+        }
         return Ok(Exit::Ok);
     }
     if buckets.is_empty() {
@@ -103,7 +105,7 @@ async fn objects(cx: &Context, client: &Client, path: &Remote, args: &Ls) -> Res
         for prefix in &page.prefixes {
             folders += 1;
             if cx.global.json {
-                cx.json(&json!({"bucket": path.bucket, "prefix": prefix}));
+                super::print_json(&json!({"bucket": path.bucket, "prefix": prefix}));
                 continue;
             }
             let name = prefix.get(hidden..).unwrap_or(prefix);
@@ -114,7 +116,7 @@ async fn objects(cx: &Context, client: &Client, path: &Remote, args: &Ls) -> Res
             count += 1;
             bytes += object.size_bytes;
             if cx.global.json {
-                cx.json(object);
+                super::print_json(object);
             } else {
                 table.row(row(object, hidden, args));
             }

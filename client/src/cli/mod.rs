@@ -75,17 +75,10 @@ impl Context {
         profile.client()
     }
 
-    /// Prints one JSON object on a line of its own.
-    pub fn json(&self, value: &impl Serialize) {
-        if let Ok(line) = serde_json::to_string(value) {
-            anstream::println!("{line}");
-        }
-    }
-
     /// Says that something worked: JSON for machines, a ticked line for people, nothing when quiet.
     pub fn done(&self, value: &impl Serialize, line: Text) {
         if self.global.json {
-            self.json(value);
+            print_json(value);
         } else if !self.global.quiet {
             anstream::println!("{}", tick(line));
         }
@@ -121,6 +114,13 @@ impl Context {
             None => format!("nebula mb {bucket}"),
         });
         Err(Error::NotFound(problem))
+    }
+}
+
+/// Prints one JSON object on a line of its own.
+pub fn print_json(value: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(value) {
+        anstream::println!("{line}");
     }
 }
 

@@ -56,7 +56,7 @@ pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
     let hls = urls.hls.as_deref().map(|h| client.absolute(h));
     let best = hls.clone().unwrap_or_else(|| file.clone());
     if cx.global.json {
-        cx.json(
+        super::print_json(
             &json!({"bucket": asset.bucket, "key": asset.key, "title": asset.title,
             "file": file, "hls": hls, "playback": asset.playback}),
         );
@@ -294,7 +294,7 @@ fn browse(address: &str) -> Started {
 pub fn console(cx: &Context, print: bool) -> Result<Exit, Error> {
     let address = cx.client()?.absolute(routes::CONSOLE);
     if cx.global.json {
-        cx.json(&json!({"console": address}));
+        super::print_json(&json!({"console": address}));
     } else if print || !cx.global.quiet {
         anstream::println!("{address}");
     }

@@ -181,7 +181,9 @@ fn end(
         .map(|p| p.sent_bytes)
         .sum();
     if cx.global.json {
-        cx.json(&json!({"type": "total", "files": of, "failed": failed, "sent_bytes": sent}));
+        super::print_json(
+            &json!({"type": "total", "files": of, "failed": failed, "sent_bytes": sent}),
+        );
     } else if !cx.global.quiet {
         let mut line = Text::styled(BOLD, human::count((of - failed) as u64, "file"))
             .and(PLAIN, format!(" there, {} sent", human::size(sent)))
@@ -265,7 +267,7 @@ fn collect(paths: &[PathBuf], to: &Remote) -> Result<(Vec<Item>, Unreadable), Er
             continue;
         }
         let key = if to.is_folder() {
-            let name = path.file_name().map(Path::new).unwrap_or(path);
+            let name = path.file_name().map_or(path.as_path(), Path::new);
             format!("{}{}", to.key, utf8(path, name)?)
         } else if paths.len() == 1 {
             to.key.clone()

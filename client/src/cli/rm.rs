@@ -81,7 +81,7 @@ async fn below(cx: &Context, client: &Client, remote: &Remote) -> Result<(), Err
     let deleted = delete_below(client, remote, false, |object| {
         if cx.global.json {
             let deleted = format!("{}:{}", object.bucket, object.key);
-            cx.json(&json!({"deleted": deleted}));
+            super::print_json(&json!({"deleted": deleted}));
         }
     })
     .await?;

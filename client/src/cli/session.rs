@@ -172,7 +172,7 @@ pub fn profiles(cx: &Context, name: Option<&str>) -> Result<Exit, Error> {
     for (name, profile) in &profiles.profiles {
         let current = profiles.current.as_ref() == Some(name);
         if cx.global.json {
-            cx.json(
+            super::print_json(
                 &json!({"name": name, "url": profile.url, "current": current,
                 "access_key": profile.access_key}),
             );
@@ -204,7 +204,7 @@ pub async fn whoami(cx: &Context) -> Result<Exit, Error> {
     let client = cx.client()?;
     let status = client.status().await?;
     if cx.global.json {
-        cx.json(&json!({"url": client.origin(), "node": status.node, "me": status.me}));
+        super::print_json(&json!({"url": client.origin(), "node": status.node, "me": status.me}));
         return Ok(Exit::Ok);
     }
     let line = Text::styled(BOLD, &status.me.actor)

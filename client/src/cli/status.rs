@@ -20,7 +20,7 @@ pub async fn run(cx: &Context) -> Result<Exit, Error> {
     let client = cx.client()?;
     let status = client.status().await?;
     if cx.global.json {
-        cx.json(&status);
+        super::print_json(&status);
         return Ok(Exit::Ok);
     }
     let width = box_width();

@@ -25,7 +25,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 /// How long to wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may stand still.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest JSON answer that is read.
 pub const MAX_JSON_BYTES: usize = 32 << 20;
 /// The port of a node that is named without one.
@@ -269,7 +269,7 @@ fn parse_origin(text: &str) -> Result<Url, Error> {
         "http" => {}
         "https" => {
             return Err(bad(
-                "this build speaks plain http only (for loopback and tailnets); use the http:// address",
+                "this build speaks plain http only, for loopback and tailnets, which encrypt by themselves",
             ));
         }
         _ => return Err(bad("it is neither http:// nor https://")),

@@ -189,10 +189,10 @@ impl Bar {
         self.all.result(&event.to_string());
     }
 
-    fn note(&self, line: Text, short: &str) {
+    fn note(&self, line: &Text, short: &str) {
         match (&self.bar, self.all.0.show) {
             (Some(bar), _) => bar.set_message(short.to_owned()),
-            (None, Show::Lines) => self.all.say(&line),
+            (None, Show::Lines) => self.all.say(line),
             _ => {}
         }
     }
@@ -232,7 +232,7 @@ impl Observer for Bar {
         }
         match step {
             Step::Comparing => self.note(
-                Text::plain(format!("{}: comparing with what is there", self.name)),
+                &Text::plain(format!("{}: comparing with what is there", self.name)),
                 "comparing",
             ),
             Step::Resumed { offset_bytes } => {
@@ -246,14 +246,14 @@ impl Observer for Bar {
                     bar.reset_elapsed();
                 }
                 let text = format!("{}: goes on at {}", self.name, human::size(offset_bytes));
-                self.note(Text::plain(text), "resumed");
+                self.note(&Text::plain(text), "resumed");
             }
             Step::StartedAnew => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(0);
                 }
                 let text = format!("{}: starts anew", self.name);
-                self.note(Text::plain(text), "from the start");
+                self.note(&Text::plain(text), "from the start");
             }
             Step::Moved { offset_bytes } => {
                 self.set(offset_bytes);
@@ -271,10 +271,10 @@ impl Observer for Bar {
                 let short = format!("waiting: {reason}");
                 // The first few waits of a restart are over before a line could be read.
                 if wait >= Duration::from_secs(1) || self.bar.is_some() {
-                    self.note(Text::plain(text), &short);
+                    self.note(&Text::plain(text), &short);
                 }
             }
-            Step::Verifying => self.note(Text::default(), "verifying"),
+            Step::Verifying => self.note(&Text::default(), "verifying"),
         }
     }
 }

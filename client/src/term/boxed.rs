@@ -47,7 +47,7 @@ pub fn paragraphs(title: &str, body: &[Text], width: usize, frame: Style) -> Str
 pub fn rows(title: &str, body: &[Row], width: usize, frame: Style, min_left: usize) -> String {
     let inner = width.saturating_sub(4);
     let widest = body.iter().map(|row| row.left.width()).max().unwrap_or(0);
-    let left = widest.max(min_left).min(inner / 2);
+    let left = widest.max(min_left).min(inner * 3 / 5);
     let right = inner.saturating_sub(left + 2).max(1);
     let mut laid = Vec::new();
     for row in body {

@@ -14,6 +14,7 @@ use clap::{
     builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use nebula_client::Error;
 use std::fmt::Write as _;
 
 /// Boxes of subcommands, in order: title and names.
@@ -66,17 +67,17 @@ fn page(command: &Command, path: &str, groups: Groups, width: usize) -> String {
     commands(&mut out, command, groups, width);
     let mut headings: Vec<&str> = Vec::new();
     for arg in &options {
-        let heading = arg.get_help_heading().unwrap_or("Options");
+        let heading = heading(arg);
         if !headings.contains(&heading) {
             headings.push(heading);
         }
     }
     // Its own options first, those of every command last.
-    headings.sort_by_key(|h| (*h == GLOBAL, *h == "Options" && headings_has_own(&options)));
+    headings.sort_by_key(|h| *h == GLOBAL);
     for heading in headings {
         let rows: Vec<Row> = options
             .iter()
-            .filter(|a| a.get_help_heading().unwrap_or("Options") == heading)
+            .filter(|a| self::heading(a) == heading)
             .map(|a| option_row(a))
             .collect();
         draw(&mut out, heading, &rows, width, 0);
@@ -88,10 +89,11 @@ fn page(command: &Command, path: &str, groups: Groups, width: usize) -> String {
 /// The heading of the options that every command takes.
 pub const GLOBAL: &str = "Everywhere";
 
-fn headings_has_own(options: &[&Arg]) -> bool {
-    options
-        .iter()
-        .any(|a| a.get_help_heading().is_some_and(|h| h != GLOBAL))
+fn heading(arg: &Arg) -> &str {
+    match arg.get_id().as_str() {
+        "help" | "version" => GLOBAL,
+        _ => arg.get_help_heading().unwrap_or("Options"),
+    }
 }
 
 fn usage(command: &Command, path: &str, positional: &[&Arg]) -> String {
@@ -185,7 +187,7 @@ fn placeholder(arg: &Arg) -> String {
     if names.is_empty() {
         arg.get_id().to_string().to_uppercase()
     } else {
-        let names: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
+        let names: Vec<&str> = names.iter().map(clap::builder::Str::as_str).collect();
         names.join(" ")
     }
 }
@@ -250,6 +252,10 @@ fn explanation(arg: &Arg) -> Text {
 /// A usage error: what was wrong, what was probably meant, where the help is.
 pub fn usage_error(error: &clap::Error, command: &str, width: usize) -> String {
     let mut body = vec![Text::plain(what_was_wrong(error))];
+    let ours = std::error::Error::source(error).and_then(|e| e.downcast_ref::<Error>());
+    if let Some(hint) = ours.and_then(Error::hint) {
+        body.push(Text::styled(TYPE_THIS, hint));
+    }
     for kind in [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
@@ -274,6 +280,10 @@ pub fn usage_error(error: &clap::Error, command: &str, width: usize) -> String {
 
 fn what_was_wrong(error: &clap::Error) -> String {
     let arg = context(error, ContextKind::InvalidArg).unwrap_or_default();
+    let arg = match arg.strip_prefix('<') {
+        Some(positional) => positional.replace('>', "").replace("...", ""),
+        None => arg,
+    };
     let value = context(error, ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
@@ -295,7 +305,13 @@ fn what_was_wrong(error: &clap::Error) -> String {
             format!("'{arg}' and '{prior}' do not go together.")
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => match value {
+            // Our own parsers say it in whole sentences.
             Some(value) => {
+                if let Some(ours) = std::error::Error::source(error)
+                    && ours.is::<Error>()
+                {
+                    return ours.to_string();
+                }
                 let why = std::error::Error::source(error);
                 let why = why.map_or_else(|| ".".to_owned(), |w| format!(": {w}."));
                 format!("'{value}' is no value for {arg}{}", why.replace("..", "."))

@@ -29,7 +29,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -37,14 +37,15 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
-/// `12 s`, `5 min`, `3 h`, `12 d`: the largest unit that fits.
+/// `12 s`, `5 min`, `3 h`, `12 d`: the largest unit that fits, rounded.
 pub fn span(seconds: u64) -> String {
+    let round = |unit: u64| seconds.saturating_add(unit / 2) / unit;
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..172_800 => format!("{} h", seconds / 3600),
-        172_800..63_072_000 => format!("{} d", seconds / 86_400),
-        _ => format!("{} y", seconds / 31_536_000),
+        60..3570 => format!("{} min", round(60)),
+        3570..171_000 => format!("{} h", round(3600)),
+        171_000..63_072_000 => format!("{} d", round(86_400)),
+        _ => format!("{} y", round(31_536_000)),
     }
 }
 

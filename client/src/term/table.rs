@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// Cells between two columns.
 const GAP: usize = 2;
 /// A column that gives way is not made narrower than this.
-const NARROWEST: usize = 12;
+const NARROWEST: usize = 10;
 
 /// How a column is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,14 @@ impl Table {
 
     /// In a frame with a title and a footer, no wider than the terminal.
     pub fn framed(&self, title: &str, footer: &str, columns: usize) -> String {
-        let widths = self.widths(Some(columns.saturating_sub(4)));
+        let room = columns.saturating_sub(4);
+        let widths = self.widths(Some(room));
+        // Too narrow even so: the last columns are the least.
+        if widths.len() > 2 && total(&widths) > room {
+            let mut fewer = self.clone();
+            fewer.columns.pop();
+            return fewer.framed(title, footer, columns);
+        }
         let body = self.lines(&widths);
         let widest = body.iter().map(Text::width).max().unwrap_or(0);
         let least = title.chars().count().max(footer.chars().count()) + 6;
@@ -92,8 +99,7 @@ impl Table {
             })
             .collect();
         if let Some(limit) = limit {
-            let gaps = GAP * self.columns.len().saturating_sub(1);
-            while widths.iter().sum::<usize>() + gaps > limit {
+            while total(&widths) > limit {
                 let widest = (0..widths.len())
                     .filter(|i| matches!(self.columns[*i], Column::Gives(_)))
                     .filter(|i| widths[*i] > NARROWEST)
@@ -129,6 +135,10 @@ impl Table {
             })
             .collect()
     }
+}
+
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
 #[cfg(test)]

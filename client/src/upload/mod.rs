@@ -113,22 +113,35 @@ pub async fn push(
         beginnings: 0,
     };
     sending.pick_up().await?;
-    sending.run().await?;
-    observer.step(Step::Verifying);
+    let object = loop {
+        sending.run().await?;
+        // From here on this upload is over: going on with it would only prove the same thing.
+        sending.clear()?;
+        observer.step(Step::Verifying);
+        match published(client, bucket, key, options.patience).await? {
+            Some(object) => break object,
+            // An earlier call had finished it, and what it made was deleted since.
+            None if sending.beginnings == 0 => observer.step(Step::StartedAnew),
+            None => {
+                return Err(Error::Mismatch {
+                    what: format!("{bucket}:{key}"),
+                    detail: "every byte was sent, and the node has no such object".into(),
+                });
+            }
+        }
+    };
+    if let Some(state) = sending.state.take() {
+        state.forget();
+    }
     let blake3 = source.hash().await?;
-    let object = published(client, bucket, key, options.patience).await?;
     let verified = transfer::compare(
         &format!("{bucket}:{key}"),
         (source.size_bytes(), &blake3),
         (object.object.size_bytes, object.blake3.as_deref()),
-    );
-    // Whatever came of it, this upload is over: going on with it would prove the same thing.
-    if let Some(state) = sending.state.take() {
-        state.forget();
-    }
+    )?;
     Ok(Pushed {
         object,
-        verified: verified?,
+        verified,
         blake3,
         sent_bytes: sending.sent_bytes,
         was_there: false,
@@ -288,12 +301,11 @@ impl Sending<'_> {
 
     async fn create(&self) -> Result<String, Error> {
         let guessed;
-        let content_type = match &self.options.content_type {
-            Some(t) => t.as_str(),
-            None => {
-                guessed = mime_guess::from_path(self.key).first_or_octet_stream();
-                guessed.essence_str()
-            }
+        let content_type = if let Some(given) = &self.options.content_type {
+            given.as_str()
+        } else {
+            guessed = mime_guess::from_path(self.key).first_or_octet_stream();
+            guessed.essence_str()
         };
         let size = self.source.size_bytes();
         tus::create(self.client, size, self.bucket, self.key, content_type).await
@@ -351,17 +363,11 @@ async fn published(
     bucket: &str,
     key: &str,
     patience: Duration,
-) -> Result<ObjectDetails, Error> {
+) -> Result<Option<ObjectDetails>, Error> {
     let mut backoff = Backoff::new(patience);
     loop {
         match client.object(bucket, key, None).await {
-            Ok(Some(object)) => return Ok(object),
-            Ok(None) => {
-                return Err(Error::Mismatch {
-                    what: format!("{bucket}:{key}"),
-                    detail: "every byte was sent, and the node has no such object".into(),
-                });
-            }
+            Ok(found) => return Ok(found),
             Err(e) if e.is_passing() => match backoff.next_wait() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(e),

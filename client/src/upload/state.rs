@@ -15,7 +15,7 @@ use std::{
 };
 
 /// A state file untouched for this long belongs to an upload that has expired.
-const MAX_AGE: Duration = Duration::from_secs(60 * 24 * 3600);
+const MAX_AGE: Duration = Duration::from_hours(60 * 24);
 /// A longer state file is not ours.
 const MAX_STATE_BYTES: u64 = 1 << 20;
 

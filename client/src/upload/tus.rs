@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval};
 /// The protocol's version.
 const VERSION: (&str, &str) = ("Tus-Resumable", "1.0.0");
 /// A PATCH of which the network takes nothing for this long is given up and asked about.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
 
