@@ -3,5 +3,6 @@
 mod catalog;
 mod deploy;
 mod queue;
+mod startup;
 mod tidy;
 mod units;

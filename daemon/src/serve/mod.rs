@@ -137,3 +137,6 @@ async fn accept_loop<D: Doors>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
