@@ -109,8 +109,8 @@ impl Source {
     }
 
     fn line_at(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        let before = self.text.get(..offset).unwrap_or_default();
+        1 + before.matches('\n').count()
     }
 
     /// The dotted key whose value spans `offset`, for messages about a value.

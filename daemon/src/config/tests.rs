@@ -35,9 +35,10 @@ fn with_examples() -> String {
                         .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
                 })
             });
-            format!("{}\n", example.unwrap_or(line))
+            example.unwrap_or(line)
         })
-        .collect()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 use tracing::debug;
 
 /// Asked for with each step of the start, because a migration may take longer than the unit allows.
-const START_EXTENSION: Duration = Duration::from_secs(60);
+const START_EXTENSION: Duration = Duration::from_mins(1);
 
 fn say(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {

@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 
 use super::{Bounds, Doors, ListenError, Listeners, Server, ask};
 use crate::lifecycle::{Exit, Lifecycle};
-use crate::telemetry::Health;
+use crate::telemetry::{Health, State};
 
 const BOUNDS: Bounds = Bounds {
     connections_max: 64,
     head_timeout: Duration::from_secs(30),
-    idle_timeout: Duration::from_secs(60),
+    idle_timeout: Duration::from_mins(1),
 };
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Doors with one room: `/slow` answers when it is let go, everything else at once with the peer's address.
 struct House {
@@ -72,7 +72,7 @@ async fn run(bounds: Bounds, grace: Duration) -> Running {
     let server = Server::new(listeners, Arc::clone(&house), bounds, &life);
     let own = life.clone();
     let end = tokio::spawn(async move { own.run(server, grace, "ready").await });
-    life.health().until(|state| state.is_ready()).await;
+    life.health().until(State::is_ready).await;
     Running {
         life,
         house,
