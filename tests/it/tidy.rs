@@ -108,19 +108,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "serve", "main"]),
     ("sd_notify", &["serve", "lifecycle"]),
     ("listenfd", &["serve"]),
-    // Files: the store's in blob, the configuration's and its secrets' in config, the keys' in identity.
-    (
-        "std::fs",
-        &[
-            "blob",
-            "config",
-            "identity",
-            "app",
-            "cli",
-            "serve",
-            "lifecycle",
-        ],
-    ),
+    ("std::fs", FILE_OPENERS),
     ("File::open", FILE_OPENERS),
     ("File::create", FILE_OPENERS),
     ("File::options", FILE_OPENERS),
