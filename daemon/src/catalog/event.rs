@@ -100,7 +100,7 @@ pub(super) const AFTER_SQLITE: &str = "SELECT seq, time_ms, kind, bucket, key, v
 pub(super) const AFTER_POSTGRES: &str = "SELECT seq, time_ms, kind, bucket, key, version_id, payload FROM event \
      WHERE seq > $1 AND txid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY seq LIMIT $2";
 pub(super) const LAST: &str = "SELECT COALESCE(MAX(seq), 0) FROM event";
-pub(super) const TRIM: &str = "DELETE FROM event WHERE time_ms < $1 AND seq <= (SELECT COALESCE(MIN(seq), 0) FROM event_consumer)";
+pub(super) const TRIM: &str = "DELETE FROM event WHERE time_ms < $1 AND seq <= (SELECT COALESCE(MIN(seq), 9223372036854775807) FROM event_consumer)";
 pub(super) const CONSUMER: &str = "SELECT seq FROM event_consumer WHERE name = $1";
 pub(super) const SET_CONSUMER: &str = "INSERT INTO event_consumer (name, seq) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq";
 

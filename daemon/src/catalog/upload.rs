@@ -25,6 +25,13 @@ impl Protocol {
             Self::S3 => "s3",
         }
     }
+
+    /// Reads what [`Protocol::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Tus, Self::Rufh, Self::S3]
+            .into_iter()
+            .find(|protocol| protocol.as_str() == text)
+    }
 }
 
 /// The life of an upload.

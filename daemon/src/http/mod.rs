@@ -17,6 +17,7 @@ pub mod path;
 mod problem;
 pub mod ranges;
 mod representation;
+mod store_problem;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -50,6 +50,7 @@ use tokio::sync::watch;
 use crate::blob::Blobs;
 use crate::catalog::{Catalog, NewJob};
 use crate::kernel::{Clock, Id};
+use crate::queue::Bell;
 
 /// Decides which jobs follow from a published object; given by the media room when the house is wired.
 pub type Planner = Arc<dyn Fn(&Object) -> Vec<NewJob> + Send + Sync>;
@@ -63,6 +64,7 @@ struct Inner {
     blobs: Blobs,
     clock: Clock,
     planner: Planner,
+    bell: Bell,
     /// Names this process in leases.
     instance: String,
     /// Largest object kept in its row.
@@ -82,6 +84,8 @@ pub struct StoreParts {
     pub clock: Clock,
     /// Which jobs follow from a published object.
     pub planner: Planner,
+    /// Rung when a change has queued a job.
+    pub bell: Bell,
     /// Largest object kept in its row, at most [`crate::kernel::limits::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
 }
@@ -95,6 +99,7 @@ impl Store {
             blobs: parts.blobs,
             clock: parts.clock,
             planner: parts.planner,
+            bell: parts.bell,
             instance: Id::random().to_string(),
             inline_bytes_max: parts
                 .inline_bytes_max
@@ -132,5 +137,14 @@ impl Store {
     /// Wakes the readers of the outbox.
     pub fn touch(&self) {
         self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Drops events older than `kept_ms` that every consumer of the outbox has read.
+    pub async fn trim_events(&self, kept_ms: crate::kernel::Millis) -> Result<u64, StoreError> {
+        let before_ms = self.0.clock.now_ms() - kept_ms;
+        self.0
+            .catalog
+            .write(move |tx| Box::pin(async move { Ok(tx.trim_events(before_ms).await?) }))
+            .await
     }
 }

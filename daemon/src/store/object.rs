@@ -55,6 +55,11 @@ pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
 }
 
 impl Object {
+    /// Whether [`Object::content_id`] is the BLAKE3 of the bytes: it is for all but multipart objects of several parts.
+    pub fn is_hashed_whole(&self) -> bool {
+        self.checksums.parts.len() <= 1
+    }
+
     pub(super) fn from_row(row: ObjectRow) -> Result<Self, StoreError> {
         let bucket = row
             .bucket

@@ -122,6 +122,7 @@ pub(super) struct Outcome {
     pub(super) row: ObjectRow,
     pub(super) versioning: Versioning,
     pub(super) dead: Vec<BlobId>,
+    pub(super) has_jobs: bool,
 }
 
 impl Store {
@@ -212,14 +213,16 @@ impl Store {
         fresh: Option<SealedBlob>,
         commit: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let blobs = self.0.blobs.clone();
+        // Kept before the commit: should this task be torn down while it waits, an orphan is the worst that is left.
+        let lock = fresh.map(SealedBlob::keep);
         let task = tokio::spawn(async move {
             let outcome = commit.await;
-            if let Some(blob) = fresh {
-                match &outcome {
-                    Ok(_) => drop(blob.keep()),
-                    Err(error) if error.is_in_doubt() => drop(blob.keep()),
-                    Err(_) => drop(blob),
-                }
+            if let (Some(lock), Err(error)) = (&lock, &outcome)
+                && !error.is_in_doubt()
+                && let Err(error) = blobs.remove(lock.id()).await
+            {
+                tracing::warn!(blob.id = %lock.id(), %error, "the file of a refused object stays for now: {error}");
             }
             outcome
         });
@@ -230,6 +233,9 @@ impl Store {
     /// What every publication does after its commit.
     pub(super) async fn published(&self, outcome: Outcome) -> Result<Published, StoreError> {
         self.touch();
+        if outcome.has_jobs {
+            self.0.bell.ring();
+        }
         self.bury(outcome.dead).await;
         let is_versioned = outcome.versioning == Versioning::Enabled;
         Ok(Published {
@@ -341,8 +347,9 @@ pub(super) async fn publish_in(
         payload: object!({ "size_bytes": size, "etag": new.etag.as_str(), "owner": put.owner, "content_id": content_id.to_string() }).to_string(),
     })
     .await?;
-    for job in planner(&published) {
-        tx.insert_job(&job).await?;
+    let jobs = planner(&published);
+    for job in &jobs {
+        tx.insert_job(job).await?;
     }
     tx.add_bucket_usage(bucket.id, size as i64 - freed_bytes, 1 - freed_objects)
         .await?;
@@ -350,6 +357,7 @@ pub(super) async fn publish_in(
         row,
         versioning,
         dead,
+        has_jobs: !jobs.is_empty(),
     })
 }
 

@@ -43,6 +43,7 @@ async fn open(dir: &TempDir) -> Store {
         blobs,
         clock: Clock::system(),
         planner,
+        bell: crate::queue::Bell::new(),
         inline_bytes_max: 16 * 1024,
     })
 }

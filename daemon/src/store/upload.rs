@@ -61,6 +61,8 @@ pub struct NewResumable {
 pub struct Upload {
     /// Its unguessable id.
     pub id: UploadId,
+    /// Which door it came through.
+    pub protocol: Protocol,
     /// The bucket.
     pub bucket: BucketName,
     /// The key of the object it is or will be.
@@ -215,6 +217,8 @@ impl Store {
         let finished = row.version_id.as_deref().map(str::parse).transpose();
         Ok(Upload {
             id,
+            protocol: Protocol::parse(&row.protocol)
+                .ok_or_else(|| StoreError::Damaged(format!("upload.protocol {}", row.protocol)))?,
             bucket: row
                 .bucket
                 .parse()
@@ -327,11 +331,14 @@ impl Store {
             row.length()
                 .map_or(0, |length| length.saturating_sub(offset)),
         )?;
-        let appender = self
+        let mut appender = self
             .0
             .blobs
             .append(blob, offset, row.sums.as_deref().unwrap_or_default())
             .await?;
+        if let Some(length) = row.length() {
+            appender.reserve(length).await?;
+        }
         let stop = turn.stop.clone();
         Ok(UploadSession {
             store: self.clone(),

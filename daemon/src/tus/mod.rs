@@ -1,1 +1,161 @@
-//! The resumable upload door.
+//! The resumable upload door: tus 1.0 at `/-/tus/`.
+//!
+//! Protocol in, store out: a creation makes an upload row and its file, a PATCH appends to that file in place, and the last byte publishes the object.
+//! Every received byte counts: after a drop the offset is what came in, and an offset that was told is durable.
+//! A newer request wins: HEAD, PATCH and DELETE end a running PATCH of the same upload, which flushes what it has.
+//! `Upload-Metadata` names the object: `bucket` (the configured inbox without it), `filename` (the key; the upload's id without it) and `filetype`.
+//!
+//! The door knows no files and no tables.
+
+mod append;
+mod create;
+mod headers;
+mod inspect;
+mod metadata;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use crate::kernel::{BucketName, Millis};
+use crate::store::Store;
+
+/// The version of the protocol.
+pub const VERSION: &str = "1.0.0";
+/// The extensions that are whole.
+const EXTENSIONS: &str =
+    "creation,creation-with-upload,creation-defer-length,termination,expiration";
+
+const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+const METHOD_OVERRIDE: &str = "x-http-method-override";
+/// What pages of other origins may read.
+const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, \
+     Upload-Defer-Length, Upload-Metadata, Upload-Expires, X-Request-Id";
+
+/// What the door is made of.
+#[derive(Clone, Debug)]
+pub struct TusOptions {
+    /// Where uploads go that name no bucket; made on first use.
+    pub inbox: BucketName,
+    /// Largest upload.
+    pub size_max: u64,
+    /// How long an unfinished upload may rest.
+    pub idle_ms: Millis,
+}
+
+#[derive(Clone)]
+struct Door {
+    store: Store,
+    options: Arc<TusOptions>,
+}
+
+/// The routes below `/-/tus/`; the layer `http::context` lies around them.
+pub fn router(store: Store, options: TusOptions) -> Router {
+    let door = Door {
+        store,
+        options: Arc::new(options),
+    };
+    Router::new()
+        .route("/-/tus", any(collection))
+        .route("/-/tus/", any(collection))
+        .route("/-/tus/{id}", any(upload))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(door.clone(), protocol))
+        .with_state(door)
+}
+
+/// Version negotiation and the headers of every answer (tus 1.0, "Tus-Resumable").
+async fn protocol(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let origin = request.headers().contains_key(header::ORIGIN);
+    let mut response = if request.method() == Method::OPTIONS {
+        options(&door, request.headers())
+    } else {
+        override_method(&mut request);
+        match request.headers().get(TUS_RESUMABLE) {
+            Some(version) if version == VERSION => next.run(request).await,
+            _ => {
+                let mut refused = problem::version().into_response();
+                refused
+                    .headers_mut()
+                    .insert(TUS_VERSION, HeaderValue::from_static(VERSION));
+                refused
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if origin {
+        // A page of another origin acts with a credential that it was given, never with the browser's.
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(EXPOSED),
+        );
+    }
+    response
+}
+
+/// A client behind a proxy that knows only POST says what it means in a header (tus 1.0, "X-HTTP-Method-Override").
+fn override_method(request: &mut Request) {
+    if request.method() != Method::POST {
+        return;
+    }
+    let meant = request
+        .headers()
+        .get(METHOD_OVERRIDE)
+        .and_then(|value| value.to_str().ok());
+    if let Some(method @ ("PATCH" | "DELETE" | "HEAD")) = meant {
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::POST);
+    }
+}
+
+fn options(door: &Door, request: &HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
+    headers.insert("tus-extension", HeaderValue::from_static(EXTENSIONS));
+    headers.insert("tus-max-size", door.options.size_max.into());
+    if request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        let methods = HeaderValue::from_static("POST, HEAD, PATCH, DELETE, OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            asked.unwrap_or(HeaderValue::from_static("*")),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("86400"),
+        );
+    }
+    response
+}
+
+async fn collection(state: State<Door>, request: Request) -> Response {
+    match *request.method() {
+        Method::POST => create::create(state, request).await.into_response(),
+        _ => problem::method("POST, OPTIONS"),
+    }
+}
+
+async fn upload(state: State<Door>, request: Request) -> Response {
+    match *request.method() {
+        Method::HEAD => inspect::head(state, request).await.into_response(),
+        Method::PATCH => append::patch(state, request).await.into_response(),
+        Method::DELETE => inspect::delete(state, request).await.into_response(),
+        _ => problem::method("HEAD, PATCH, DELETE, OPTIONS"),
+    }
+}

@@ -1,0 +1,151 @@
+//! Buckets.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use nebula_api::{Bucket, CreateBucket, Page, PageQuery, PatchBucket};
+
+use super::{AdminParts, Json, Query};
+use crate::catalog::{BucketRow, Durability, Versioning};
+use crate::http::{Problem, require};
+use crate::identity::{Action, Caller, Resource};
+use crate::kernel::BucketName;
+
+pub(super) async fn list(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<axum::Json<Page<Bucket>>, Problem> {
+    require(&caller, Action::ListBuckets, &Resource::Node)?;
+    let after = query.cursor.clone().unwrap_or_default();
+    let limit = query.limit_items() as usize;
+    let mut rows: Vec<BucketRow> = Vec::new();
+    for row in parts.store.buckets().await? {
+        let name: BucketName = row.name.parse()?;
+        if row.name > after
+            && caller
+                .may(Action::ListObjects, &Resource::Bucket(&name))
+                .allow
+        {
+            rows.push(row);
+        }
+    }
+    let next = (rows.len() > limit).then(|| rows[limit - 1].name.clone());
+    rows.truncate(limit);
+    Ok(axum::Json(Page {
+        items: rows.iter().map(wire).collect(),
+        next,
+    }))
+}
+
+pub(super) async fn create(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Json(body): Json<CreateBucket>,
+) -> Result<(StatusCode, axum::Json<Bucket>), Problem> {
+    let name: BucketName = body.name.parse()?;
+    require(&caller, Action::CreateBucket, &Resource::Bucket(&name))?;
+    let patch = PatchBucket {
+        versioning: body.versioning,
+        durability: body.durability,
+    };
+    let (versioning, durability) = settings(&patch)?;
+    parts
+        .store
+        .create_bucket(&name, &caller.actor().to_string())
+        .await?;
+    apply(&parts, &name, versioning, durability).await?;
+    Ok((
+        StatusCode::CREATED,
+        axum::Json(wire(&parts.store.bucket(&name).await?)),
+    ))
+}
+
+pub(super) async fn get(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<Bucket>, Problem> {
+    let name: BucketName = name.parse()?;
+    require(&caller, Action::ListObjects, &Resource::Bucket(&name))?;
+    Ok(axum::Json(wire(&parts.store.bucket(&name).await?)))
+}
+
+pub(super) async fn patch(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(body): Json<PatchBucket>,
+) -> Result<axum::Json<Bucket>, Problem> {
+    let name: BucketName = name.parse()?;
+    require(&caller, Action::ConfigureBucket, &Resource::Bucket(&name))?;
+    let (versioning, durability) = settings(&body)?;
+    apply(&parts, &name, versioning, durability).await?;
+    Ok(axum::Json(wire(&parts.store.bucket(&name).await?)))
+}
+
+pub(super) async fn delete(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let name: BucketName = name.parse()?;
+    require(&caller, Action::DeleteBucket, &Resource::Bucket(&name))?;
+    parts.store.delete_bucket(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a request asks for, checked before anything is changed.
+fn settings(body: &PatchBucket) -> Result<(Option<Versioning>, Option<Durability>), Problem> {
+    let versioning = match body.versioning {
+        None | Some(nebula_api::Versioning::Off) => None,
+        Some(nebula_api::Versioning::Enabled) => Some(Versioning::Enabled),
+        Some(nebula_api::Versioning::Suspended) => Some(Versioning::Suspended),
+        Some(nebula_api::Versioning::Other) => {
+            return Err(Problem::invalid(
+                "versioning is `off`, `enabled` or `suspended`",
+            ));
+        }
+    };
+    let durability = match body.durability {
+        None => None,
+        Some(nebula_api::Durability::Strict) => Some(Durability::Strict),
+        Some(nebula_api::Durability::Relaxed) => Some(Durability::Relaxed),
+        Some(nebula_api::Durability::Other) => {
+            return Err(Problem::invalid("durability is `strict` or `relaxed`"));
+        }
+    };
+    Ok((versioning, durability))
+}
+
+async fn apply(
+    parts: &AdminParts,
+    name: &BucketName,
+    versioning: Option<Versioning>,
+    durability: Option<Durability>,
+) -> Result<(), Problem> {
+    if let Some(versioning) = versioning {
+        parts.store.set_versioning(name, versioning).await?;
+    }
+    if let Some(durability) = durability {
+        parts.store.set_durability(name, durability).await?;
+    }
+    Ok(())
+}
+
+fn wire(row: &BucketRow) -> Bucket {
+    Bucket {
+        name: row.name.clone(),
+        created_at_ms: row.created_ms,
+        versioning: match row.versioning() {
+            Versioning::Off => nebula_api::Versioning::Off,
+            Versioning::Enabled => nebula_api::Versioning::Enabled,
+            Versioning::Suspended => nebula_api::Versioning::Suspended,
+        },
+        durability: match row.durability() {
+            Durability::Strict => nebula_api::Durability::Strict,
+            Durability::Relaxed => nebula_api::Durability::Relaxed,
+        },
+        objects: row.usage_objects.max(0) as u64,
+        size_bytes: row.usage_bytes.max(0) as u64,
+    }
+}

@@ -1,0 +1,189 @@
+//! Server-sent events: the outbox, from where a client stopped reading.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{KeepAlive, Sse};
+use futures::Stream;
+use nebula_api::{Event, EventBody, EventsQuery, Job, ObjectRef};
+
+use super::{AdminParts, Query};
+use crate::catalog::{EventKind, EventRow};
+use crate::http::{Problem, require};
+use crate::identity::{Action, Caller, Resource};
+use crate::kernel::BucketName;
+
+/// Events read from the log at a time.
+const BATCH: i64 = 256;
+/// How long a change of another daemon on the same catalog may wait to be seen.
+const POLL: Duration = Duration::from_secs(1);
+/// How often an idle stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+type SseEvent = Result<axum::response::sse::Event, Infallible>;
+
+pub(super) async fn stream(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(query): Query<EventsQuery>,
+) -> Result<Sse<impl Stream<Item = SseEvent>>, Problem> {
+    require(&caller, Action::ReadEvents, &Resource::Node)?;
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<i64>().ok());
+    let start = match last.or(query.after.map(|after| after as i64)) {
+        Some(seq) => seq,
+        None => parts.store.catalog().last_event().await?,
+    };
+    let follow = Follow {
+        changes: parts.store.changes(),
+        parts,
+        caller,
+        seq: start,
+        ready: Vec::new(),
+    };
+    let stream = futures::stream::unfold(follow, |mut follow| async move {
+        follow.next().await.map(|event| (event, follow))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// One reader of the log.
+struct Follow {
+    parts: AdminParts,
+    caller: Caller,
+    changes: tokio::sync::watch::Receiver<u64>,
+    seq: i64,
+    /// Read and not yet told, newest first.
+    ready: Vec<axum::response::sse::Event>,
+}
+
+impl Follow {
+    /// The next event that the caller may see; `None` ends the stream when the daemon drains or the log cannot be read.
+    async fn next(&mut self) -> Option<SseEvent> {
+        loop {
+            if let Some(event) = self.ready.pop() {
+                return Some(Ok(event));
+            }
+            self.changes.mark_unchanged();
+            let rows = match self
+                .parts
+                .store
+                .catalog()
+                .events_after(self.seq, BATCH)
+                .await
+            {
+                Ok(rows) => rows,
+                Err(error) => {
+                    // The client comes back by itself and goes on behind the last event it saw.
+                    tracing::warn!(%error, "an event stream ends: {error}");
+                    return None;
+                }
+            };
+            if let Some(last) = rows.last() {
+                self.seq = last.seq;
+                self.ready = rows
+                    .iter()
+                    .rev()
+                    .filter_map(|row| tell(&self.caller, row))
+                    .collect();
+                continue;
+            }
+            tokio::select! {
+                () = self.parts.drain.cancelled() => return None,
+                changed = self.changes.changed() => changed.ok()?,
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+}
+
+fn tell(caller: &Caller, row: &EventRow) -> Option<axum::response::sse::Event> {
+    let body = body(row)?;
+    let bucket: Option<BucketName> = body.bucket().and_then(|bucket| bucket.parse().ok());
+    if bucket.is_some_and(|bucket| {
+        !caller
+            .may(Action::ListObjects, &Resource::Bucket(&bucket))
+            .allow
+    }) {
+        return None;
+    }
+    let name = body.name();
+    let event = Event {
+        seq: row.seq as u64,
+        at_ms: row.time_ms,
+        body,
+    };
+    let sse = axum::response::sse::Event::default()
+        .id(row.seq.to_string())
+        .event(name);
+    sse.json_data(&event).ok()
+}
+
+/// The wire form of a row; a kind that this version does not know is passed over.
+fn body(row: &EventRow) -> Option<EventBody> {
+    let payload: serde_json::Value = serde_json::from_str(&row.payload).ok()?;
+    let bucket = || row.bucket.clone().unwrap_or_default();
+    let text = |name: &str| {
+        payload
+            .get(name)
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let object = || ObjectRef {
+        bucket: bucket(),
+        key: row
+            .key
+            .as_deref()
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default()
+            .into_owned(),
+        version: row.version_id.clone().filter(|version| version != "null"),
+    };
+    Some(match EventKind::parse(&row.kind)? {
+        EventKind::BucketCreated => EventBody::BucketCreated { bucket: bucket() },
+        EventKind::BucketDeleted => EventBody::BucketDeleted { bucket: bucket() },
+        EventKind::ObjectCreated => EventBody::ObjectCreated {
+            object: object(),
+            size_bytes: payload
+                .get("size_bytes")
+                .and_then(serde_json::Value::as_u64)
+                .unwrap_or(0),
+            etag: text("etag"),
+        },
+        EventKind::ObjectDeleted => EventBody::ObjectDeleted { object: object() },
+        EventKind::AssetReady => EventBody::AssetReady { object: object() },
+        EventKind::AssetFailed => EventBody::AssetFailed {
+            object: object(),
+            reason: text("reason"),
+        },
+        EventKind::RenditionReady => EventBody::RenditionReady {
+            object: object(),
+            rendition: text("rendition"),
+        },
+        EventKind::JobChanged => EventBody::JobChanged {
+            job: Box::new(job(row, &payload)?),
+        },
+    })
+}
+
+/// A job as its event tells it: what the payload leaves out is asked of the job itself.
+fn job(row: &EventRow, payload: &serde_json::Value) -> Option<Job> {
+    let mut job = payload.clone();
+    let members = job.as_object_mut()?;
+    for (name, value) in [
+        ("attempt", 0),
+        ("max_attempts", 0),
+        ("created_at_ms", row.time_ms),
+        ("updated_at_ms", row.time_ms),
+    ] {
+        members.entry(name).or_insert(value.into());
+    }
+    members.entry("progress").or_insert(0.0.into());
+    serde_json::from_value(job).ok()
+}

@@ -1,0 +1,55 @@
+//! Health, metrics and discovery.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nebula_api::{Discovery, routes};
+
+use super::AdminParts;
+use crate::http::{Problem, require};
+use crate::identity::{Action, Caller, Resource};
+
+/// Alive: the process answers.
+pub(super) async fn healthz(State(parts): State<AdminParts>) -> String {
+    parts.health.state().word().to_owned()
+}
+
+/// Ready: the doors are open and what they stand on answers.
+pub(super) async fn readyz(State(parts): State<AdminParts>) -> (StatusCode, String) {
+    let state = parts.health.state();
+    if !state.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, state.reason().to_owned());
+    }
+    match parts.store.catalog().ping().await {
+        Ok(()) => (StatusCode::OK, state.word().to_owned()),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the catalog does not answer".to_owned(),
+        ),
+    }
+}
+
+/// Counters and gauges in the text format of Prometheus.
+pub(super) async fn metrics(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    require(&caller, Action::ReadMetrics, &Resource::Node)?;
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        parts.exporter.render(),
+    )
+        .into_response())
+}
+
+/// What a client needs to know before it has a credential.
+pub(super) async fn discovery(State(parts): State<AdminParts>) -> axum::Json<Discovery> {
+    axum::Json(Discovery {
+        product: "nebula".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: routes::API.to_owned(),
+        tus: routes::TUS.to_owned(),
+        console: routes::CONSOLE.to_owned(),
+        s3_region: parts.node.region.clone(),
+    })
+}

@@ -1,0 +1,71 @@
+//! How the node is.
+
+use axum::extract::State;
+use nebula_api::{JobCounts, Me, Role, Status, Storage};
+
+use super::AdminParts;
+use crate::catalog::JobState;
+use crate::http::{Problem, require};
+use crate::identity::{Action, Caller, Resource};
+
+pub(super) async fn status(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+) -> Result<axum::Json<Status>, Problem> {
+    let rule = require(&caller, Action::ReadStatus, &Resource::Node)?;
+    let buckets = parts.store.buckets().await?;
+    let space = parts
+        .store
+        .blobs()
+        .space()
+        .map_err(crate::store::StoreError::from)?;
+    let now_ms = parts.store.clock().now_ms();
+    Ok(axum::Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build_id: crate::telemetry::build::ID.to_owned(),
+        node: parts.node.name.clone(),
+        started_at_ms: parts.node.started_ms,
+        uptime_ms: now_ms.saturating_sub(parts.node.started_ms).max(0) as u64,
+        listen: parts.node.listen.clone(),
+        storage: Storage {
+            total_bytes: space.total,
+            free_bytes: space.free,
+            reserve_bytes: space.reserve,
+            used_bytes: buckets
+                .iter()
+                .map(|bucket| bucket.usage_bytes.max(0) as u64)
+                .sum(),
+            objects: buckets
+                .iter()
+                .map(|bucket| bucket.usage_objects.max(0) as u64)
+                .sum(),
+        },
+        database: parts.store.catalog().kind().to_owned(),
+        queue: parts.node.queue.to_owned(),
+        hardware: nebula_api::Hardware::default(),
+        jobs: counts(parts.jobs.counts().await?),
+        me: Me {
+            actor: caller.actor().to_string(),
+            role: caller
+                .highest_role()
+                .map_or(Role::None, super::keys::wire_role),
+            rule: rule.to_string(),
+        },
+    }))
+}
+
+fn counts(rows: Vec<(String, JobState, u64)>) -> JobCounts {
+    let mut counts = JobCounts::default();
+    for (_, state, count) in rows {
+        let place = match state {
+            JobState::Queued => &mut counts.queued,
+            JobState::Running => &mut counts.running,
+            JobState::Done => &mut counts.done,
+            JobState::Failed => &mut counts.failed,
+            JobState::Cancelled => &mut counts.cancelled,
+            JobState::Dead => &mut counts.dead,
+        };
+        *place += count;
+    }
+    counts
+}

@@ -1,0 +1,91 @@
+//! Unfinished uploads.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use nebula_api::problem::code;
+use nebula_api::{Page, PageQuery, Upload, UploadProtocol};
+
+use super::{AdminParts, Query};
+use crate::catalog::Protocol;
+use crate::http::Problem;
+use crate::identity::{Action, Caller, Resource};
+use crate::kernel::UploadId;
+use crate::store::{self, StoreError};
+
+/// Uploads looked at for one listing; far above what an appliance has under way.
+const LOOKED_AT_MAX: usize = 10_000;
+
+pub(super) async fn list(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<axum::Json<Page<Upload>>, Problem> {
+    if caller.is_anonymous() {
+        return Err(Problem::unauthenticated(
+            "Uploads are shown to who began them.",
+        ));
+    }
+    let limit = query.limit_items() as usize;
+    let uploads = parts.store.open_uploads(LOOKED_AT_MAX).await?;
+    let seen = uploads.iter().filter(|upload| may(&caller, upload));
+    // The page after the cursor; one that ended meanwhile starts the list again rather than losing any.
+    let start = query.cursor.as_deref().and_then(|cursor| {
+        uploads
+            .iter()
+            .position(|upload| upload.id.to_string() == cursor)
+    });
+    let after = start.map_or(0, |at| {
+        uploads[..=at]
+            .iter()
+            .filter(|upload| may(&caller, upload))
+            .count()
+    });
+    let mut items: Vec<Upload> = seen.skip(after).take(limit + 1).map(wire).collect();
+    let next = (items.len() > limit).then(|| items[limit - 1].id.clone());
+    items.truncate(limit);
+    Ok(axum::Json(Page { items, next }))
+}
+
+pub(super) async fn delete(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let missing = || Problem::not_found(code::UPLOAD_NOT_FOUND, "There is no such upload.");
+    let id: UploadId = id.parse().map_err(|_| missing())?;
+    let upload = match parts.store.upload(id).await {
+        Err(StoreError::NoSuchUpload(_)) => return Err(missing()),
+        other => other?,
+    };
+    if !may(&caller, &upload) {
+        return Err(missing());
+    }
+    parts.store.terminate_upload(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whoever began an upload, and whoever manages those of its bucket.
+fn may(caller: &Caller, upload: &store::Upload) -> bool {
+    let resource = Resource::Object(&upload.bucket, &upload.key);
+    upload.owner == caller.actor().to_string() || caller.may(Action::ManageUploads, &resource).allow
+}
+
+fn wire(upload: &store::Upload) -> Upload {
+    Upload {
+        id: upload.id.to_string(),
+        protocol: match upload.protocol {
+            Protocol::Tus => UploadProtocol::Tus,
+            Protocol::Rufh => UploadProtocol::Rufh,
+            Protocol::S3 => UploadProtocol::S3,
+        },
+        bucket: upload.bucket.to_string(),
+        key: upload.key.to_string(),
+        size_bytes: upload.length,
+        offset_bytes: upload.offset,
+        content_type: None,
+        created_by: Some(upload.owner.clone()),
+        created_at_ms: upload.created_ms,
+        updated_at_ms: upload.created_ms,
+        expires_at_ms: upload.expires_ms,
+    }
+}

@@ -1,0 +1,118 @@
+//! All doors as one: the router below `/-/`, and S3 for everything else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::from_fn_with_state;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+use super::house;
+use crate::admin::{self, AdminParts, NodeFacts};
+use crate::config::Config;
+use crate::http::{Gate, PeerAddr, context};
+use crate::lifecycle::Lifecycle;
+use crate::serve::Doors;
+use crate::store::Store;
+use crate::telemetry::Exporter;
+use crate::tus::{self, TusOptions};
+
+/// The region that credential scopes name.
+pub(super) const REGION: &str = "us-east-1";
+/// Milliseconds of an hour.
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// What a connection sees of the house.
+pub(super) struct House {
+    router: Router,
+    store: Store,
+}
+
+impl House {
+    pub(super) fn new(
+        house: &house::House,
+        config: &Config,
+        life: &Lifecycle,
+        exporter: Exporter,
+        listen: Vec<String>,
+    ) -> Self {
+        let gate = Gate::new(
+            house.identity.clone(),
+            house.clock.clone(),
+            config.server.public_url.iter().cloned().collect(),
+        );
+        let tus = TusOptions {
+            inbox: config
+                .media
+                .inbox
+                .parse()
+                .expect("the configuration was checked"),
+            size_max: config.limits.object_bytes_max,
+            idle_ms: config.limits.upload_expiry_h as i64 * HOUR_MS,
+        };
+        let node = NodeFacts {
+            name: node_name(config),
+            listen,
+            queue: if config.secrets.redis_url.is_some() {
+                "redis"
+            } else {
+                "embedded"
+            },
+            started_ms: house.clock.now_ms(),
+            region: REGION.to_owned(),
+        };
+        let parts = AdminParts {
+            store: house.store.clone(),
+            jobs: house.jobs.clone(),
+            identity: house.identity.clone(),
+            health: life.health().clone(),
+            exporter,
+            node: Arc::new(node),
+            drain: life.drain(),
+        };
+        let router = admin::router(parts)
+            .merge(tus::router(house.store.clone(), tus))
+            .fallback(admin::no_route)
+            .layer(from_fn_with_state(gate, context));
+        Self {
+            router,
+            store: house.store.clone(),
+        }
+    }
+}
+
+impl Doors for House {
+    type Body = Body;
+
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if let Some(peer) = request.extensions().get::<SocketAddr>().copied() {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
+        let answer = self.router.clone().oneshot(request.map(Body::new)).await;
+        match answer {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        self.store
+            .catalog()
+            .ping()
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    async fn drain(&self) {}
+}
+
+/// What people call this node: as configured, else the host's name.
+pub(super) fn node_name(config: &Config) -> String {
+    config.server.node.clone().unwrap_or_else(|| {
+        let host = rustix::system::uname();
+        host.nodename().to_string_lossy().into_owned()
+    })
+}

@@ -1,0 +1,163 @@
+//! The rooms, put together once for every role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::blob::{BlobOptions, Blobs};
+use crate::catalog::{Catalog, Options};
+use crate::config::{Config, Tailscale};
+use crate::identity::{self, Identity, RootKey, RootPreset, Secret, TailnetOptions};
+use crate::kernel::Clock;
+use crate::lifecycle::Lifecycle;
+use crate::queue::{Bell, Dispatcher, Embedded, Jobs, Sweeper};
+use crate::store::{Planner, Store, StoreParts};
+
+/// How often expired uploads and read events are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How long an event can be replayed.
+const EVENTS_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// The open rooms of one data directory; cheap to clone.
+#[derive(Clone)]
+pub struct House {
+    /// The source of time.
+    pub clock: Clock,
+    /// The database.
+    pub catalog: Catalog,
+    /// Objects and uploads.
+    pub store: Store,
+    /// Keys, links, the tailnet.
+    pub identity: Identity,
+    /// The front desk of the queue.
+    pub jobs: Jobs,
+    /// Where worker loops of this process get their jobs.
+    pub queue: Arc<Embedded>,
+}
+
+/// Opens the catalog that the configuration names.
+pub(super) async fn open_catalog(config: &Config) -> Result<Catalog> {
+    let options = Options::from_url(config.secrets.database_url.expose(), &config.data.dir)?;
+    Catalog::open(&options)
+        .await
+        .context("the catalog cannot be opened")
+}
+
+impl House {
+    /// Opens every room that needs no listener.
+    ///
+    /// # Errors
+    /// One sentence that names what cannot be opened and why.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let clock = Clock::system();
+        let catalog = open_catalog(config).await?;
+        let blobs = BlobOptions {
+            dir: config.in_data_dir("blobs"),
+            reserve_bytes: config.data.reserve_bytes,
+        };
+        let blobs = Blobs::open(blobs)
+            .await
+            .context("the blob directory cannot be opened")?;
+        let bell = Bell::new();
+        let planner: Planner = Arc::new(|_| Vec::new());
+        let store = Store::new(StoreParts {
+            catalog: catalog.clone(),
+            blobs,
+            clock: clock.clone(),
+            planner,
+            bell: bell.clone(),
+            inline_bytes_max: config.data.inline_bytes_max as usize,
+        });
+        let options = identity::Options {
+            data_dir: config.data.dir.clone(),
+            tailnet: tailnet(config),
+        };
+        let identity = Identity::open(catalog.clone(), clock.clone(), options)
+            .await
+            .context("the keys cannot be opened")?;
+        let jobs = Jobs::new(catalog.clone(), clock.clone(), bell.clone());
+        let queue = Arc::new(Embedded::new(catalog.clone(), clock.clone(), bell));
+        Ok(Self {
+            clock,
+            catalog,
+            store,
+            identity,
+            jobs,
+            queue,
+        })
+    }
+
+    /// Makes sure that there is a root key pair.
+    pub async fn ensure_root(&self, config: &Config) -> Result<RootKey> {
+        let preset = config.secrets.root.as_ref().map(|root| RootPreset {
+            id: root.access_key.clone(),
+            secret: Secret::new(root.secret_key.expose()),
+        });
+        Ok(self.identity.ensure_root(preset).await?)
+    }
+
+    /// Starts what runs beside the doors: last use of keys, sweeps, the way of jobs to Redis.
+    pub fn run_background(&self, life: &Lifecycle, config: &Config) -> Result<()> {
+        let tracker = life.tracker();
+        tracker.spawn(self.identity.clone().run(life.over()));
+        tracker.spawn(
+            Sweeper::new(
+                self.catalog.clone(),
+                self.clock.clone(),
+                self.store.instance(),
+            )
+            .run(life.drain()),
+        );
+        tracker.spawn(sweep(self.store.clone(), life.drain()));
+        if let Some(url) = &config.secrets.redis_url {
+            let dispatcher = Dispatcher::new(
+                self.catalog.clone(),
+                self.clock.clone(),
+                self.jobs.bell().clone(),
+                url.expose(),
+                self.store.instance(),
+            )?;
+            tracker.spawn(dispatcher.run(life.drain()));
+        }
+        Ok(())
+    }
+
+    /// Finishes what the rooms still write.
+    pub async fn close(&self) {
+        self.store.blobs().settle().await;
+        self.catalog.close().await;
+    }
+}
+
+/// Removes what has expired; beside another daemon both may try, and one finds nothing.
+async fn sweep(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        match store.sweep_uploads().await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(uploads = swept, "removed {swept} expired uploads"),
+            Err(error) => tracing::warn!(%error, "expired uploads stay for now: {error}"),
+        }
+        if let Err(error) = store.trim_events(EVENTS_KEPT_MS).await {
+            tracing::warn!(%error, "old events stay for now: {error}");
+        }
+    }
+}
+
+fn tailnet(config: &Config) -> Option<TailnetOptions> {
+    let socket = config.identity.tailscale_socket.clone();
+    let wanted = match config.identity.tailscale {
+        Tailscale::On => true,
+        Tailscale::Off => false,
+        Tailscale::Auto => socket.exists(),
+    };
+    wanted.then(|| TailnetOptions {
+        socket,
+        ..TailnetOptions::default()
+    })
+}

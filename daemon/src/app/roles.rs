@@ -1,0 +1,177 @@
+//! The roles that print a result and end.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::house::{House, open_catalog};
+use crate::cli::check::Finding;
+use crate::cli::{DoctorArgs, FsckArgs, KeysCommand, WorkerArgs};
+use crate::config::Config;
+use crate::identity::{BucketPattern, Caller, Grant, KeyInfo, NewKey, Role};
+use crate::lifecycle::{Exit, Lifecycle};
+
+/// Keys read at a time.
+const KEYS_PAGE: u32 = 200;
+
+/// Runs media jobs of an appliance elsewhere.
+pub async fn worker(_config: Config, _args: WorkerArgs, _life: Lifecycle) -> Result<Exit> {
+    bail!("this build has no media worker")
+}
+
+/// Whether the catalog answers, for `nebulad check`; a SQLite file that is not there yet is fine.
+pub async fn look_at_catalog(config: &Config) -> Finding {
+    let url = config.secrets.database_url.expose();
+    if !url.starts_with("postgres") {
+        return Finding::new("catalog", Ok("SQLite, opened at the start".to_owned()));
+    }
+    let looked = async {
+        open_catalog(config)
+            .await?
+            .ping()
+            .await
+            .map_err(anyhow::Error::from)
+    };
+    let answer = looked.await.map(|()| "PostgreSQL answers".to_owned());
+    Finding::new("catalog", answer.map_err(|error| format!("{error:#}")))
+}
+
+/// Brings the catalog to the schema of this version.
+pub async fn migrate(config: Config) -> Result<()> {
+    let catalog = open_catalog(&config).await?;
+    println!(
+        "The catalog ({}) has the schema of this version.",
+        catalog.kind()
+    );
+    catalog.close().await;
+    Ok(())
+}
+
+/// Makes, lists and revokes access keys.
+pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
+    let house = House::open(&config).await?;
+    let by = Caller::system();
+    match command {
+        KeysCommand::Create {
+            name,
+            role,
+            buckets,
+        } => {
+            let role = Role::parse(&role)
+                .ok_or_else(|| anyhow!("`{role}` is no role: it is read, write or admin"))?;
+            let patterns = if buckets.is_empty() {
+                vec!["*".to_owned()]
+            } else {
+                buckets
+            };
+            let grants = patterns
+                .iter()
+                .map(|pattern| Ok(Grant::new(role, pattern.parse::<BucketPattern>()?)));
+            let grants = grants.collect::<Result<Vec<_>>>()?;
+            let created = house
+                .identity
+                .create_key(
+                    &by,
+                    NewKey {
+                        name,
+                        grants,
+                        expires_in_s: None,
+                    },
+                )
+                .await?;
+            println!("Access key {}", created.key.id);
+            println!("Secret key {}", created.secret.reveal());
+            println!("The secret is shown this once.");
+        }
+        KeysCommand::List { json } => {
+            let mut keys = Vec::new();
+            loop {
+                let after = keys
+                    .last()
+                    .map(|key: &KeyInfo| key.id.to_string())
+                    .unwrap_or_default();
+                let page = house.identity.keys(&after, KEYS_PAGE).await?;
+                let whole = page.len() == KEYS_PAGE as usize;
+                keys.extend(page);
+                if !whole {
+                    break;
+                }
+            }
+            print_keys(&keys, json)?;
+        }
+        KeysCommand::Revoke { access_key } => {
+            let id = access_key
+                .parse()
+                .with_context(|| format!("`{access_key}` cannot be an access key"))?;
+            if !house.identity.revoke_key(&by, &id).await? {
+                bail!("there is no access key {access_key}; `nebulad keys list` shows them");
+            }
+            println!("{access_key} works no longer.");
+        }
+    }
+    house.close().await;
+    Ok(())
+}
+
+fn print_keys(keys: &[KeyInfo], json: bool) -> Result<()> {
+    let grants = |key: &KeyInfo| {
+        let one = |grant: &Grant| {
+            let buckets: Vec<&str> = grant.buckets.iter().map(BucketPattern::as_str).collect();
+            format!(
+                "{}:{}",
+                grant.role.map_or("-", Role::as_str),
+                buckets.join(",")
+            )
+        };
+        key.grants.iter().map(one).collect::<Vec<_>>().join(" ")
+    };
+    if json {
+        let rows: Vec<_> = keys
+            .iter()
+            .map(|key| serde_json::json!({ "access_key": key.id.to_string(), "name": key.name, "root": key.root, "grants": grants(key), "created_at_ms": key.created_ms }))
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    for key in keys {
+        let rights = if key.root {
+            "everything".to_owned()
+        } else {
+            grants(key)
+        };
+        println!("{:<24} {:<24} {rights}", key.id.to_string(), key.name);
+    }
+    Ok(())
+}
+
+/// Compares rows and files; false when they disagree.
+pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
+    let house = House::open(&config).await?;
+    let report = house.store.fsck(args.deep).await?;
+    if args.json {
+        let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+        let text = serde_json::json!({ "objects": report.objects, "blobs": report.blobs, "bytes_verified": report.bytes_verified, "findings": findings });
+        println!("{text}");
+    } else {
+        println!(
+            "{} object versions, {} blobs, {} bytes verified",
+            report.objects, report.blobs, report.bytes_verified
+        );
+        for finding in &report.findings {
+            println!("  {finding}");
+        }
+        println!(
+            "{}",
+            if report.findings.is_empty() {
+                "clean"
+            } else {
+                "not clean: start the daemon once, it collects orphans; restore what is damaged"
+            }
+        );
+    }
+    house.close().await;
+    Ok(report.findings.is_empty())
+}
+
+/// Tries and measures the hardware, for `nebulad doctor --hw`.
+pub async fn doctor_hw(_config: &Config, _args: &DoctorArgs) -> Result<String> {
+    bail!("this build has no media worker")
+}

@@ -1,0 +1,98 @@
+//! What the store says, as a problem: the one match that the tus, stream and JSON doors share.
+
+use axum::http::StatusCode;
+use nebula_api::problem::code;
+
+use super::Problem;
+use crate::queue::QueueError;
+use crate::store::StoreError;
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let said = error.to_string();
+        match error {
+            StoreError::NoSuchBucket(_) => {
+                Self::not_found(code::BUCKET_NOT_FOUND, "There is no such bucket.").detail(said)
+            }
+            StoreError::BucketExists(_) => Self::new(
+                StatusCode::CONFLICT,
+                code::BUCKET_EXISTS,
+                "The bucket exists already.",
+            )
+            .detail(said),
+            StoreError::BucketNotEmpty(_) => {
+                let title = "The bucket is not empty.";
+                let hint =
+                    "Remove its objects and unfinished uploads first: nebula rb --force does both.";
+                Self::new(StatusCode::CONFLICT, code::BUCKET_NOT_EMPTY, title)
+                    .detail(said)
+                    .hint(hint)
+            }
+            StoreError::NoSuchKey(_)
+            | StoreError::NoSuchVersion(_)
+            | StoreError::DeleteMarker { .. } => {
+                Self::not_found(code::OBJECT_NOT_FOUND, "There is no such object.").detail(said)
+            }
+            StoreError::NoSuchUpload(_) => {
+                Self::not_found(code::UPLOAD_NOT_FOUND, "There is no such upload.").detail(said)
+            }
+            StoreError::PreconditionFailed(_) => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                code::PRECONDITION_FAILED,
+                "A condition is not met.",
+            )
+            .detail(said),
+            StoreError::OffsetConflict { .. } => {
+                let title = "The upload stands elsewhere.";
+                Self::new(StatusCode::CONFLICT, code::CONFLICT, title)
+                    .detail(said)
+                    .hint("Ask with HEAD where it stands and go on from there.")
+            }
+            StoreError::UploadTakenOver | StoreError::LengthKnown => Self::new(
+                StatusCode::CONFLICT,
+                code::CONFLICT,
+                "The upload has changed meanwhile.",
+            )
+            .detail(said),
+            StoreError::UploadBusy => Self::new(
+                StatusCode::LOCKED,
+                code::CONFLICT,
+                "The upload is being written.",
+            )
+            .detail(said)
+            .retry_after_s(1),
+            StoreError::TooLarge { .. } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                code::TOO_LARGE,
+                "The body is too large.",
+            )
+            .detail(said),
+            StoreError::Full => Self::storage_full(),
+            StoreError::Unavailable(_) => {
+                tracing::error!("the store is not available: {said}");
+                Self::unavailable("The store does not answer.")
+            }
+            StoreError::BadDigest { .. }
+            | StoreError::IncompleteBody { .. }
+            | StoreError::InvalidPart(_)
+            | StoreError::InvalidPartOrder
+            | StoreError::PartTooSmall { .. }
+            | StoreError::InvalidRange { .. }
+            | StoreError::Body(_) => Self::invalid(said),
+            StoreError::Damaged(_) | StoreError::Failed(_) => Self::internal(said),
+        }
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Catalog(error) => error.into(),
+            QueueError::Redis(cause) => {
+                tracing::error!("the job queue is not available: {cause}");
+                Self::unavailable("The job queue does not answer.")
+            }
+            QueueError::Corrupt(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! PATCH: bytes at the offset where the upload stands.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+
+use super::headers::{bytes, http_date, is_offset_stream};
+use super::inspect::find;
+use super::{Door, problem};
+use crate::http::Problem;
+use crate::identity::Caller;
+use crate::store::{StoreError, UploadSession};
+
+/// Within a long PATCH the offset is made durable after this many bytes …
+const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+/// … or after this long, whichever comes first.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+
+/// What became of a body.
+pub(super) enum Taken {
+    /// More is to come.
+    Part {
+        /// Durable bytes.
+        offset: u64,
+    },
+    /// The upload has become its object.
+    Whole {
+        /// All bytes.
+        offset: u64,
+    },
+}
+
+pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, &()).await?;
+    if !is_offset_stream(&parts.headers) {
+        return Err(problem::content_type());
+    }
+    let offset = bytes(&parts.headers, "upload-offset")?;
+    let offset = offset.ok_or_else(|| Problem::invalid("The header Upload-Offset is needed."))?;
+    let length = bytes(&parts.headers, "upload-length")?;
+    let upload = find(&door, &caller, parts.uri.path()).await?;
+    if upload.finished.is_some() {
+        return finished(offset, upload.offset);
+    }
+    if let Some(length) = length {
+        if length > door.options.size_max {
+            return Err(problem::too_large(door.options.size_max));
+        }
+        if length < upload.offset {
+            return Err(Problem::invalid(format!(
+                "Upload-Length is {length}, below the {} bytes received.",
+                upload.offset
+            )));
+        }
+        if upload.length.is_some_and(|known| known != length) {
+            return Err(StoreError::LengthKnown.into());
+        }
+        if upload.length.is_none() && offset == upload.offset {
+            door.store.set_upload_length(upload.id, length).await?;
+        }
+    }
+    // Refused before the body is read: what cannot fit, and what is not at the offset.
+    let total = length.or(upload.length).unwrap_or(door.options.size_max);
+    let announced = bytes(&parts.headers, "content-length")?.unwrap_or(0);
+    if offset.saturating_add(announced) > total {
+        return Err(problem::too_large(total));
+    }
+    let session = door
+        .store
+        .append(upload.id, offset, Some(door.options.idle_ms))
+        .await?;
+    let (offset, expires_ms) = match take(session, Some(body)).await? {
+        Taken::Part { offset } => (
+            offset,
+            Some(door.store.clock().now_ms() + door.options.idle_ms),
+        ),
+        Taken::Whole { offset } => (offset, None),
+    };
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .insert("upload-offset", offset.into());
+    if let Some(date) = expires_ms.and_then(http_date) {
+        response.headers_mut().insert("upload-expires", date);
+    }
+    Ok(response)
+}
+
+/// A repeated last PATCH, whose answer was lost, learns that all is there.
+fn finished(offset: u64, size: u64) -> Result<Response, Problem> {
+    if offset != size {
+        return Err(StoreError::OffsetConflict {
+            current: size,
+            given: offset,
+        }
+        .into());
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .insert("upload-offset", HeaderValue::from(size));
+    Ok(response)
+}
+
+/// Reads a body into a session until it ends, breaks off, or a newer request takes the upload over.
+///
+/// # Errors
+/// [`StoreError::UploadTakenOver`]; [`StoreError::Body`] after a body that broke off. Either way every received byte is durable first.
+pub(super) async fn take(
+    mut session: UploadSession,
+    body: Option<Body>,
+) -> Result<Taken, StoreError> {
+    let mut taken_over = std::pin::pin!(session.taken_over());
+    let mut synced = (session.offset(), Instant::now());
+    if let Some(mut body) = body {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = &mut taken_over => {
+                    session.release().await?;
+                    return Err(StoreError::UploadTakenOver);
+                }
+                frame = body.frame() => frame,
+            };
+            match frame {
+                None => break,
+                Some(Ok(frame)) => {
+                    let Ok(bytes) = frame.into_data() else {
+                        continue;
+                    };
+                    if let Err(error) = session.write(bytes).await {
+                        session.release().await?;
+                        return Err(error);
+                    }
+                }
+                Some(Err(error)) => {
+                    session.release().await?;
+                    return Err(StoreError::Body(error.to_string()));
+                }
+            }
+            if session.offset() - synced.0 >= CHECKPOINT_BYTES
+                || synced.1.elapsed() >= CHECKPOINT_AFTER
+            {
+                synced = (session.checkpoint().await?, Instant::now());
+            }
+        }
+    }
+    if session.is_complete() {
+        let published = session.finish().await?;
+        return Ok(Taken::Whole {
+            offset: published.object.size,
+        });
+    }
+    Ok(Taken::Part {
+        offset: session.release().await?,
+    })
+}

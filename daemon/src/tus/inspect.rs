@@ -1,0 +1,83 @@
+//! HEAD and DELETE: where an upload stands, and its end.
+
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::headers::http_date;
+use super::{Door, problem};
+use crate::http::{Problem, require};
+use crate::identity::{Action, Caller, Resource};
+use crate::kernel::UploadId;
+use crate::store::{StoreError, Upload};
+
+/// The upload that a path names, if the caller may go on with it.
+///
+/// Its owner may, while the right to write the object lasts; so may whoever manages the uploads of the bucket.
+/// To anybody else it is not there: an id tells nothing.
+pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upload, Problem> {
+    let id: UploadId = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .map_err(|_| problem::no_upload())?;
+    let upload = match door.store.upload(id).await {
+        Err(StoreError::NoSuchUpload(_)) => return Err(problem::no_upload()),
+        other => other?,
+    };
+    let is_owner = caller.actor().to_string() == upload.owner;
+    let resource = Resource::Object(&upload.bucket, &upload.key);
+    if is_owner {
+        require(caller, Action::WriteObject, &resource)?;
+    } else if !caller.may(Action::ManageUploads, &resource).allow {
+        if caller.is_anonymous() {
+            return Err(Problem::unauthenticated(
+                "An upload is continued by who began it.",
+            ));
+        }
+        return Err(problem::no_upload());
+    }
+    Ok(upload)
+}
+
+pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, &()).await?;
+    let known = find(&door, &caller, parts.uri.path()).await?;
+    let upload = door.store.settle_upload(known.id).await?;
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert("upload-offset", upload.offset.into());
+    match upload.length {
+        Some(length) => headers.insert("upload-length", length.into()),
+        None => headers.insert("upload-defer-length", HeaderValue::from_static("1")),
+    };
+    let metadata: serde_json::Value = serde_json::from_str(&upload.metadata).unwrap_or_default();
+    if let Some(raw) = metadata
+        .get("raw")
+        .and_then(|raw| raw.as_str())
+        .and_then(|raw| HeaderValue::from_str(raw).ok())
+    {
+        headers.insert("upload-metadata", raw);
+    }
+    if let Some(date) = upload
+        .expires_ms
+        .filter(|_| upload.finished.is_none())
+        .and_then(http_date)
+    {
+        headers.insert("upload-expires", date);
+    }
+    Ok(response)
+}
+
+pub(super) async fn delete(
+    State(door): State<Door>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, &()).await?;
+    let upload = find(&door, &caller, parts.uri.path()).await?;
+    door.store.terminate_upload(upload.id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

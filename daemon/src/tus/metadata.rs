@@ -1,0 +1,138 @@
+//! `Upload-Metadata`: keys with base64 values, and what they say about the object.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::http::Problem;
+use crate::kernel::{BucketName, ObjectKey};
+
+/// Longest header that is read; far above what a key of 1,024 bytes needs.
+const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+/// What a client said about the object to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Metadata {
+    /// `bucket`; `None` means the inbox.
+    pub(super) bucket: Option<BucketName>,
+    /// `filename`; `None` means the upload's id.
+    pub(super) key: Option<ObjectKey>,
+    /// `filetype`.
+    pub(super) content_type: Option<String>,
+}
+
+impl Metadata {
+    /// Reads the header (tus 1.0, "Upload-Metadata").
+    ///
+    /// # Errors
+    /// 400 for a repeated or empty key, a value that is not base64, and a bucket or key that is no name.
+    pub(super) fn parse(header: Option<&str>) -> Result<Self, Problem> {
+        let Some(header) = header else {
+            return Ok(Self::default());
+        };
+        if header.len() > METADATA_BYTES_MAX {
+            return Err(Problem::invalid(format!(
+                "Upload-Metadata is longer than {METADATA_BYTES_MAX} bytes."
+            )));
+        }
+        let pairs = pairs(header)?;
+        let text = |key: &str| match pairs.get(key) {
+            None => Ok(None),
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) => {
+                let text = std::str::from_utf8(value);
+                text.map(Some)
+                    .map_err(|_| Problem::invalid(format!("The metadata `{key}` is not UTF-8.")))
+            }
+        };
+        let content_type = text("filetype")?.filter(|value| is_content_type(value));
+        Ok(Self {
+            bucket: text("bucket")?.map(str::parse).transpose()?,
+            key: text("filename")?.map(str::parse).transpose()?,
+            content_type: content_type.map(str::to_owned),
+        })
+    }
+}
+
+fn pairs(header: &str) -> Result<BTreeMap<&str, Vec<u8>>, Problem> {
+    let mut pairs = BTreeMap::new();
+    if header.trim().is_empty() {
+        return Ok(pairs);
+    }
+    for pair in header.split(',') {
+        let pair = pair.trim();
+        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+        if key.is_empty() {
+            return Err(Problem::invalid("Upload-Metadata has an empty key."));
+        }
+        let value = BASE64_STANDARD.decode(value.trim());
+        let value =
+            value.map_err(|_| Problem::invalid(format!("The metadata `{key}` is not base64.")))?;
+        if pairs.insert(key, value).is_some() {
+            return Err(Problem::invalid(format!(
+                "The metadata `{key}` is there twice."
+            )));
+        }
+    }
+    Ok(pairs)
+}
+
+/// Whether the text can stand in a `Content-Type` header; anything else is dropped, as a player's guess by extension is better.
+fn is_content_type(text: &str) -> bool {
+    text.len() <= 255 && text.contains('/') && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Result<Metadata, u16> {
+        let header: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value)))
+            .collect();
+        Metadata::parse(Some(&header.join(","))).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[test]
+    fn metadata_names_the_object() {
+        let whole = of(&[
+            ("bucket", "films"),
+            ("filename", "a/wörld.mkv"),
+            ("filetype", "video/x-matroska"),
+        ])
+        .expect("valid");
+        assert_eq!(
+            whole.bucket.map(|b| b.to_string()).as_deref(),
+            Some("films")
+        );
+        assert_eq!(
+            whole.key.map(|k| k.to_string()).as_deref(),
+            Some("a/wörld.mkv")
+        );
+        assert_eq!(whole.content_type.as_deref(), Some("video/x-matroska"));
+        assert_eq!(
+            Metadata::parse(None).map_err(|_| ()),
+            Ok(Metadata::default())
+        );
+        assert_eq!(
+            Metadata::parse(Some("is_confidential")).map_err(|_| ()),
+            Ok(Metadata::default())
+        );
+    }
+
+    #[test]
+    fn bad_metadata_is_refused() {
+        assert_eq!(of(&[("bucket", "A")]), Err(400));
+        assert_eq!(of(&[("filename", &"k".repeat(1025))]), Err(400));
+        for bad in [
+            "a Zm9v,a YmFy",
+            "a Zm9v,, b YmFy",
+            "a !!notbase64!!",
+            "filename /w==",
+        ] {
+            assert!(Metadata::parse(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}
