@@ -140,7 +140,7 @@ fn told(
         line = line.and(DIM, ", was there already");
     } else {
         let seconds = started.elapsed().as_secs_f64().max(0.001);
-        if of == 1 {
+        if of == 1 && pushed.sent_bytes > 0 {
             let rate = human::size((pushed.sent_bytes as f64 / seconds) as u64);
             line = line.and(DIM, format!(" in {seconds:.1} s, {rate}/s"));
         }

@@ -192,7 +192,7 @@ impl Bar {
     fn note(&self, line: &Text, short: &str) {
         match (&self.bar, self.all.0.show) {
             (Some(bar), _) => bar.set_message(short.to_owned()),
-            (None, Show::Lines) => self.all.say(line),
+            (None, Show::Lines) if line.width() > 0 => self.all.say(line),
             _ => {}
         }
     }
