@@ -57,10 +57,14 @@ fn body(status: &Status) -> Vec<Text> {
         ),
     ));
     body.push(label("Jobs").joined(jobs(status.jobs)));
-    body.push(label("Transcode").and(NAME, &status.hardware.choice).and(
-        PLAIN,
-        device.map(|d| format!(" on {d}")).unwrap_or_default(),
-    ));
+    body.push(
+        label("Transcode")
+            .and(NAME, transcoder(&status.hardware.choice))
+            .and(
+                PLAIN,
+                device.map(|d| format!(" on {d}")).unwrap_or_default(),
+            ),
+    );
     body.extend(
         Text::styled(DIM, &status.hardware.reason)
             .wrapped(box_width().saturating_sub(14))
@@ -74,6 +78,14 @@ fn body(status: &Status) -> Vec<Text> {
             .and(DIM, format!("   queue {}", status.queue)),
     );
     body
+}
+
+/// What transcodes; a node that has not transcoded yet has not tried its hardware either.
+fn transcoder(choice: &str) -> &str {
+    match choice {
+        "" | "unknown" => "not tried yet",
+        known => known,
+    }
 }
 
 fn disk(storage: &Storage) -> Text {

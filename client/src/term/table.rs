@@ -81,12 +81,26 @@ impl Table {
         out
     }
 
-    /// Framed where a person reads, bare in a pipe.
+    /// Framed where a person reads, bare in a pipe; columns that say nothing are left out.
     pub fn print(&self, title: &str, footer: &str) {
+        let this = self.without_empty_columns();
         if super::on_terminal() {
-            anstream::print!("{}", self.framed(title, footer, super::columns()));
+            anstream::print!("{}", this.framed(title, footer, super::columns()));
         } else {
-            anstream::print!("{}", self.bare());
+            anstream::print!("{}", this.bare());
+        }
+    }
+
+    fn without_empty_columns(&self) -> Self {
+        let says = |i: &usize| {
+            let mut cells = self.rows.iter().filter_map(|r| r.get(*i));
+            cells.any(|cell| cell.width() > 0)
+        };
+        let kept: Vec<usize> = (0..self.columns.len()).filter(says).collect();
+        let pick = |row: &Vec<Text>| kept.iter().filter_map(|i| row.get(*i).cloned()).collect();
+        Self {
+            columns: kept.iter().map(|i| self.columns[*i]).collect(),
+            rows: self.rows.iter().map(pick).collect(),
         }
     }
 
