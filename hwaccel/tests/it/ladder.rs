@@ -12,7 +12,7 @@ use crate::films;
 use crate::worker::{Bytes, Said, Worker, index};
 
 /// A ladder as the daemon asks for it: cuts at key pictures at least `every_s` apart.
-fn spec(media: &MediaIndex, heights: &[u32], every_s: f64) -> LadderSpec {
+pub fn spec(media: &MediaIndex, heights: &[u32], every_s: f64) -> LadderSpec {
     let tracks = || media.facts.tracks.iter().zip(&media.tables);
     let picture = tracks().find(|(track, _)| matches!(track.kind, TrackKind::Video(_)));
     let sound = tracks().find(|(track, _)| matches!(track.kind, TrackKind::Audio(_)));
@@ -100,7 +100,7 @@ fn frame_times(path: &Path) -> Vec<i64> {
 }
 
 /// Everything that must hold of a ladder.
-fn examine(path: &Path, spec: &LadderSpec, said: &Said, folder: &Path) {
+pub fn examine(path: &Path, spec: &LadderSpec, said: &Said, folder: &Path) {
     let name = path
         .file_name()
         .expect("a name")

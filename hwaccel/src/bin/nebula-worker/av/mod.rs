@@ -50,6 +50,9 @@ impl AvError {
 
 impl fmt::Display for AvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.code == ffi::AVERROR_UNKNOWN {
+            return f.write_str(self.doing);
+        }
         let mut text = [0 as c_char; ffi::AV_ERROR_MAX_STRING_SIZE];
         // SAFETY: the buffer has the length that is given, and av_strerror always ends it with a zero.
         let text = unsafe {

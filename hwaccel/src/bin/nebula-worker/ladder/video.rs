@@ -11,12 +11,14 @@ use nebula_hwaccel::protocol::{Acceleration, Failure};
 
 use super::rung::{Recipe, Rung};
 use super::{Publisher, QUEUE_FRAMES, Shared};
-use crate::av::{Decoder, Device, Frame, Input, Packet, StreamInfo};
+use crate::av::{AvError, Decoder, Device, Frame, Input, Packet, StreamInfo};
 use crate::failure::JobError;
 use crate::index::open;
 
 /// Broken packets in a row after which the film counts as over.
 const ERRORS_MAX: u32 = 500;
+/// The same on a GPU, where the next way may do better.
+const ERRORS_MAX_GPU: u32 = 25;
 
 /// Encodes from the first segment that is missing anywhere to the end.
 pub fn run(
@@ -51,6 +53,11 @@ pub fn run(
     let recipes = recipes(shared, way, &info)?;
     let decoder = Decoder::open(&info.parameters, info.time_base, 0, device)
         .map_err(|error| JobError::av(Failure::Decode, &error))?;
+    let errors_max = if device.is_some() {
+        ERRORS_MAX_GPU
+    } else {
+        ERRORS_MAX
+    };
     std::thread::scope(|scope| {
         let mut queues = Vec::new();
         let mut threads = Vec::new();
@@ -69,6 +76,8 @@ pub fn run(
             stream,
             queues,
             last: None,
+            errors: 0,
+            errors_max,
         };
         let fed = feed.run(start);
         drop(feed);
@@ -77,9 +86,9 @@ pub fn run(
             let ended = thread
                 .join()
                 .unwrap_or_else(|_| Err(JobError::new(Failure::Internal, "a rung panicked")));
-            // What a rung says explains why the feed could not go on.
-            if let Err(error) = ended {
-                outcome = Err(error);
+            // A feed that failed is the cause; one that merely stopped was stopped by a rung.
+            if outcome.is_ok() {
+                outcome = ended;
             }
         }
         outcome
@@ -136,6 +145,9 @@ struct Feed<'a> {
     stream: usize,
     queues: Vec<SyncSender<Frame>>,
     last: Option<i64>,
+    /// Broken packets and pictures since the last whole one.
+    errors: u32,
+    errors_max: u32,
 }
 
 impl Feed<'_> {
@@ -146,17 +158,13 @@ impl Feed<'_> {
         let mut landed = start == 0 || self.input.seek(self.stream, from).is_err();
         let av = |error| JobError::av(Failure::Decode, &error);
         let mut packet = Packet::new().map_err(av)?;
-        let mut errors = 0;
         loop {
             self.shared.check()?;
             match self.input.read(&mut packet) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    errors += 1;
-                    if errors > ERRORS_MAX {
-                        return Err(av(error));
-                    }
+                    self.broken(&error)?;
                     continue;
                 }
             }
@@ -171,14 +179,8 @@ impl Feed<'_> {
                     continue;
                 }
             }
-            match self.decoder.send(Some(&packet)) {
-                Ok(()) => errors = 0,
-                Err(error) => {
-                    errors += 1;
-                    if errors > ERRORS_MAX {
-                        return Err(av(error));
-                    }
-                }
+            if let Err(error) = self.decoder.send(Some(&packet)) {
+                self.broken(&error)?;
             }
             if !self.hand_out(from)? {
                 return Ok(());
@@ -195,6 +197,16 @@ impl Feed<'_> {
         Ok(())
     }
 
+    /// Counts something broken; an error when there is too much of it.
+    fn broken(&mut self, error: &AvError) -> Result<(), JobError> {
+        self.errors += 1;
+        if self.errors > self.errors_max {
+            Err(JobError::av(Failure::Decode, error))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Gives every decoded frame to every rung; false after the end.
     fn hand_out(&mut self, from: i64) -> Result<bool, JobError> {
         let av = |error| JobError::av(Failure::Decode, &error);
@@ -203,9 +215,13 @@ impl Feed<'_> {
             match self.decoder.receive(&mut frame) {
                 Ok(true) => {}
                 Ok(false) => return Ok(true),
-                // A broken picture; the next may be whole.
-                Err(_) => return Ok(true),
+                // The next may be whole.
+                Err(error) => {
+                    self.broken(&error)?;
+                    return Ok(true);
+                }
             }
+            self.errors = 0;
             let Some(pts) = frame.best_pts() else {
                 continue;
             };
