@@ -18,7 +18,7 @@ pub use segment::{
 };
 
 /// A box: length, type, and the parts of its payload.
-pub(crate) fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn boxed(kind: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let length = 8 + parts.iter().map(|part| part.len()).sum::<usize>();
     let mut out = Vec::with_capacity(length);
     out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());

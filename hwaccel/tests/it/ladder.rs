@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nebula_hwaccel::index::{MediaIndex, Rational, TrackKind};
+use nebula_hwaccel::index::{MediaIndex, Rational, Sample, TrackKind};
 use nebula_hwaccel::protocol::{
     Acceleration, AudioSpec, Failure, FromWorker, Job, LadderSpec, Preset, RungKind, RungSpec,
 };
@@ -22,7 +22,7 @@ pub fn spec(media: &MediaIndex, heights: &[u32], every_s: f64) -> LadderSpec {
     let mut keys: Vec<i64> = table
         .iter()
         .filter(|sample| sample.key)
-        .map(|sample| sample.pts())
+        .map(Sample::pts)
         .collect();
     keys.sort_unstable();
     for key in keys {

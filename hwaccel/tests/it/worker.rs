@@ -16,7 +16,7 @@ use nebula_hwaccel::protocol::{
 };
 
 /// Nothing a test does takes longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub enum Bytes<'a> {
     None,

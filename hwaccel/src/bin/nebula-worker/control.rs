@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nebula_hwaccel::protocol::{
-    self, CONTROL_FD, Failure, FromWorker, JobSpec, LENGTH_PREFIX_BYTES, ReadReply, Stage, ToWorker,
+    self, CONTROL_FD, FromWorker, JobSpec, LENGTH_PREFIX_BYTES, ReadReply, Stage, ToWorker,
 };
 
 use crate::failure::JobError;
@@ -149,7 +149,7 @@ impl Link {
     /// An error when the job was cancelled.
     pub fn check(&self) -> Result<(), JobError> {
         if self.cancelled() {
-            Err(JobError::new(Failure::Cancelled, "cancelled"))
+            Err(JobError::cancelled())
         } else {
             Ok(())
         }

@@ -25,8 +25,8 @@ impl JobError {
         }
     }
 
-    /// The same, but because the parent wanted it.
-    pub fn cancelled(self) -> Self {
+    /// Because the parent wanted it.
+    pub fn cancelled() -> Self {
         Self::new(Failure::Cancelled, "cancelled")
     }
 

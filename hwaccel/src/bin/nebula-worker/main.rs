@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     });
     let last = match outcome {
         Ok(summary) => FromWorker::Done(summary),
-        Err(error) if link.cancelled() => error.cancelled().into_message(),
+        Err(_) if link.cancelled() => JobError::cancelled().into_message(),
         Err(error) => error.into_message(),
     };
     if link.send(&last).is_err() {

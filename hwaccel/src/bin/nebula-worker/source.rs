@@ -30,15 +30,13 @@ struct Inner {
     link: Arc<Link>,
 }
 
+/// Number and bytes of each block kept, the last used first.
+type Blocks = VecDeque<(u64, Arc<Vec<u8>>)>;
+
 enum Bytes {
     None,
-    File {
-        file: File,
-        base: u64,
-    },
-    Parent {
-        blocks: Mutex<VecDeque<(u64, Arc<Vec<u8>>)>>,
-    },
+    File { file: File, base: u64 },
+    Parent { blocks: Mutex<Blocks> },
 }
 
 impl Source {
@@ -169,11 +167,7 @@ impl Inner {
         }
     }
 
-    fn block(
-        &self,
-        blocks: &Mutex<VecDeque<(u64, Arc<Vec<u8>>)>>,
-        number: u64,
-    ) -> io::Result<Arc<Vec<u8>>> {
+    fn block(&self, blocks: &Mutex<Blocks>, number: u64) -> io::Result<Arc<Vec<u8>>> {
         {
             let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = blocks.iter().position(|(have, _)| *have == number)

@@ -45,7 +45,10 @@ impl Device {
         // build time; the signature is that of va.h. A VA-API device context starts with its display; libva owns the
         // string.
         unsafe {
-            let device = (*self.0).data.cast::<ffi::AVHWDeviceContext>();
+            let device = (*self.0)
+                .data
+                .cast::<std::ffi::c_void>()
+                .cast::<ffi::AVHWDeviceContext>();
             if (*device).type_ != ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_VAAPI {
                 return None;
             }

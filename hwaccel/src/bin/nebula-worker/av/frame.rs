@@ -62,7 +62,11 @@ impl Frame {
             ffi::av_channel_layout_default(&raw mut raw.ch_layout, 2);
             check(ffi::av_frame_get_buffer(frame.0, 0), "allocating silence")?;
             for plane in 0..2 {
-                std::ptr::write_bytes(raw.data[plane].cast::<f32>(), 0, samples.max(0) as usize);
+                std::ptr::write_bytes(
+                    raw.data[plane],
+                    0,
+                    samples.max(0) as usize * size_of::<f32>(),
+                );
             }
         }
         Ok(frame)
@@ -72,10 +76,8 @@ impl Frame {
     pub fn share(&self) -> Result<Self, AvError> {
         let other = Self::new()?;
         // SAFETY: both frames are valid and `other` is empty.
-        check(
-            unsafe { ffi::av_frame_ref(other.0, self.0) },
-            "sharing a frame",
-        )?;
+        let code = unsafe { ffi::av_frame_ref(other.0, self.0) };
+        check(code, "sharing a frame")?;
         Ok(other)
     }
 

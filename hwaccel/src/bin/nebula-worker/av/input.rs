@@ -25,6 +25,8 @@ pub const STREAMS_MAX: u32 = 64;
 struct Reader {
     source: Source,
     at: u64,
+    /// See [`Input::skip_payload`].
+    hollow: bool,
 }
 
 /// An open file.
@@ -62,6 +64,18 @@ unsafe extern "C" fn read(opaque: *mut c_void, into: *mut u8, length: c_int) -> 
             std::slice::from_raw_parts_mut(into, length),
         )
     };
+    if reader.hollow {
+        let left =
+            usize::try_from(reader.source.size().saturating_sub(reader.at)).unwrap_or(usize::MAX);
+        let count = into.len().min(left);
+        into[..count].fill(0);
+        reader.at += count as u64;
+        return if count == 0 {
+            ffi::AVERROR_EOF
+        } else {
+            count as c_int
+        };
+    }
     match reader.source.read_at(reader.at, into) {
         Ok(0) => ffi::AVERROR_EOF,
         Ok(count) => {
@@ -110,6 +124,7 @@ impl Input {
         let reader = Box::into_raw(Box::new(Reader {
             source: source.clone(),
             at: 0,
+            hollow: false,
         }));
         // SAFETY: everything allocated here is put into `input` at once, whose Drop frees it; the reader stays at its
         // address until then. avformat_open_input frees the context itself when it fails.
@@ -252,6 +267,27 @@ impl Input {
         }
     }
 
+    /// From now on gives zeros instead of the object's bytes: packets keep their times, sizes and positions, and
+    /// nothing is read. Only for containers whose tables have all been read, and codecs that no parser looks into.
+    pub fn skip_payload(&mut self) {
+        // SAFETY: the reader lives as long as self; libav calls back only inside calls made through self.
+        unsafe { (*self.reader).hollow = true };
+    }
+
+    /// Whether the container's own table calls the packet at this place a key; nothing when it does not list it.
+    pub fn table_key(&self, packet: &Packet) -> Option<bool> {
+        let stream = self.stream_ptr(packet.stream())?;
+        // SAFETY: the stream is valid; the entry is valid until the next call into the context, and copied before.
+        unsafe {
+            let flags = ffi::AVSEEK_FLAG_ANY | ffi::AVSEEK_FLAG_BACKWARD;
+            let entry = ffi::avformat_index_get_entry_from_timestamp(stream, packet.dts()?, flags);
+            if entry.is_null() || u64::try_from((*entry).pos).ok() != packet.position() {
+                return None;
+            }
+            Some((*entry).flags() & ffi::AVINDEX_KEYFRAME != 0)
+        }
+    }
+
     /// Goes to the last key packet of a track at or before a time.
     pub fn seek(&mut self, stream: usize, ticks: i64) -> Result<(), AvError> {
         let flags = ffi::AVSEEK_FLAG_BACKWARD;
@@ -289,7 +325,7 @@ unsafe fn rotation(stream: *mut ffi::AVStream) -> u16 {
         if matrix.is_null() || size < 36 {
             return 0;
         }
-        let angle = ffi::av_display_rotation_get(matrix.cast::<i32>());
+        let angle = ffi::av_display_rotation_get(matrix.cast::<c_void>().cast::<i32>());
         if !angle.is_finite() {
             return 0;
         }

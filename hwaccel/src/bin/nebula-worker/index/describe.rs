@@ -23,7 +23,7 @@ pub fn container(format: &str) -> String {
 }
 
 /// Facts and table of one track, or a note why it cannot be played.
-pub fn track(track: Track) -> Result<(TrackFacts, Vec<Sample>), String> {
+pub fn track(track: &Track) -> Result<(TrackFacts, Vec<Sample>), String> {
     let raw = track.info.parameters.raw();
     let codec = track.info.parameters.codec_name();
     let time_base = track.info.time_base;
@@ -39,15 +39,15 @@ pub fn track(track: Track) -> Result<(TrackFacts, Vec<Sample>), String> {
             sample.key = found.intra != Some(false);
         }
     }
-    let (start, duration) = span(&track, &samples);
+    let (start, duration) = span(track, &samples);
     let bytes: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     let length_us =
         u64::try_from(time_base.micros(i64::try_from(duration).unwrap_or(i64::MAX))).unwrap_or(0);
     let kind = match raw.codec_type {
         AVMediaType::AVMEDIA_TYPE_VIDEO if raw.width > 0 && raw.height > 0 => {
-            TrackKind::Video(video(&track, &samples, duration))
+            TrackKind::Video(video(track, &samples, duration))
         }
-        AVMediaType::AVMEDIA_TYPE_AUDIO if raw.sample_rate > 0 => TrackKind::Audio(audio(&track)),
+        AVMediaType::AVMEDIA_TYPE_AUDIO if raw.sample_rate > 0 => TrackKind::Audio(audio(track)),
         AVMediaType::AVMEDIA_TYPE_SUBTITLE => {
             let image = matches!(
                 codec.as_str(),
@@ -58,7 +58,7 @@ pub fn track(track: Track) -> Result<(TrackFacts, Vec<Sample>), String> {
         _ => return Err(format!("track {} ({codec}) has no size or rate", track.id)),
     };
     let bitrate_bps = super::bits_per_second(bytes, length_us);
-    let described = entry::describe(&codec, &track, &kind, bitrate_bps);
+    let described = entry::describe(&codec, track, &kind, bitrate_bps);
     let copyable = match (track.scattered, &described.obstacle) {
         (_, Some(reason)) => Copyable::NeedsRemux {
             reason: (*reason).to_owned(),
@@ -69,7 +69,9 @@ pub fn track(track: Track) -> Result<(TrackFacts, Vec<Sample>), String> {
         (None, None) => Copyable::Contiguous,
     };
     if track.scattered.is_some() {
-        samples.iter_mut().for_each(|sample| sample.offset = 0);
+        for sample in &mut samples {
+            sample.offset = 0;
+        }
     }
     let tag = |key: &str| {
         track

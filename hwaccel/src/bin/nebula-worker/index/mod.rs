@@ -88,7 +88,7 @@ fn assemble(
 ) -> Result<(MediaIndex, Vec<String>), JobError> {
     let mut notes = scanned.notes;
     let mut media = MediaIndex::default();
-    for track in scanned.tracks {
+    for track in &scanned.tracks {
         match describe::track(track) {
             Ok((facts, samples)) => {
                 media.facts.tracks.push(facts);

@@ -18,6 +18,12 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const HEADER_BYTES_MAX: usize = 64;
 /// Of the first packet this much is kept, to describe codecs whose container does not.
 const FIRST_BYTES: usize = 64;
+/// Codecs whose packets libav takes from mp4 without looking into them.
+const PASSED_ON: [&str; 6] = ["h264", "hevc", "aac", "alac", "opus", "mov_text"];
+/// After so many packets at exact positions the table of a plain mp4 is trusted.
+const TRUST_AFTER: usize = 256;
+/// More boxes than this at the top are not plain.
+const BOXES_MAX: u32 = 64;
 /// So many packets in a row may be unreadable.
 const ERRORS_MAX: u32 = 100;
 
@@ -70,7 +76,8 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
     };
     let mut packet = Packet::new().map_err(|error| JobError::av(Failure::Internal, &error))?;
     let mut buffer = Vec::new();
-    let (mut count, mut errors) = (0usize, 0u32);
+    let plain = plain_mp4(source, input, tracks.iter().flatten());
+    let (mut count, mut errors, mut trusted) = (0usize, 0u32, false);
     let mut told = Instant::now();
     loop {
         link.check()?;
@@ -102,7 +109,17 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
             ));
         }
         scanned.encrypted |= packet.is_encrypted();
-        track.add(source, &packet, &mut buffer);
+        track.add(source, &packet, &mut buffer, trusted);
+        // Without the payload libav's parsers do not recognise key pictures; the container's table knows them.
+        if trusted
+            && let (Some(key), Some(last)) = (input.table_key(&packet), track.samples.last_mut())
+        {
+            last.key = key;
+        }
+        if plain && count == TRUST_AFTER && tracks.iter().flatten().all(Track::is_exact) {
+            trusted = true;
+            input.skip_payload();
+        }
         if told.elapsed() > PROGRESS_EVERY {
             told = Instant::now();
             let at = packet.position().unwrap_or(0) as f64 / source.size().max(1) as f64;
@@ -127,6 +144,52 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
         scanned.tracks.clear();
     }
     Ok(scanned)
+}
+
+/// Whether all positions come from one table in front of or behind plain sample data, for codecs that libav passes on
+/// unseen: then the first packets vouch for the others, and a film of many gigabytes is indexed in a moment.
+fn plain_mp4<'a>(
+    source: &Source,
+    input: &Input,
+    mut tracks: impl Iterator<Item = &'a Track>,
+) -> bool {
+    let passed_on =
+        |track: &Track| PASSED_ON.contains(&track.info.parameters.codec_name().as_str());
+    if !input.format().starts_with("mov") || !tracks.all(passed_on) {
+        return false;
+    }
+    let (mut at, mut table) = (0u64, false);
+    for _ in 0..BOXES_MAX {
+        if at == source.size() {
+            return table;
+        }
+        let mut head = [0; 16];
+        let length = head
+            .len()
+            .min(usize::try_from(source.size() - at).unwrap_or(16));
+        if length < 8
+            || !source
+                .read_exact_at(at, &mut head[..length])
+                .unwrap_or(false)
+        {
+            return false;
+        }
+        let [s0, s1, s2, s3, kind @ .., l0, l1, l2, l3, l4, l5, l6, l7] = head;
+        let size = match u32::from_be_bytes([s0, s1, s2, s3]) {
+            0 => source.size() - at,
+            1 => u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
+            size => u64::from(size),
+        };
+        table |= kind == *b"moov";
+        let Some(next) = at.checked_add(size) else {
+            return false;
+        };
+        if size < 8 || next > source.size() || kind == *b"moof" {
+            return false;
+        }
+        at = next;
+    }
+    false
 }
 
 fn wanted(input: &Input, id: usize) -> Option<Track> {
@@ -177,9 +240,10 @@ impl Nal {
             let (unit, rest) = rest.split_at_checked(length)?;
             let head = *unit.first()?;
             if self.hevc {
-                match head >> 1 & 0x3f {
-                    kind @ 0..=31 => return Some((16..=23).contains(&kind)),
-                    _ => {}
+                // Types up to 31 are slices, of which 16 to 23 begin anew.
+                let kind = head >> 1 & 0x3f;
+                if kind < 32 {
+                    return Some((16..=23).contains(&kind));
                 }
             } else {
                 match head & 0x1f {
@@ -195,7 +259,15 @@ impl Nal {
 }
 
 impl Track {
-    fn add(&mut self, source: &Source, packet: &Packet, buffer: &mut Vec<u8>) {
+    /// Whether positions have been exact so far, and key samples are told from others by a table.
+    fn is_exact(&self) -> bool {
+        let picture = self.info.parameters.raw().codec_type == AVMediaType::AVMEDIA_TYPE_VIDEO;
+        self.scattered.is_none()
+            && self.skip == 0
+            && (!picture || self.samples.iter().any(|sample| !sample.key))
+    }
+
+    fn add(&mut self, source: &Source, packet: &Packet, buffer: &mut Vec<u8>, trusted: bool) {
         let data = packet.data();
         // A packet cut off by the end of the file cannot be played.
         if data.is_empty()
@@ -210,7 +282,9 @@ impl Track {
             self.first = data[..data.len().min(FIRST_BYTES)].to_vec();
         }
         let mut offset = 0;
-        if self.scattered.is_none() {
+        if trusted {
+            offset = packet.position().unwrap_or(0);
+        } else if self.scattered.is_none() {
             match self.locate(source, packet, buffer) {
                 Ok(at) => offset = at,
                 Err(why) => self.scattered = Some(why),

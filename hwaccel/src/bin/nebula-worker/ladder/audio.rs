@@ -17,6 +17,7 @@ const CHANNELS: u16 = 2;
 /// Broken packets in a row after which the sound counts as over.
 const ERRORS_MAX: u32 = 500;
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn av(error: AvError) -> JobError {
     JobError::av(Failure::Decode, &error)
 }

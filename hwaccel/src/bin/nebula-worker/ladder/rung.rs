@@ -54,6 +54,7 @@ pub struct Rung<'a> {
     coded: Vec<Coded>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn av(error: AvError) -> JobError {
     JobError::av(Failure::Encode, &error)
 }
@@ -65,8 +66,8 @@ impl<'a> Rung<'a> {
         device: Option<&'a Device>,
         start: u32,
         publisher: &'a mut Publisher,
-    ) -> Result<Self, JobError> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             shared,
             recipe,
             device,
@@ -79,7 +80,7 @@ impl<'a> Rung<'a> {
             held: None,
             leaving: start,
             coded: Vec::new(),
-        })
+        }
     }
 
     /// Until the queue closes; then the rest of the film is what was seen last.

@@ -66,7 +66,7 @@ pub fn run(
             queues.push(queue);
             threads.push(scope.spawn(move || {
                 let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
-                Rung::new(shared, recipe, device, start, &mut publisher)?.run(&frames)
+                Rung::new(shared, recipe, device, start, &mut publisher).run(&frames)
             }));
         }
         let mut feed = Feed {

@@ -112,9 +112,9 @@ pub fn restrict(gpu: bool) -> Result<u32, Error> {
 /// A GPU driver may have threads already; without one this is the only thread.
 fn apply(program: &BpfProgram, all_threads: bool) -> Result<(), Error> {
     if all_threads {
-        apply_filter_all_threads(program)?
+        apply_filter_all_threads(program)?;
     } else {
-        apply_filter(program)?
+        apply_filter(program)?;
     }
     Ok(())
 }
