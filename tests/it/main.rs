@@ -3,6 +3,7 @@
 mod catalog;
 mod deploy;
 mod queue;
+mod s3;
 mod startup;
 mod tidy;
 mod units;

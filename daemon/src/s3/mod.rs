@@ -40,8 +40,6 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError};
 
-pub use guard::LOG_DIRECTIVE;
-
 use crate::http::Gate;
 use crate::store::Store;
 

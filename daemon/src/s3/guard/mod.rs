@@ -10,7 +10,7 @@
 //! | without an auth provider everything is open | [`super::S3Door::new`] always sets one |
 //! | the region of the credential scope is not looked at | [`signature`] |
 //! | `aws-chunked` is stored as content encoding | [`content_encoding`] |
-//! | each refusal is logged as an error with the request's debug output | [`LOG_DIRECTIVE`] |
+//! | each refusal is logged as an error with the request's debug output | the filter of [`crate::telemetry`]; the door logs each request itself |
 //! | a preflight is answered 501 | [`super::cors`], before the guard |
 
 mod chunks;
@@ -24,9 +24,6 @@ pub(super) use chunks::{ChunkError, Chunked, Framing};
 pub(super) use signature::{Claim, claim};
 
 use super::error::{not_built, say};
-
-/// What the log filter of the daemon needs, so that a client's mistake is no error of ours; the door logs each request itself.
-pub const LOG_DIRECTIVE: &str = "s3s=off";
 
 /// Refuses what must not reach `s3s` and says who claims to have signed the request.
 pub(super) fn check(request: &Parts, regions: &[&str]) -> S3Result<Claim> {

@@ -1,0 +1,7 @@
+//! The S3 door as real clients see it: the Rust SDK, awscli, rclone, and raw requests that no client would send.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod clients;
+mod raw;
+mod sdk;
+mod server;

@@ -1,0 +1,823 @@
+//! The Rust SDK.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload,
+    CompletedPart, Delete, EncodingType, MetadataDirective, ObjectIdentifier,
+    VersioningConfiguration,
+};
+use bytes::Bytes;
+use std::time::Duration;
+
+use super::server::Server;
+
+const MIB: usize = 1024 * 1024;
+
+/// Code and status of a refusal.
+fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
+    result: Result<T, SdkError<E>>,
+) -> (String, u16) {
+    let error = result.unwrap_err();
+    let status = error
+        .raw_response()
+        .map_or(0, |response| response.status().as_u16());
+    (error.code().unwrap_or_default().to_owned(), status)
+}
+
+async fn put(client: &Client, key: &str, body: impl Into<Bytes>) {
+    client
+        .put_object()
+        .bucket("films")
+        .key(key)
+        .body(ByteStream::from(body.into()))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn body(client: &Client, key: &str) -> Bytes {
+    let answer = client
+        .get_object()
+        .bucket("films")
+        .key(key)
+        .send()
+        .await
+        .unwrap();
+    answer.body.collect().await.unwrap().into_bytes()
+}
+
+async fn house() -> (Server, Client) {
+    let server = Server::start().await;
+    let client = server.client();
+    client.create_bucket().bucket("films").send().await.unwrap();
+    (server, client)
+}
+
+fn noise(bytes: usize) -> Bytes {
+    let mut noise = vec![0; bytes];
+    getrandom::fill(&mut noise).unwrap();
+    noise.into()
+}
+
+#[tokio::test]
+async fn buckets_come_and_go() {
+    let (_server, client) = house().await;
+    let named = client.list_buckets().send().await.unwrap();
+    assert_eq!(named.buckets()[0].name(), Some("films"));
+    client.head_bucket().bucket("films").send().await.unwrap();
+    assert_eq!(
+        refused(client.create_bucket().bucket("films").send().await),
+        ("BucketAlreadyOwnedByYou".into(), 409)
+    );
+    assert_eq!(
+        refused(client.create_bucket().bucket("No_Good").send().await).1,
+        400
+    );
+    client
+        .get_bucket_location()
+        .bucket("films")
+        .send()
+        .await
+        .unwrap();
+    put(&client, "a", "x").await;
+    assert_eq!(
+        refused(client.delete_bucket().bucket("films").send().await),
+        ("BucketNotEmpty".into(), 409)
+    );
+    client
+        .delete_object()
+        .bucket("films")
+        .key("a")
+        .send()
+        .await
+        .unwrap();
+    client.delete_bucket().bucket("films").send().await.unwrap();
+    assert_eq!(
+        refused(client.head_bucket().bucket("films").send().await).1,
+        404
+    );
+    assert_eq!(
+        refused(client.list_objects_v2().bucket("films").send().await),
+        ("NoSuchBucket".into(), 404)
+    );
+}
+
+#[tokio::test]
+async fn objects_round_trip_whatever_their_size() {
+    let (_server, client) = house().await;
+    for size in [0, 1, 16 * 1024, 16 * 1024 + 1, 300_000, 5 * MIB + 17] {
+        let sent = noise(size);
+        put(&client, "dir/key with ü", sent.clone()).await;
+        assert_eq!(body(&client, "dir/key with ü").await, sent, "{size}");
+    }
+    let sent = client
+        .put_object()
+        .bucket("films")
+        .key("film")
+        .body(ByteStream::from_static(b"0123456789"))
+        .content_type("video/mp4")
+        .content_encoding("gzip")
+        .cache_control("no-store")
+        .metadata("Title", "plain words")
+        .tagging("a=1&b=2")
+        .send()
+        .await
+        .unwrap();
+    let head = client
+        .head_object()
+        .bucket("films")
+        .key("film")
+        .checksum_mode(ChecksumMode::Enabled)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.e_tag(), sent.e_tag());
+    assert_eq!(head.content_length(), Some(10));
+    assert_eq!(head.content_type(), Some("video/mp4"));
+    assert_eq!(
+        head.content_encoding(),
+        Some("gzip"),
+        "aws-chunked is no encoding of the object"
+    );
+    assert_eq!(
+        head.metadata().unwrap().get("title").map(String::as_str),
+        Some("plain words")
+    );
+    assert!(
+        head.checksum_crc32().is_some(),
+        "the SDK sends one in a trailer"
+    );
+    let tagged = client
+        .get_object()
+        .bucket("films")
+        .key("film")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(tagged.tag_count(), Some(2));
+}
+
+#[tokio::test]
+async fn ranges_and_conditions_of_a_read() {
+    let (_server, client) = house().await;
+    put(&client, "k", "0123456789").await;
+    let get = || client.get_object().bucket("films").key("k");
+    let part = get().range("bytes=2-4").send().await.unwrap();
+    assert_eq!(part.content_range(), Some("bytes 2-4/10"));
+    assert_eq!(part.body.collect().await.unwrap().into_bytes(), "234");
+    let tail = get().range("bytes=-3").send().await.unwrap();
+    assert_eq!(tail.body.collect().await.unwrap().into_bytes(), "789");
+    assert_eq!(
+        refused(get().range("bytes=10-").send().await),
+        ("InvalidRange".into(), 416)
+    );
+    let etag = get().send().await.unwrap().e_tag().unwrap().to_owned();
+    assert_eq!(refused(get().if_none_match(&etag).send().await).1, 304);
+    assert_eq!(
+        refused(get().if_match("\"other\"").send().await),
+        ("PreconditionFailed".into(), 412)
+    );
+    get().if_match(&etag).send().await.unwrap();
+    let shown = get()
+        .response_content_type("text/plain")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(shown.content_type(), Some("text/plain"));
+    assert_eq!(
+        refused(client.get_object().bucket("films").key("none").send().await),
+        ("NoSuchKey".into(), 404)
+    );
+    assert_eq!(
+        refused(client.get_object().bucket("none").key("none").send().await),
+        ("NoSuchBucket".into(), 404)
+    );
+    let long = "k".repeat(1025);
+    assert_eq!(
+        refused(client.put_object().bucket("films").key(long).send().await),
+        ("KeyTooLongError".into(), 400)
+    );
+}
+
+#[tokio::test]
+async fn a_write_is_a_true_compare_and_swap() {
+    let (_server, client) = house().await;
+    let write = |n: usize| {
+        let put = client
+            .put_object()
+            .bucket("films")
+            .key("lock")
+            .if_none_match("*")
+            .body(ByteStream::from(vec![b'x'; n]));
+        async move { put.send().await }
+    };
+    let outcomes = futures::future::join_all((1..=16).map(write)).await;
+    assert_eq!(
+        outcomes.iter().filter(|outcome| outcome.is_ok()).count(),
+        1,
+        "one writer wins"
+    );
+    for lost in outcomes.into_iter().filter(Result::is_err) {
+        assert_eq!(refused(lost), ("PreconditionFailed".into(), 412));
+    }
+    let put_if = |etag: &str| {
+        client
+            .put_object()
+            .bucket("films")
+            .key("lock")
+            .if_match(etag)
+            .body(ByteStream::from_static(b"new"))
+    };
+    assert_eq!(
+        refused(put_if("\"stale\"").send().await),
+        ("PreconditionFailed".into(), 412)
+    );
+    let current = client
+        .head_object()
+        .bucket("films")
+        .key("lock")
+        .send()
+        .await
+        .unwrap();
+    put_if(current.e_tag().unwrap()).send().await.unwrap();
+    let absent = client
+        .put_object()
+        .bucket("films")
+        .key("absent")
+        .if_match("*")
+        .body(ByteStream::from_static(b"x"));
+    assert_eq!(refused(absent.send().await), ("NoSuchKey".into(), 404));
+}
+
+#[tokio::test]
+async fn a_digest_that_does_not_fit_publishes_nothing() {
+    let (_server, client) = house().await;
+    let put = || {
+        client
+            .put_object()
+            .bucket("films")
+            .key("k")
+            .body(ByteStream::from_static(b"abc"))
+    };
+    assert_eq!(
+        refused(put().content_md5("1B2M2Y8AsgTpgAmY7PhCfg==").send().await),
+        ("BadDigest".into(), 400)
+    );
+    assert_eq!(
+        refused(put().checksum_crc32("AAAAAA==").send().await),
+        ("BadDigest".into(), 400)
+    );
+    assert_eq!(
+        refused(client.head_object().bucket("films").key("k").send().await).1,
+        404
+    );
+    for algorithm in [
+        ChecksumAlgorithm::Crc32,
+        ChecksumAlgorithm::Crc32C,
+        ChecksumAlgorithm::Crc64Nvme,
+        ChecksumAlgorithm::Sha1,
+        ChecksumAlgorithm::Sha256,
+    ] {
+        put()
+            .checksum_algorithm(algorithm.clone())
+            .send()
+            .await
+            .unwrap();
+        let get = client
+            .get_object()
+            .bucket("films")
+            .key("k")
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            get.body.collect().await.unwrap().into_bytes(),
+            "abc",
+            "{algorithm:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn parts_become_one_object() {
+    let (_server, client) = house().await;
+    let create = client
+        .create_multipart_upload()
+        .bucket("films")
+        .key("big")
+        .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme);
+    let id = create.send().await.unwrap().upload_id().unwrap().to_owned();
+    let pieces = [noise(5 * MIB), noise(5 * MIB + 1), noise(10)];
+    let mut named = CompletedMultipartUpload::builder();
+    for (number, piece) in (1..).zip(&pieces) {
+        let part = client
+            .upload_part()
+            .bucket("films")
+            .key("big")
+            .upload_id(&id)
+            .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .body(ByteStream::from(piece.clone()))
+            .send()
+            .await
+            .unwrap();
+        named = named.parts(
+            CompletedPart::builder()
+                .part_number(number)
+                .e_tag(part.e_tag().unwrap())
+                .build(),
+        );
+    }
+    let listed = client
+        .list_parts()
+        .bucket("films")
+        .key("big")
+        .upload_id(&id)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(listed.parts().len(), 3);
+    let uploads = client
+        .list_multipart_uploads()
+        .bucket("films")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(uploads.uploads()[0].upload_id(), Some(id.as_str()));
+    let complete = || {
+        client
+            .complete_multipart_upload()
+            .bucket("films")
+            .key("big")
+            .upload_id(&id)
+            .multipart_upload(named.clone().build())
+    };
+    assert_eq!(
+        refused(complete().checksum_crc64_nvme("AAAAAAAAAAA=").send().await),
+        ("BadDigest".into(), 400)
+    );
+    let done = complete().send().await.unwrap();
+    assert!(done.e_tag().unwrap().ends_with("-3\""));
+    assert!(done.checksum_crc64_nvme().is_some());
+    assert_eq!(
+        complete().send().await.unwrap().e_tag(),
+        done.e_tag(),
+        "a repeated completion answers the same"
+    );
+    assert_eq!(body(&client, "big").await, pieces.concat());
+    let second = client
+        .get_object()
+        .bucket("films")
+        .key("big")
+        .part_number(2)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(second.parts_count(), Some(3));
+    assert_eq!(second.body.collect().await.unwrap().into_bytes(), pieces[1]);
+    assert!(
+        client
+            .list_multipart_uploads()
+            .bucket("films")
+            .send()
+            .await
+            .unwrap()
+            .uploads()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn uploads_in_parts_refuse_what_does_not_fit() {
+    let (_server, client) = house().await;
+    let begin = || async {
+        client
+            .create_multipart_upload()
+            .bucket("films")
+            .key("k")
+            .send()
+            .await
+            .unwrap()
+            .upload_id()
+            .unwrap()
+            .to_owned()
+    };
+    let id = begin().await;
+    let part = |number| {
+        client
+            .upload_part()
+            .bucket("films")
+            .key("k")
+            .upload_id(&id)
+            .part_number(number)
+            .body(ByteStream::from_static(b"small"))
+    };
+    let etag = part(1).send().await.unwrap().e_tag().unwrap().to_owned();
+    part(2).send().await.unwrap();
+    let named = |pairs: &[(i32, &str)]| {
+        let parts = pairs
+            .iter()
+            .map(|(n, e)| CompletedPart::builder().part_number(*n).e_tag(*e).build());
+        CompletedMultipartUpload::builder()
+            .set_parts(Some(parts.collect()))
+            .build()
+    };
+    let complete = |parts| {
+        client
+            .complete_multipart_upload()
+            .bucket("films")
+            .key("k")
+            .upload_id(&id)
+            .multipart_upload(parts)
+    };
+    assert_eq!(
+        refused(complete(named(&[(1, &etag), (2, &etag)])).send().await),
+        ("EntityTooSmall".into(), 400)
+    );
+    assert_eq!(
+        refused(complete(named(&[(2, &etag), (1, &etag)])).send().await),
+        ("InvalidPartOrder".into(), 400)
+    );
+    assert_eq!(
+        refused(complete(named(&[(1, "\"0\"")])).send().await),
+        ("InvalidPart".into(), 400)
+    );
+    assert_eq!(
+        refused(complete(named(&[(3, &etag)])).send().await),
+        ("InvalidPart".into(), 400)
+    );
+    client
+        .abort_multipart_upload()
+        .bucket("films")
+        .key("k")
+        .upload_id(&id)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused(part(1).send().await), ("NoSuchUpload".into(), 404));
+}
+
+#[tokio::test]
+async fn copies_keep_or_replace() {
+    let (_server, client) = house().await;
+    client
+        .put_object()
+        .bucket("films")
+        .key("a b+c")
+        .metadata("x", "1")
+        .body(ByteStream::from_static(b"abc"))
+        .send()
+        .await
+        .unwrap();
+    let copy = |to: &str| {
+        client
+            .copy_object()
+            .bucket("films")
+            .key(to)
+            .copy_source("films/a%20b%2Bc")
+    };
+    copy("kept").send().await.unwrap();
+    let head = client
+        .head_object()
+        .bucket("films")
+        .key("kept")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        head.metadata().unwrap().get("x").map(String::as_str),
+        Some("1")
+    );
+    copy("new")
+        .metadata_directive(MetadataDirective::Replace)
+        .metadata("y", "2")
+        .send()
+        .await
+        .unwrap();
+    let head = client
+        .head_object()
+        .bucket("films")
+        .key("new")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.metadata().unwrap().len(), 1);
+    assert_eq!(
+        refused(copy("a b+c").send().await),
+        ("InvalidRequest".into(), 400)
+    );
+    assert_eq!(
+        refused(copy("c").copy_source_if_match("\"x\"").send().await),
+        ("PreconditionFailed".into(), 412)
+    );
+    assert_eq!(
+        refused(
+            client
+                .copy_object()
+                .bucket("films")
+                .key("d")
+                .copy_source("films/none")
+                .send()
+                .await
+        ),
+        ("NoSuchKey".into(), 404)
+    );
+    let id = client
+        .create_multipart_upload()
+        .bucket("films")
+        .key("e")
+        .send()
+        .await
+        .unwrap()
+        .upload_id()
+        .unwrap()
+        .to_owned();
+    let part = client
+        .upload_part_copy()
+        .bucket("films")
+        .key("e")
+        .upload_id(&id)
+        .part_number(1)
+        .copy_source("films/kept")
+        .copy_source_range("bytes=1-2");
+    let etag = part
+        .send()
+        .await
+        .unwrap()
+        .copy_part_result()
+        .unwrap()
+        .e_tag()
+        .unwrap()
+        .to_owned();
+    let named = CompletedMultipartUpload::builder()
+        .parts(CompletedPart::builder().part_number(1).e_tag(etag).build())
+        .build();
+    client
+        .complete_multipart_upload()
+        .bucket("films")
+        .key("e")
+        .upload_id(&id)
+        .multipart_upload(named)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(body(&client, "e").await, "bc");
+}
+
+#[tokio::test]
+async fn listings_page_and_fold() {
+    let (_server, client) = house().await;
+    for key in ["a/1", "a/2", "b c+d", "c/1", "d"] {
+        put(&client, key, "x").await;
+    }
+    let list = || client.list_objects_v2().bucket("films");
+    let mut seen = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let page = list()
+            .delimiter("/")
+            .max_keys(1)
+            .set_continuation_token(token.clone())
+            .send()
+            .await
+            .unwrap();
+        seen.extend(page.contents().iter().map(|o| o.key().unwrap().to_owned()));
+        seen.extend(
+            page.common_prefixes()
+                .iter()
+                .map(|p| p.prefix().unwrap().to_owned()),
+        );
+        token = page.next_continuation_token().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a/", "b c+d", "c/", "d"]);
+    let all = list().start_after("a/1").prefix("a").send().await.unwrap();
+    assert_eq!(all.contents()[0].key(), Some("a/2"));
+    let encoded = list()
+        .encoding_type(EncodingType::Url)
+        .prefix("b")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(encoded.contents()[0].key(), Some("b%20c%2Bd"));
+    assert_eq!(
+        list().max_keys(0).send().await.unwrap().key_count(),
+        Some(0)
+    );
+    let first = client
+        .list_objects()
+        .bucket("films")
+        .delimiter("/")
+        .max_keys(1)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (first.next_marker(), first.is_truncated()),
+        (Some("a/"), Some(true))
+    );
+}
+
+#[tokio::test]
+async fn versions_and_delete_markers() {
+    let (_server, client) = house().await;
+    let on = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Enabled)
+        .build();
+    client
+        .put_bucket_versioning()
+        .bucket("films")
+        .versioning_configuration(on)
+        .send()
+        .await
+        .unwrap();
+    put(&client, "k", "one").await;
+    put(&client, "k", "two").await;
+    let gone = client
+        .delete_object()
+        .bucket("films")
+        .key("k")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(gone.delete_marker(), Some(true));
+    assert_eq!(
+        refused(client.get_object().bucket("films").key("k").send().await),
+        ("NoSuchKey".into(), 404)
+    );
+    let listed = client
+        .list_object_versions()
+        .bucket("films")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (listed.versions().len(), listed.delete_markers().len()),
+        (2, 1)
+    );
+    let marker = gone.version_id().unwrap();
+    let of_marker = client
+        .get_object()
+        .bucket("films")
+        .key("k")
+        .version_id(marker);
+    assert_eq!(
+        refused(of_marker.send().await),
+        ("MethodNotAllowed".into(), 405)
+    );
+    client
+        .delete_object()
+        .bucket("films")
+        .key("k")
+        .version_id(marker)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(body(&client, "k").await, "two");
+    let oldest = listed.versions()[1].version_id().unwrap();
+    let old = client
+        .get_object()
+        .bucket("films")
+        .key("k")
+        .version_id(oldest)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(old.body.collect().await.unwrap().into_bytes(), "one");
+    assert_eq!(
+        refused(
+            client
+                .get_object()
+                .bucket("films")
+                .key("k")
+                .version_id("junk")
+                .send()
+                .await
+        ),
+        ("InvalidArgument".into(), 400)
+    );
+}
+
+#[tokio::test]
+async fn many_are_deleted_at_once() {
+    let (_server, client) = house().await;
+    for n in 0..40 {
+        put(&client, &format!("k{n}"), "x").await;
+    }
+    let named = |range: std::ops::Range<usize>| {
+        let objects = range.map(|n| {
+            ObjectIdentifier::builder()
+                .key(format!("k{n}"))
+                .build()
+                .unwrap()
+        });
+        Delete::builder()
+            .set_objects(Some(objects.collect()))
+            .build()
+            .unwrap()
+    };
+    let done = client
+        .delete_objects()
+        .bucket("films")
+        .delete(named(0..41))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.deleted().len(), done.errors().len()),
+        (41, 0),
+        "deleting nothing is a success"
+    );
+    assert_eq!(
+        refused(
+            client
+                .delete_objects()
+                .bucket("films")
+                .delete(named(0..1001))
+                .send()
+                .await
+        ),
+        ("MalformedXML".into(), 400)
+    );
+    assert!(
+        client
+            .list_objects_v2()
+            .bucket("films")
+            .send()
+            .await
+            .unwrap()
+            .contents()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn presigned_urls_open_what_they_name() {
+    let (_server, client) = house().await;
+    let week = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let put = client
+        .put_object()
+        .bucket("films")
+        .key("k")
+        .presigned(week.clone())
+        .await
+        .unwrap();
+    let http = reqwest::Client::new();
+    let sent = http.put(put.uri()).body("hello").send().await.unwrap();
+    assert_eq!(sent.status(), 200, "{}", sent.text().await.unwrap());
+    let get = client
+        .get_object()
+        .bucket("films")
+        .key("k")
+        .presigned(week)
+        .await
+        .unwrap();
+    let read = http.get(get.uri()).send().await.unwrap();
+    assert_eq!(read.text().await.unwrap(), "hello");
+    let altered = http
+        .get(get.uri().replace("/k?", "/other?"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(altered.status(), 403);
+    let smuggled = http
+        .put(put.uri())
+        .header("x-amz-copy-source", "/films/k")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        smuggled.status(),
+        403,
+        "an unsigned header of the protocol is refused"
+    );
+}
+
+#[tokio::test]
+async fn strangers_and_wrong_secrets_are_refused() {
+    let (server, client) = house().await;
+    put(&client, "k", "x").await;
+    let wrong = server.client_of(super::server::ACCESS_KEY, "wrong");
+    assert_eq!(
+        refused(wrong.get_object().bucket("films").key("k").send().await),
+        ("SignatureDoesNotMatch".into(), 403)
+    );
+    let unknown = server.client_of("NEBNOBODY", "x");
+    assert_eq!(
+        refused(unknown.get_object().bucket("films").key("k").send().await),
+        ("InvalidAccessKeyId".into(), 403)
+    );
+    let policy = client
+        .put_bucket_policy()
+        .bucket("films")
+        .policy("{}")
+        .send()
+        .await;
+    assert_eq!(refused(policy), ("NotImplemented".into(), 501));
+}
