@@ -146,6 +146,37 @@ impl Media {
         Ok(Some(Whole { row, segments }))
     }
 
+    /// One segment of a rendition.
+    pub async fn rendition_segment(
+        &self,
+        content: ContentId,
+        recipe: &str,
+        number: u32,
+    ) -> Result<Option<SegmentRow>, MediaError> {
+        let catalog = self.0.store.catalog();
+        Ok(catalog
+            .rendition_segment(content, recipe, i64::from(number))
+            .await?)
+    }
+
+    /// One init segment of a rendition.
+    pub async fn rendition_init(
+        &self,
+        content: ContentId,
+        recipe: &str,
+        number: u32,
+    ) -> Result<Option<Vec<u8>>, MediaError> {
+        let catalog = self.0.store.catalog();
+        Ok(catalog
+            .rendition_init(content, recipe, i64::from(number))
+            .await?)
+    }
+
+    /// A picture of a film, as JPEG.
+    pub async fn poster(&self, content: ContentId) -> Result<Option<Vec<u8>>, MediaError> {
+        Ok(self.0.store.catalog().asset_poster(content).await?)
+    }
+
     /// Whether renditions are still wanted of a film that has none yet: then its ladder job is on its way.
     pub fn wants_renditions(&self, film: &Film) -> bool {
         !super::ladder::wanted(film, &self.0.ladder).is_empty()
@@ -263,6 +294,13 @@ impl Film {
     pub fn stream(&self, name: &str) -> Option<&CopiedTrack> {
         let copied = || self.video.iter().chain(&self.audio);
         copied().find(|track| stream_of(self, track) == name)
+    }
+
+    /// Whether a stream of the object itself is sound.
+    pub fn is_sound(&self, name: &str) -> bool {
+        self.audio
+            .iter()
+            .any(|track| stream_of(self, track) == name)
     }
 
     /// Lengths in the playlist: from each segment's start to the next; the picture's are those of the grid.

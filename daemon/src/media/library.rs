@@ -6,14 +6,17 @@ use std::time::Duration;
 use nebula_hwaccel::index;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::cache::Films;
 use super::film::Film;
 use super::ladder::RungSetting;
 use super::plan;
-use crate::catalog::{AssetState, CatalogError};
-use crate::kernel::ContentId;
-use crate::queue::{Jobs, QueueError};
+use super::worker::{Worker, WorkerOptions};
+use crate::catalog::{AssetState, CatalogError, JobState};
+use crate::kernel::{ContentId, JobId};
+use crate::queue::{Job, Jobs, QueueError, SharedQueue};
 use crate::store::{Object, Store, StoreError};
 
 /// Indexes that are read at the same time.
@@ -94,6 +97,54 @@ impl Media {
     /// The store beneath.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// A job that is queued or running, as a worker elsewhere asks for it.
+    pub async fn active_job(&self, id: JobId) -> Result<Option<Job>, MediaError> {
+        let Some(row) = self
+            .0
+            .jobs
+            .get(id)
+            .await?
+            .filter(|row| row.state().is_ok_and(JobState::is_active))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Job {
+            id,
+            kind: row.kind.clone(),
+            payload: row.payload()?,
+            attempt: u32::try_from(row.attempt).unwrap_or(0),
+            attempts_max: u32::try_from(row.attempts_max).unwrap_or(1),
+            priority: row.priority,
+        }))
+    }
+
+    /// A worker of this daemon: its loop, and the bell that wakes it when the store has published something.
+    pub fn worker(
+        &self,
+        queue: SharedQueue,
+        options: WorkerOptions,
+        tasks: &TaskTracker,
+        cancel: &CancellationToken,
+    ) {
+        Worker::new(queue, Arc::new(self.clone()), options).spawn(tasks, cancel);
+        let (mut changes, bell, cancel) = (
+            self.0.store.changes(),
+            self.0.jobs.bell().clone(),
+            cancel.clone(),
+        );
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    changed = changes.changed() => match changed {
+                        Ok(()) => bell.ring(),
+                        Err(_) => return,
+                    },
+                }
+            }
+        });
     }
 
     /// How the room stands with an object.

@@ -26,14 +26,16 @@ mod order;
 mod plan;
 mod playlist;
 mod process;
+mod remote;
 mod timeline;
 mod worker;
 
 pub use film::{CopiedTrack, Film, Packaged};
-pub use hls::{Leaf, Master, RenditionList};
+pub use hls::{Leaf, Master, RenditionList, Whole, tag as content_tag};
 pub use ladder::RungSetting;
 pub use library::{Look, Media, MediaError, MediaParts};
 pub use order::{About, Opening, Order, Report};
 pub use plan::{looks_like_media, planner};
 pub use process::{RangeRead, Source};
+pub use remote::Remote;
 pub use worker::{BenchError, Hardware, Workbench, Worker, WorkerOptions};

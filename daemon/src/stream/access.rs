@@ -1,0 +1,151 @@
+//! From a request to an object that its caller may read.
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use nebula_api::problem::code;
+
+use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require};
+use crate::identity::{Action, Actor, Caller, Resource};
+use crate::kernel::{BucketName, ObjectKey};
+use crate::media::MediaError;
+use crate::store::{Object, Store, StoreError};
+
+/// A request by somebody, with what stands behind its prefix, still percent-encoded.
+pub(super) struct Visit {
+    pub(super) parts: Parts,
+    pub(super) caller: Caller,
+    pub(super) rest: String,
+}
+
+impl Visit {
+    /// A request of a caller that the gate knows.
+    pub(super) fn by_name(request: Request, caller: Caller, prefix: &str) -> Result<Self, Problem> {
+        let (parts, _) = request.into_parts();
+        let rest = path::behind(parts.uri.path(), prefix)
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Self {
+            parts,
+            caller,
+            rest,
+        })
+    }
+
+    /// A request with a signed link: `/-/link/{token}/{door}/…`. Whatever else the request carries gives no more rights.
+    pub(super) async fn by_link(request: Request, door: &str) -> Result<Self, Problem> {
+        let (parts, _) = request.into_parts();
+        let behind = path::behind(parts.uri.path(), "/-/link/").unwrap_or_default();
+        let (token, rest) = behind.split_once('/').ok_or_else(Problem::link_not_found)?;
+        let rest = path::behind(rest, door)
+            .ok_or_else(Problem::link_not_found)?
+            .to_owned();
+        let gate = gate(&parts)?;
+        let caller = gate.link(token, PeerAddr::of(&parts.extensions)).await?;
+        Ok(Self {
+            parts,
+            caller,
+            rest,
+        })
+    }
+
+    /// Answers with what `work` makes of it, with the headers that players of other origins need.
+    pub(super) fn answer(
+        parts: &Parts,
+        caller: &Caller,
+        outcome: Result<Response, Problem>,
+    ) -> Response {
+        let mut response = outcome.unwrap_or_else(|problem| problem.into_response());
+        if let Ok(gate) = gate(parts) {
+            media_cors(gate, caller, &parts.headers, response.headers_mut());
+        }
+        response
+    }
+
+    /// The object of this name, without its bytes, when the caller may read it.
+    pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Object, Problem> {
+        let (bucket, key) = path::bucket_and_key(raw)?;
+        require(
+            &self.caller,
+            Action::ReadObject,
+            &Resource::Object(&bucket, &key),
+        )?;
+        store
+            .head(&bucket, &key, None)
+            .await
+            .map_err(|error| self.problem(error, &bucket, &key))
+    }
+
+    fn problem(&self, error: StoreError, bucket: &BucketName, key: &ObjectKey) -> Problem {
+        match error {
+            StoreError::NoSuchBucket(_)
+            | StoreError::NoSuchKey(_)
+            | StoreError::DeleteMarker { .. } => {
+                if matches!(self.caller.actor(), Actor::Link { .. }) {
+                    return Problem::link_not_found();
+                }
+                Problem::not_found(code::OBJECT_NOT_FOUND, "There is no such object.")
+                    .detail(format!("{bucket} holds no object {key}."))
+            }
+            other => store_problem(other),
+        }
+    }
+
+    /// A parameter of the query, as sent.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let pairs = self.parts.uri.query()?.split('&');
+        let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+fn gate(parts: &Parts) -> Result<&Gate, Problem> {
+    parts
+        .extensions
+        .get::<Gate>()
+        .ok_or_else(|| Problem::internal("the router has no gate"))
+}
+
+/// The one place where the store's errors become those of this door.
+pub(super) fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::NoSuchBucket(_)
+        | StoreError::NoSuchKey(_)
+        | StoreError::NoSuchVersion(_)
+        | StoreError::DeleteMarker { .. } => {
+            Problem::not_found(code::OBJECT_NOT_FOUND, "There is no such object.")
+        }
+        StoreError::Unavailable(cause) => {
+            tracing::error!("the store is not available: {cause}");
+            Problem::unavailable("The store does not answer.")
+        }
+        StoreError::Full => Problem::storage_full(),
+        other => Problem::internal(other),
+    }
+}
+
+pub(super) fn media_problem(error: MediaError) -> Problem {
+    match error {
+        MediaError::Store(error) => store_problem(error),
+        MediaError::Damaged(_) => Problem::internal(error),
+    }
+}
+
+/// 404 for an address beside a master playlist that leads nowhere (any more).
+pub(super) fn no_such_part() -> Problem {
+    Problem::not_found(code::ASSET_NOT_FOUND, "The film has no such part.")
+        .detail("It was replaced, or its playlist is an old one.")
+        .hint("Load the master playlist again.")
+}
+
+/// 422: looked at, and nothing to play.
+pub(super) fn not_playable(reason: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "not_playable",
+        "This object cannot be played.",
+    )
+    .detail(reason)
+    .hint("Its bytes can still be had under /-/file/.")
+}

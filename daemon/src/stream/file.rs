@@ -1,0 +1,90 @@
+//! An object's own bytes.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::Door;
+use super::access::{Visit, store_problem};
+use crate::http::{Problem, Representation, content_type, serve_object};
+use crate::identity::Caller;
+use crate::kernel::ObjectKey;
+use crate::store::{Object, Store};
+
+/// What a private cache may do with an object that can be replaced: keep it and ask.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+pub(super) async fn by_name(
+    State(door): State<Door>,
+    caller: Caller,
+    request: Request,
+) -> Response {
+    answer(&door, Visit::by_name(request, caller, "/-/file/")).await
+}
+
+pub(super) async fn by_link(State(door): State<Door>, request: Request) -> Response {
+    answer(&door, Visit::by_link(request, "file/").await).await
+}
+
+async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
+    match visit {
+        Err(problem) => problem.into_response(),
+        Ok(visit) => {
+            let outcome = serve(door, &visit).await;
+            Visit::answer(&visit.parts, &visit.caller, outcome)
+        }
+    }
+}
+
+async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
+    let store = door.media.store();
+    let object = visit.object(store, &visit.rest).await?;
+    let mut about = representation(&object);
+    if visit.query("download").is_some() {
+        about
+            .headers
+            .insert(header::CONTENT_DISPOSITION, attachment(&object.key));
+    }
+    serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
+        let (store, object): (Store, Object) = (store.clone(), object.clone());
+        async move {
+            Ok(store
+                .reader(&object)
+                .await
+                .map_err(store_problem)?
+                .body(range))
+        }
+    })
+    .await
+}
+
+fn representation(object: &Object) -> Representation {
+    let stored = &object.headers;
+    let kind = content_type::served(stored.content_type.as_deref(), &object.key);
+    let mut about = Representation::new(object.size, object.etag.clone(), object.modified_ms, kind);
+    let headers = &mut about.headers;
+    headers.insert(header::CACHE_CONTROL, ASK_AGAIN);
+    let kept = [
+        (header::CACHE_CONTROL, &stored.cache_control),
+        (header::CONTENT_DISPOSITION, &stored.content_disposition),
+        (header::CONTENT_ENCODING, &stored.content_encoding),
+        (header::CONTENT_LANGUAGE, &stored.content_language),
+    ];
+    for (name, value) in kept {
+        // What no header can carry is left out.
+        if let Some(value) = value
+            .as_deref()
+            .and_then(|value| HeaderValue::from_str(value).ok())
+        {
+            headers.insert(name, value);
+        }
+    }
+    about
+}
+
+/// `Content-Disposition: attachment` with the key's last part (RFC 6266, RFC 8187).
+fn attachment(key: &ObjectKey) -> HeaderValue {
+    let name = nebula_api::routes::encode_segment(key.file_name());
+    HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}"))
+        .unwrap_or(HeaderValue::from_static("attachment"))
+}

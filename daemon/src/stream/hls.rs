@@ -1,0 +1,242 @@
+//! Playlists, init segments and segments.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+
+use super::Door;
+use super::access::{Visit, media_problem, no_such_part, not_playable, store_problem};
+use super::body::SegmentBody;
+use crate::http::{Problem, Representation, serve_object};
+use crate::identity::Caller;
+use crate::kernel::ETag;
+use crate::media::{Film, Leaf, Look, Master, content_tag};
+use crate::store::Object;
+
+/// How long a player waits for a film that is being looked at.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const PICTURE: &str = "video/mp4";
+const SOUND: &str = "audio/mp4";
+/// What the address names by its content never changes.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+pub(super) async fn by_name(
+    State(door): State<Door>,
+    caller: Caller,
+    request: Request,
+) -> Response {
+    answer(&door, Visit::by_name(request, caller, "/-/hls/")).await
+}
+
+pub(super) async fn by_link(State(door): State<Door>, request: Request) -> Response {
+    answer(&door, Visit::by_link(request, "hls/").await).await
+}
+
+async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
+    match visit {
+        Err(problem) => problem.into_response(),
+        Ok(visit) => {
+            let outcome = serve(door, &visit).await;
+            Visit::answer(&visit.parts, &visit.caller, outcome)
+        }
+    }
+}
+
+async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
+    // From the right: a key may hold anything, `/master.m3u8` included.
+    let (raw, name) = visit.rest.rsplit_once('/').ok_or_else(no_such_part)?;
+    let object = visit.object(door.media.store(), raw).await?;
+    let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
+    if leaf == Leaf::Master {
+        return master(door, visit, &object).await;
+    }
+    let tag = content_tag(object.content_id);
+    let lasting = match visit.query("c") {
+        Some(asked) if asked == tag => FOR_EVER,
+        // The object was replaced under the player's feet: other samples would be nonsense to it.
+        Some(_) => return Err(no_such_part()),
+        None => ASK_AGAIN,
+    };
+    let film = door
+        .media
+        .film(object.content_id)
+        .await
+        .map_err(media_problem)?
+        .ok_or_else(no_such_part)?;
+    let part = Part {
+        door,
+        visit,
+        object: &object,
+        film: &film,
+        lasting,
+    };
+    match &leaf {
+        Leaf::Master => Err(no_such_part()),
+        Leaf::Playlist(stream) => part.playlist(stream).await,
+        Leaf::Init(stream, number) => part.init(&leaf, stream, *number).await,
+        Leaf::Segment(stream, number) => part.segment(&leaf, stream, *number).await,
+    }
+}
+
+async fn master(door: &Door, visit: &Visit, object: &Object) -> Result<Response, Problem> {
+    let media = &door.media;
+    let film = match media
+        .await_film(object, PATIENCE)
+        .await
+        .map_err(media_problem)?
+    {
+        Look::Ready(film) => film,
+        Look::Failed(reason) => return Err(not_playable(&reason)),
+        Look::Indexing | Look::Unknown => {
+            return Err(Problem::unavailable("The film is being looked at.").retry_after_s(1));
+        }
+    };
+    let renditions = media
+        .renditions(object.content_id)
+        .await
+        .map_err(media_problem)?;
+    let wanted = media.wants_renditions(&film);
+    match film.master(&renditions, object.content_id, wanted) {
+        Master::Text(text) => text_answer(visit, object, text, ASK_AGAIN).await,
+        Master::Preparing => {
+            Err(Problem::unavailable("The film is being made playable.").retry_after_s(5))
+        }
+        Master::Nothing => Err(not_playable(
+            "No player takes what is in it, and nothing could be made of it.",
+        )),
+    }
+}
+
+/// One file beside the master playlist.
+struct Part<'a> {
+    door: &'a Door,
+    visit: &'a Visit,
+    object: &'a Object,
+    film: &'a Film,
+    lasting: HeaderValue,
+}
+
+impl Part<'_> {
+    async fn playlist(&self, stream: &str) -> Result<Response, Problem> {
+        let content = self.object.content_id;
+        let text = match self.film.stream(stream) {
+            Some(track) => self.film.copied_playlist(track, content),
+            None => {
+                let whole = self
+                    .door
+                    .media
+                    .rendition(content, stream)
+                    .await
+                    .map_err(media_problem)?;
+                self.film
+                    .rendition_playlist(&whole.ok_or_else(no_such_part)?, content)
+            }
+        };
+        text_answer(self.visit, self.object, text, self.lasting.clone()).await
+    }
+
+    async fn init(&self, leaf: &Leaf, stream: &str, number: u32) -> Result<Response, Problem> {
+        let bytes = match self.film.stream(stream) {
+            Some(track) if number == 0 => self.film.init(track),
+            Some(_) => return Err(no_such_part()),
+            None => {
+                let media = &self.door.media;
+                let init = media
+                    .rendition_init(self.object.content_id, stream, number)
+                    .await;
+                init.map_err(media_problem)?.ok_or_else(no_such_part)?
+            }
+        };
+        let about = self.about(leaf, bytes.len() as u64, stream);
+        self.whole(&about, bytes.into()).await
+    }
+
+    async fn segment(&self, leaf: &Leaf, stream: &str, number: u32) -> Result<Response, Problem> {
+        let (store, object) = (self.door.media.store(), self.object);
+        let (method, headers) = (&self.visit.parts.method, &self.visit.parts.headers);
+        if let Some(track) = self.film.stream(stream) {
+            let packaged = &self.film.segment(track, number).ok_or_else(no_such_part)?;
+            let about = self.about(leaf, packaged.size_bytes, stream);
+            return serve_object(method, headers, &about, |range| async move {
+                let reader = store.reader(object).await.map_err(store_problem)?;
+                Ok(SegmentBody::new(packaged, reader, range))
+            })
+            .await;
+        }
+        let row = self
+            .door
+            .media
+            .rendition_segment(object.content_id, stream, number)
+            .await;
+        let row = &row.map_err(media_problem)?.ok_or_else(no_such_part)?;
+        let about = self.about(leaf, row.size_bytes.max(0) as u64, stream);
+        serve_object(method, headers, &about, |range| async move {
+            Ok(store
+                .segment_reader(row)
+                .await
+                .map_err(store_problem)?
+                .body(range))
+        })
+        .await
+    }
+
+    fn about(&self, leaf: &Leaf, size_bytes: u64, stream: &str) -> Representation {
+        let kind = if stream.starts_with("audio-") || self.film.is_sound(stream) {
+            SOUND
+        } else {
+            PICTURE
+        };
+        let name = format!("{}/{}", self.object.content_id, leaf.name());
+        let etag = ETag::from_content(blake3::hash(name.as_bytes()).as_bytes());
+        let mut about = Representation::new(size_bytes, etag, self.object.modified_ms, kind);
+        about
+            .headers
+            .insert(header::CACHE_CONTROL, self.lasting.clone());
+        about
+    }
+
+    async fn whole(&self, about: &Representation, bytes: Bytes) -> Result<Response, Problem> {
+        let (method, headers) = (&self.visit.parts.method, &self.visit.parts.headers);
+        serve_bytes(method, headers, about, bytes).await
+    }
+}
+
+async fn text_answer(
+    visit: &Visit,
+    object: &Object,
+    text: String,
+    lasting: HeaderValue,
+) -> Result<Response, Problem> {
+    let etag = ETag::from_content(blake3::hash(text.as_bytes()).as_bytes());
+    // A playlist changes without its object, when a rung appears: the tag tells, the object's date does not.
+    let mut about = Representation::new(text.len() as u64, etag, object.modified_ms, PLAYLIST);
+    about.headers.insert(header::CACHE_CONTROL, lasting);
+    let mut response = serve_bytes(
+        &visit.parts.method,
+        &visit.parts.headers,
+        &about,
+        text.into(),
+    )
+    .await?;
+    response.headers_mut().remove(header::LAST_MODIFIED);
+    Ok(response)
+}
+
+async fn serve_bytes(
+    method: &axum::http::Method,
+    headers: &axum::http::HeaderMap,
+    about: &Representation,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    serve_object(method, headers, about, |range| {
+        let part = bytes.slice(range.start as usize..range.end as usize);
+        async move { Ok(Full::new(part)) }
+    })
+    .await
+}
