@@ -34,8 +34,10 @@ pub use film::{CopiedTrack, Film, Packaged};
 pub use hls::{Leaf, Master, RenditionList, Whole, tag as content_tag};
 pub use ladder::RungSetting;
 pub use library::{Look, Media, MediaError, MediaParts};
-pub use order::{About, Opening, Order, Report};
+pub use order::{About, Opening, Order, REPORT_BYTES_MAX, Report};
 pub use plan::{looks_like_media, planner};
 pub use process::{RangeRead, Source};
 pub use remote::Remote;
 pub use worker::{BenchError, Hardware, Workbench, Worker, WorkerOptions};
+
+pub use crate::queue::Job;

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{BucketName, ContentId, ObjectKey, VersionId};
 
+/// The largest report: one message of a worker process and a poster beside it.
+pub const REPORT_BYTES_MAX: usize = protocol::MAX_FRAME_BYTES + (1 << 20);
+
 /// The payload of an `index` job, and the beginning of every other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {

@@ -28,7 +28,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A workbench at `url` (`http://host:8000`), with an access key that may [`Action::Worker`](crate::identity::Action).
+    /// A workbench at `url` (`http://host:8000`), with an access key whose grant says `worker`.
     ///
     /// # Errors
     /// When no HTTP client can be made.

@@ -10,18 +10,15 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use nebula_api::problem::code;
-use nebula_hwaccel::protocol::MAX_FRAME_BYTES;
 
 use super::Door;
 use super::access::{media_problem, store_problem};
 use crate::http::{Problem, Representation, require, serve_object};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::ETag;
-use crate::media::{BenchError, Opening, Report, Workbench as _};
-use crate::queue::Job;
+use crate::media::{BenchError, Job, Opening, Report, Workbench as _};
 
-/// The largest report: one message of a worker process and a poster beside it.
-pub(super) const REPORT_BYTES_MAX: usize = MAX_FRAME_BYTES + (1 << 20);
+pub(super) use crate::media::REPORT_BYTES_MAX;
 
 pub(super) async fn open(
     State(door): State<Door>,
