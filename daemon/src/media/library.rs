@@ -120,7 +120,7 @@ impl Media {
         }))
     }
 
-    /// A worker of this daemon: its loop, and the bell that wakes it when the store has published something.
+    /// Starts the worker loop of this daemon; each slot ends when `cancel` is cancelled, its job handed back.
     pub fn worker(
         &self,
         queue: SharedQueue,
@@ -129,22 +129,6 @@ impl Media {
         cancel: &CancellationToken,
     ) {
         Worker::new(queue, Arc::new(self.clone()), options).spawn(tasks, cancel);
-        let (mut changes, bell, cancel) = (
-            self.0.store.changes(),
-            self.0.jobs.bell().clone(),
-            cancel.clone(),
-        );
-        tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    changed = changes.changed() => match changed {
-                        Ok(()) => bell.ring(),
-                        Err(_) => return,
-                    },
-                }
-            }
-        });
     }
 
     /// How the room stands with an object.

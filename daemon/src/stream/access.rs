@@ -88,7 +88,7 @@ impl Visit {
                 Problem::not_found(code::OBJECT_NOT_FOUND, "There is no such object.")
                     .detail(format!("{bucket} holds no object {key}."))
             }
-            other => store_problem(other),
+            other => other.into(),
         }
     }
 
@@ -107,27 +107,9 @@ fn gate(parts: &Parts) -> Result<&Gate, Problem> {
         .ok_or_else(|| Problem::internal("the router has no gate"))
 }
 
-/// The one place where the store's errors become those of this door.
-pub(super) fn store_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::NoSuchBucket(_)
-        | StoreError::NoSuchKey(_)
-        | StoreError::NoSuchVersion(_)
-        | StoreError::DeleteMarker { .. } => {
-            Problem::not_found(code::OBJECT_NOT_FOUND, "There is no such object.")
-        }
-        StoreError::Unavailable(cause) => {
-            tracing::error!("the store is not available: {cause}");
-            Problem::unavailable("The store does not answer.")
-        }
-        StoreError::Full => Problem::storage_full(),
-        other => Problem::internal(other),
-    }
-}
-
 pub(super) fn media_problem(error: MediaError) -> Problem {
     match error {
-        MediaError::Store(error) => store_problem(error),
+        MediaError::Store(error) => error.into(),
         MediaError::Damaged(_) => Problem::internal(error),
     }
 }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::Door;
-use super::access::{Visit, store_problem};
+use super::access::Visit;
 use crate::http::{Problem, Representation, content_type, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ObjectKey;
@@ -51,7 +51,7 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
             Ok(store
                 .reader(&object)
                 .await
-                .map_err(store_problem)?
+                .map_err(Problem::from)?
                 .body(range))
         }
     })

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use super::Door;
-use super::access::{Visit, media_problem, no_such_part, not_playable, store_problem};
+use super::access::{Visit, media_problem, no_such_part, not_playable};
 use super::body::SegmentBody;
 use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
@@ -164,7 +164,7 @@ impl Part<'_> {
             let packaged = &self.film.segment(track, number).ok_or_else(no_such_part)?;
             let about = self.about(leaf, packaged.size_bytes, stream);
             return serve_object(method, headers, &about, |range| async move {
-                let reader = store.reader(object).await.map_err(store_problem)?;
+                let reader = store.reader(object).await.map_err(Problem::from)?;
                 Ok(SegmentBody::new(packaged, reader, range))
             })
             .await;
@@ -180,7 +180,7 @@ impl Part<'_> {
             Ok(store
                 .segment_reader(row)
                 .await
-                .map_err(store_problem)?
+                .map_err(Problem::from)?
                 .body(range))
         })
         .await

@@ -19,6 +19,8 @@ mod body;
 mod file;
 mod hls;
 mod poster;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;

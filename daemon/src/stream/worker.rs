@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use nebula_api::problem::code;
 
 use super::Door;
-use super::access::{media_problem, store_problem};
+use super::access::media_problem;
 use crate::http::{Problem, Representation, require, serve_object};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::ETag;
@@ -89,7 +89,7 @@ fn no_job() -> Problem {
 
 fn bench_problem(error: BenchError) -> Problem {
     match error {
-        BenchError::Unavailable(text) => store_problem(crate::store::StoreError::Unavailable(text)),
+        BenchError::Unavailable(text) => crate::store::StoreError::Unavailable(text).into(),
         BenchError::Refused(text) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             code::INVALID_REQUEST,
