@@ -1,8 +1,8 @@
 //! CMAF by hand (ISO/IEC 23000-19): the `moov` of a track and the head of a segment whose samples stay where they lie.
 //!
 //! The worker writes whole segments of what it encoded; here only heads are made, the bytes behind them come straight
-//! from the object. Presentation times are exact: composition offsets are signed (`trun` version 1), and sound that
-//! starts before the zero of the timeline is cut off by an edit list, not by dropping samples.
+//! from the object. Presentation times are exact, and none lies before its decoding time, as libav moves a whole track by
+//! such a difference; sound that starts before the zero of the timeline is cut off by an edit list, not by dropping samples.
 
 use nebula_hwaccel::index::{Sample, TrackFacts, TrackKind};
 
@@ -30,9 +30,9 @@ fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// `ftyp` and `moov` of a track; the first `lead` ticks of its media lie before the zero of the timeline.
-pub fn init(track: &TrackFacts, lead: u64) -> Vec<u8> {
-    let timescale = track.time_base.den.to_be_bytes();
+/// `ftyp` and `moov` of a track with so many ticks per second on the wire; the first `lead` ticks of its media lie before the zero of the timeline.
+pub fn init(track: &TrackFacts, timescale: u32, lead: u64) -> Vec<u8> {
+    let timescale = timescale.to_be_bytes();
     let (size, matrix, handler, name, media_header, volume) = match &track.kind {
         TrackKind::Video(video) => (
             [video.display_width, video.display_height],
@@ -184,35 +184,23 @@ pub fn segment_bytes(samples: u64, media_bytes: u64) -> u64 {
     HEAD_BYTES + SAMPLE_BYTES * samples + large + media_bytes
 }
 
-/// How a track's own times become those on the wire, in ticks of its time base.
+/// When a sample is decoded and shown, in ticks of the track on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shift {
-    /// Added to decoding times, so that the first is not negative.
+pub struct SampleTime {
+    /// Rises from sample to sample.
     pub decode: i64,
-    /// Added to presentation times.
+    /// Not before `decode`, or libav moves the whole track.
     pub present: i64,
-    /// Numerator of the time base: ticks on the wire per tick of the track.
-    pub num: u32,
 }
 
 /// Everything of a segment before its media: `styp`, `moof` and the head of `mdat`.
 ///
-/// `next_dts` is the decoding time of the sample behind the last one, when there is one.
-pub fn segment_head(
-    number: u32,
-    shift: Shift,
-    samples: &[Sample],
-    next_dts: Option<i64>,
-) -> Vec<u8> {
-    let num = shift.num;
+/// `times` are those of `samples`, and `end` is the decoding time of what follows.
+pub fn segment_head(number: u32, samples: &[Sample], times: &[SampleTime], end: i64) -> Vec<u8> {
     let media_bytes: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     let large = media_bytes + 8 > u64::from(u32::MAX);
-    let on_wire = |dts: i64| dts.saturating_add(shift.decode);
-    let mut decode = samples
-        .first()
-        .map_or(0, |sample| on_wire(sample.dts))
-        .max(0);
-    let base = scaled(decode, num) as u64;
+    let mut decode = times.first().map_or(0, |time| time.decode).max(0);
+    let base = decode as u64;
     let trun_bytes = 20 + samples.len() * SAMPLE_BYTES as usize;
     let traf_bytes = 8 + 16 + 20 + trun_bytes;
     let moof_bytes = 8 + 16 + traf_bytes;
@@ -237,18 +225,12 @@ pub fn segment_head(
     out.extend_from_slice(b"trun\x01\x00\x0f\x01");
     word(&mut out, samples.len() as u32);
     word(&mut out, data_offset as u32);
-    for (at, sample) in samples.iter().enumerate() {
+    for (at, (sample, time)) in samples.iter().zip(times).enumerate() {
         // Steps, not durations: a player adds them up, and must arrive where the next sample is.
-        let next = match samples.get(at + 1) {
-            Some(next) => next.dts,
-            None => next_dts.unwrap_or(sample.dts.saturating_add(i64::from(sample.duration))),
-        };
-        let step = on_wire(next)
-            .saturating_sub(decode)
-            .clamp(0, i64::from(u32::MAX / num.max(1)));
-        let present = sample.pts().saturating_add(shift.present);
-        let composition = scaled(present.saturating_sub(decode), num);
-        word(&mut out, scaled(step, num) as u32);
+        let next = times.get(at + 1).map_or(end, |next| next.decode);
+        let step = next.saturating_sub(decode).clamp(0, i64::from(u32::MAX));
+        let composition = time.present.saturating_sub(decode);
+        word(&mut out, step as u32);
         word(&mut out, sample.size);
         word(&mut out, if sample.key { FLAGS_KEY } else { FLAGS_DELTA });
         let composition = composition.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
@@ -264,10 +246,6 @@ pub fn segment_head(
         out.extend_from_slice(b"mdat");
     }
     out
-}
-
-fn scaled(ticks: i64, num: u32) -> i64 {
-    ticks.saturating_mul(i64::from(num))
 }
 
 #[cfg(test)]
@@ -289,11 +267,12 @@ mod tests {
         u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
     }
 
-    const STILL: Shift = Shift {
-        decode: 0,
-        present: 0,
-        num: 1,
-    };
+    fn times(pairs: &[(i64, i64)]) -> Vec<SampleTime> {
+        pairs
+            .iter()
+            .map(|&(decode, present)| SampleTime { decode, present })
+            .collect()
+    }
 
     #[test]
     fn the_head_is_as_long_as_announced_and_points_behind_itself() {
@@ -302,7 +281,7 @@ mod tests {
             sample(512, 512, 20),
             sample(1024, 0, 3),
         ];
-        let head = segment_head(0, STILL, &samples, None);
+        let head = segment_head(0, &samples, &times(&[(0, 0), (1, 3), (2, 2)]), 4);
         assert_eq!(head.len() as u64 + 123, segment_bytes(3, 123));
         let trun = head.windows(4).position(|w| w == b"trun").expect("there");
         assert_eq!(24 + word(&head, trun + 12) as usize, head.len());
@@ -311,18 +290,9 @@ mod tests {
 
     #[test]
     fn times_are_exact_whatever_the_durations_say() {
-        // Decoding times jump; the durations in the table do not know.
         let samples = [sample(0, 0, 1), sample(700, 0, 1), sample(650, 100, 1)];
-        let head = segment_head(
-            3,
-            Shift {
-                decode: 90,
-                present: 0,
-                num: 1,
-            },
-            &samples,
-            Some(2000),
-        );
+        let wanted = [(90, 90), (700, 900), (650, 750)];
+        let head = segment_head(3, &samples, &times(&wanted), 2090);
         let tfdt = head.windows(4).position(|w| w == b"tfdt").expect("there");
         assert_eq!(word(&head, tfdt + 12), 90);
         let trun = head.windows(4).position(|w| w == b"trun").expect("there") + 16;
@@ -332,14 +302,14 @@ mod tests {
             seen.push(decode + i64::from(word(&head, row + 12) as i32));
             decode += i64::from(word(&head, row));
         }
-        assert_eq!(seen, [0, 700, 750]);
+        assert_eq!(seen, [90, 900, 750]);
         assert_eq!(decode, 2090);
     }
 
     #[test]
     fn a_huge_segment_has_a_long_head() {
         let samples = [sample(0, 0, u32::MAX), sample(512, 0, 100)];
-        let head = segment_head(0, STILL, &samples, None);
+        let head = segment_head(0, &samples, &times(&[(0, 0), (512, 512)]), 1024);
         let media = u64::from(u32::MAX) + 100;
         assert_eq!(head.len() as u64 + media, segment_bytes(2, media));
         assert!(head.ends_with(&(media + 16).to_be_bytes()));

@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
+use nebula_hwaccel::fmp4;
 use nebula_hwaccel::index::{Copyable, MediaIndex, Rational, Sample, TrackFacts, TrackKind};
 
-use super::cmaf::{self, Shift};
+use super::cmaf::{self, SampleTime};
 use super::timeline::{Timeline, is_picture};
 
+/// A picture has at least so many ticks a second on the wire: decoding times lie between those of frames.
+const TIMESCALE_MIN: u32 = 12_000;
 /// Samples of one segment that lie apart become a read each; a film with more runs than this in one segment is too
 /// finely interleaved to be served in place.
 const RUNS_MAX: usize = 65_536;
@@ -31,7 +34,12 @@ pub struct CopiedTrack {
     pub place: usize,
     /// Number of the track in the file.
     pub id: u32,
-    shift: Shift,
+    /// Added to the track's own times, then multiplied by `scale`, to get those on the wire.
+    shift: i64,
+    scale: i64,
+    timescale: u32,
+    /// Decoding times of a picture's samples on the wire; sound is decoded when it is heard.
+    decode: Vec<i64>,
     /// Ticks on the wire that lie before the zero of the timeline.
     lead: u64,
     /// The segments that have samples, in order.
@@ -97,7 +105,8 @@ impl Film {
         let samples: usize = self.index.tables.iter().map(Vec::len).sum();
         let segments =
             self.timeline.as_ref().map_or(0, Timeline::segments) * (2 + self.audio.len());
-        4096 + samples * size_of::<Sample>() + segments * size_of::<CopiedSegment>()
+        4096 + samples * (size_of::<Sample>() + size_of::<i64>())
+            + segments * size_of::<CopiedSegment>()
     }
 
     /// The picture the film is timed by.
@@ -132,7 +141,7 @@ impl Film {
 
     /// The init segment of a copied track.
     pub fn init(&self, track: &CopiedTrack) -> Vec<u8> {
-        cmaf::init(self.facts_of(track), track.lead)
+        cmaf::init(self.facts_of(track), track.timescale, track.lead)
     }
 
     /// A segment of a copied track by its number on the grid.
@@ -144,8 +153,20 @@ impl Film {
         let segment = &track.segments[at];
         let table = &self.index.tables[track.place];
         let samples = table.get(segment.samples.clone())?;
-        let next = table.get(segment.samples.end).map(|sample| sample.dts);
-        let head = cmaf::segment_head(number, track.shift, samples, next);
+        let times: Vec<SampleTime> = segment
+            .samples
+            .clone()
+            .zip(samples)
+            .map(|(at, sample)| track.time(at, sample))
+            .collect();
+        let end = match table.get(segment.samples.end) {
+            Some(next) => track.time(segment.samples.end, next).decode,
+            None => samples
+                .iter()
+                .map(|sample| track.wire(sample.pts().saturating_add(i64::from(sample.duration))))
+                .max()?,
+        };
+        let head = cmaf::segment_head(number, samples, &times, end);
         let mut runs: Vec<Range<u64>> = Vec::new();
         for sample in samples.iter().filter(|sample| sample.size > 0) {
             let end = sample.offset.checked_add(u64::from(sample.size))?;
@@ -212,30 +233,39 @@ impl CopiedTrack {
         let earliest = samples[0].dts.saturating_sub(origin);
         let before = i64::try_from(earliest.min(0).unsigned_abs()).ok()?;
         let num = facts.time_base.num;
-        // Decoding times may not be negative. A picture is decoded later by what is missing and shown at its own time,
-        // as composition offsets are signed; a sound track is moved as a whole and cut off by an edit list.
+        // No time on the wire may be negative. No picture is shown before the zero of the timeline, so decoding times are
+        // made anew between zero and each picture's own time; a sound track is moved as a whole and cut off by an edit list.
         let picture = place == timeline.track && matches!(facts.kind, TrackKind::Video(_));
-        let decode = before.saturating_sub(origin);
-        let present = if picture {
-            origin.saturating_neg()
+        let fine = if picture {
+            TIMESCALE_MIN.div_ceil(facts.time_base.den)
         } else {
-            decode
+            1
         };
+        let shift = if picture { 0 } else { before }.saturating_sub(origin);
         let mut track = Self {
             place,
             id: facts.id,
-            shift: Shift {
-                decode,
-                present,
-                num,
-            },
+            shift,
+            scale: i64::from(facts.time_base.num) * i64::from(fine),
+            timescale: facts.time_base.den.checked_mul(fine)?,
+            decode: Vec::new(),
             lead: if picture {
                 0
             } else {
-                before.unsigned_abs().saturating_mul(u64::from(num))
+                before
+                    .unsigned_abs()
+                    .saturating_mul(u64::from(facts.time_base.num))
             },
             segments: Vec::new(),
         };
+        if picture {
+            let present: Vec<i64> = samples
+                .iter()
+                .map(|sample| track.wire(sample.pts()))
+                .collect();
+            let start = present.iter().copied().min().unwrap_or(0).max(0);
+            track.decode = fmp4::decode_times(start, &present);
+        }
         let tick_s = facts.time_base.as_f64();
         let at_s = |ticks: i64| ticks.saturating_sub(origin) as f64 * tick_s;
         for number in 0..starts.len() - 1 {
@@ -271,6 +301,21 @@ impl CopiedTrack {
             end_s = segment.start_s;
         }
         Some(track)
+    }
+}
+
+impl CopiedTrack {
+    /// One of the track's own times on the wire.
+    fn wire(&self, ticks: i64) -> i64 {
+        ticks.saturating_add(self.shift).saturating_mul(self.scale)
+    }
+
+    fn time(&self, at: usize, sample: &Sample) -> SampleTime {
+        let present = self.wire(sample.pts());
+        SampleTime {
+            decode: self.decode.get(at).copied().unwrap_or(present),
+            present,
+        }
     }
 }
 
@@ -341,10 +386,7 @@ mod tests {
     fn priming_is_cut_off_by_an_edit_list_not_dropped() {
         let film = Film::new(film(4, 25));
         let sound = &film.audio[0];
-        assert_eq!(
-            (sound.shift.decode, sound.shift.present, sound.lead),
-            (1024, 1024, 1024)
-        );
+        assert_eq!((sound.shift, sound.lead), (1024, 1024));
         assert_eq!(sound.segments[0].start_s, 0.0);
         let picture = film.video.as_ref().expect("picture");
         assert_eq!(picture.lead, 0);

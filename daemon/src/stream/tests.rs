@@ -292,8 +292,16 @@ async fn check(house: &House, url: &str, stream: &str, source: &Path, map: &str)
     }
     std::fs::write(&whole, all).unwrap();
     let ours = packets(whole.to_str().unwrap(), "0", false).await;
-    let theirs = packets(source.to_str().unwrap(), map, mp4).await;
-    assert_eq!(ours, theirs, "{stream} of {}", source.display());
+    // Where an edit list ends a track early, the samples behind its end are served or not; both are the source's.
+    let mut theirs = vec![packets(source.to_str().unwrap(), map, false).await];
+    if mp4 {
+        theirs.push(packets(source.to_str().unwrap(), map, true).await);
+    }
+    assert!(
+        theirs.contains(&ours),
+        "{stream} of {}: {ours} is none of {theirs:?}",
+        source.display()
+    );
     start
 }
 
