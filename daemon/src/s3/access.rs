@@ -270,6 +270,7 @@ fn demand(operation: &str) -> Option<Demand> {
         "CreateBucket" => (Action::CreateBucket, true),
         "DeleteBucket" => (Action::DeleteBucket, true),
         "HeadBucket"
+        | "GetBucketAcl"
         | "GetBucketLocation"
         | "GetBucketVersioning"
         | "ListObjects"
@@ -282,9 +283,11 @@ fn demand(operation: &str) -> Option<Demand> {
         | "DeleteBucketTagging"
         | "PutBucketCors"
         | "DeleteBucketCors" => (Action::ConfigureBucket, true),
-        "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" => {
-            (Action::ReadObject, false)
-        }
+        "GetObject"
+        | "GetObjectAcl"
+        | "HeadObject"
+        | "GetObjectAttributes"
+        | "GetObjectTagging" => (Action::ReadObject, false),
         "ListParts" => (Action::WriteObject, false),
         "PutObject"
         | "CopyObject"

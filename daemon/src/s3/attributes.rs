@@ -97,7 +97,7 @@ impl Operations {
             .await
             .map_err(|e| missing(e, version.is_some()))?;
         let wants = |name| asked.contains(&name);
-        Ok(S3Response::new(GetObjectAttributesOutput {
+        let mut response = S3Response::new(GetObjectAttributesOutput {
             checksum: if wants(ObjectAttributes::CHECKSUM) {
                 checksum(&object)
             } else {
@@ -120,6 +120,8 @@ impl Operations {
             version_id: (version.is_some() || !object.version_id.is_null())
                 .then(|| object.version_id.to_string()),
             ..GetObjectAttributesOutput::default()
-        }))
+        });
+        response.extensions.insert(super::PlainTags);
+        Ok(response)
     }
 }

@@ -74,6 +74,12 @@ impl Operations {
                     .await
                     .is_ok_and(|row| row.owner == owner) =>
             {
+                // In the default region making a bucket again is a success (Amazon S3, CreateBucket).
+                if self.region == DEFAULT_REGION {
+                    return Ok(S3Response::new(CreateBucketOutput {
+                        location: Some(format!("/{name}")),
+                    }));
+                }
                 return Err(say(
                     S3ErrorCode::BucketAlreadyOwnedByYou,
                     format!("the bucket `{name}` is yours already"),

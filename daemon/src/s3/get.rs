@@ -19,7 +19,7 @@ use super::access::{bucket_name, object_key};
 use super::error::{self, say};
 use super::headers::DEFAULT_CONTENT_TYPE;
 use super::operations::Operations;
-use super::wire::{etag, fill_checksums, kind_out, timestamp, version_id};
+use super::wire::{Sums, etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{self, Verdict};
 use crate::kernel::ByteRange;
 use crate::store::{Object, ObjectBody, StoreError};
@@ -66,6 +66,8 @@ struct Slice {
     content_range: Option<String>,
     /// How many parts the object has, when a part was asked for.
     parts: Option<i32>,
+    /// The checksums of that part.
+    sums: Option<Sums>,
 }
 
 /// Decides which bytes are meant by `Range` or `partNumber`.
@@ -96,6 +98,7 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
                 content_range: content_range(&(0..size)),
                 range: 0..size,
                 parts: None,
+                sums: None,
             });
         }
         let part = parts.get(number as usize - 1).ok_or_else(|| {
@@ -113,6 +116,7 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
             content_range: content_range(&range),
             range,
             parts: i32::try_from(parts.len()).ok(),
+            sums: (!part.values.is_empty()).then(|| part.values.clone()),
         });
     }
     let Some(range) = range else {
@@ -120,6 +124,7 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
             range: 0..size,
             content_range: None,
             parts: None,
+            sums: None,
         });
     };
     let asked = match range {
@@ -133,6 +138,7 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
         content_range: content_range(&range),
         range,
         parts: None,
+        sums: None,
     })
 }
 
@@ -216,7 +222,10 @@ macro_rules! describe {
         if !object.headers.user.is_empty() {
             $output.metadata = Some(object.headers.user.clone().into_iter().collect());
         }
-        if $sums && $slice.content_range.is_none() && !object.checksums.values.is_empty() {
+        if let Some(sums) = &$slice.sums {
+            fill_checksums!($output, sums);
+            $output.checksum_type = Some(kind_out(object.checksums.kind));
+        } else if $sums && $slice.content_range.is_none() && !object.checksums.values.is_empty() {
             fill_checksums!($output, &object.checksums.values);
             $output.checksum_type = Some(kind_out(object.checksums.kind));
         }

@@ -28,7 +28,7 @@ impl Expected {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// `InvalidDigest` for a Content-MD5 that is none; `InvalidRequest` for several checksums or one that is none.
+    /// `InvalidDigest` for a Content-MD5 that is none, `BadDigest` for a checksum that is none; `InvalidRequest` for several checksums.
     pub(super) fn of(headers: &HeaderMap) -> S3Result<Self> {
         let text = |name: &str| {
             headers
@@ -159,7 +159,7 @@ fn check(algorithm: ChecksumAlgorithm, value: &str) -> S3Result<()> {
         return Ok(());
     }
     Err(say(
-        S3ErrorCode::InvalidRequest,
+        S3ErrorCode::BadDigest,
         format!(
             "Value for {} header is invalid.",
             algorithm_header(algorithm)
@@ -264,7 +264,7 @@ mod tests {
         );
         assert_eq!(
             expected(&[("x-amz-checksum-crc32", "bad")]).unwrap_err(),
-            "InvalidRequest"
+            "BadDigest"
         );
         let two = [
             ("x-amz-checksum-crc32", "AAAAAA=="),

@@ -71,12 +71,26 @@ fn read_token(token: &str) -> S3Result<String> {
     String::from_utf8(bytes).map_err(|_| invalid())
 }
 
+/// Listings are always in order; a client that allows disorder (a parameter of Ceph's) cannot ask for folding with it.
+fn ordered(query: Option<&str>, delimiter: Option<&str>) -> S3Result<()> {
+    let unordered =
+        query.is_some_and(|query| query.split('&').any(|pair| pair == "allow-unordered=true"));
+    if unordered && delimiter.is_some_and(|d| !d.is_empty()) {
+        return Err(say(
+            S3ErrorCode::InvalidArgument,
+            "an unordered listing has no delimiter",
+        ));
+    }
+    Ok(())
+}
+
 impl Operations {
     /// The first version, with markers.
     pub(super) async fn list(
         &self,
         request: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
+        ordered(request.uri.query(), request.input.delimiter.as_deref())?;
         let input = request.input;
         let bucket = bucket_name(&input.bucket)?;
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
@@ -113,7 +127,14 @@ impl Operations {
             max_keys: i32::try_from(limit).ok(),
             name: Some(input.bucket),
             next_marker: next.map(|next| encoded(&next, encode)),
-            prefix: Some(encoded(&prefix, encode)),
+            // Clients decode everything of this version but the prefix; what XML cannot carry is encoded all the same.
+            prefix: Some(encoded(
+                &prefix,
+                encode
+                    && prefix
+                        .chars()
+                        .any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')),
+            )),
             request_charged: None,
         }))
     }
@@ -123,6 +144,7 @@ impl Operations {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        ordered(request.uri.query(), request.input.delimiter.as_deref())?;
         let input = request.input;
         let bucket = bucket_name(&input.bucket)?;
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())

@@ -10,6 +10,7 @@
 //! The room knows no file and no query, and only this room names `s3s`.
 
 mod access;
+mod acl;
 mod attributes;
 mod bucket;
 mod copy;
@@ -181,6 +182,7 @@ impl S3Door {
         {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
+        rewrite(response, &id);
         if response.status() == StatusCode::NOT_MODIFIED {
             *response.body_mut() = s3s::Body::empty();
         }
@@ -196,6 +198,40 @@ impl access::Answered for Result<Response<s3s::Body>, s3s::HttpError> {
         self.as_ref()
             .is_ok_and(|response| response.status().as_u16() < 400)
     }
+}
+
+/// Marks an answer whose entity tags stand without quotes, as only GetObjectAttributes has them.
+#[derive(Clone)]
+struct PlainTags;
+
+/// Puts right in a finished document what `s3s` has no field for: the request id of an error, and tags without quotes.
+fn rewrite(response: &mut Response<s3s::Body>, id: &str) {
+    let is_error = response.status().as_u16() >= 400;
+    let plain = response.extensions_mut().remove::<PlainTags>().is_some();
+    if !is_error && !plain {
+        return;
+    }
+    let Some(document) = response.body().bytes() else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(&document) else {
+        return;
+    };
+    let mut text = text.to_owned();
+    if plain {
+        text = text
+            .replace("<ETag>&quot;", "<ETag>")
+            .replace("&quot;</ETag>", "</ETag>");
+        text = text
+            .replace("<ETag>\"", "<ETag>")
+            .replace("\"</ETag>", "</ETag>");
+    }
+    if is_error && !text.contains("<RequestId>") && text.ends_with("</Error>") {
+        text.truncate(text.len() - "</Error>".len());
+        text.push_str(&format!("<RequestId>{id}</RequestId></Error>"));
+    }
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = s3s::Body::from(text);
 }
 
 /// The document that tells a client no.

@@ -150,7 +150,11 @@ impl Operations {
                 format!("a completion names 1 to {PARTS_MAX} parts"),
             ));
         }
-        let parts: Vec<_> = parts.into_iter().map(named).collect::<S3Result<_>>()?;
+        let mut parts: Vec<_> = parts.into_iter().map(named).collect::<S3Result<_>>()?;
+        // A part that was sent again and is named twice in a row: the last one counts.
+        parts.reverse();
+        parts.dedup_by_key(|part| part.number);
+        parts.reverse();
         if !whole.is_empty() || input.mpu_object_size.is_some() {
             self.verify_whole(id, &bucket, &key, &parts, &whole, input.mpu_object_size)
                 .await?;

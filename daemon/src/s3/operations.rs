@@ -40,11 +40,13 @@ operations! {
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = delete_tags;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete_many;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = get_cors;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = location;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = get_bucket_tags;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
     get_object(GetObjectInput) -> GetObjectOutput = get;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get_tags;
     head_bucket(HeadBucketInput) -> HeadBucketOutput = look_at_bucket;
