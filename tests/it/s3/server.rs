@@ -55,6 +55,7 @@ impl Server {
             blobs,
             clock: clock.clone(),
             planner,
+            bell: nebula_daemon::queue::Bell::new(),
             inline_bytes_max: 16 * 1024,
         });
         let options = Options {
