@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
-use http::{Request, Response};
+use axum::response::{IntoResponse as _, Redirect};
+use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
@@ -15,6 +16,7 @@ use crate::admin::{self, AdminParts, NodeFacts};
 use crate::config::Config;
 use crate::http::{Gate, PeerAddr, context};
 use crate::lifecycle::Lifecycle;
+use crate::s3::{S3Door, S3Parts};
 use crate::serve::Doors;
 use crate::store::Store;
 use crate::telemetry::Exporter;
@@ -22,12 +24,16 @@ use crate::tus::{self, TusOptions};
 
 /// The region that credential scopes name.
 pub(super) const REGION: &str = "us-east-1";
+/// A bucket's name starts with a letter or a digit, so this is nobody's.
+const OWN: &str = "/-/";
+const WELL_KNOWN: &str = "/.well-known/";
 /// Milliseconds of an hour.
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// What a connection sees of the house.
 pub(super) struct House {
     router: Router,
+    s3: S3Door,
     store: Store,
 }
 
@@ -76,9 +82,16 @@ impl House {
         let router = admin::router(parts)
             .merge(tus::router(house.store.clone(), tus))
             .fallback(admin::no_route)
-            .layer(from_fn_with_state(gate, context));
+            .layer(from_fn_with_state(gate.clone(), context));
+        let s3 = S3Door::new(S3Parts {
+            store: house.store.clone(),
+            gate,
+            region: REGION.to_owned(),
+            domain: config.server.domain.clone(),
+        });
         Self {
             router,
+            s3,
             store: house.store.clone(),
         }
     }
@@ -90,6 +103,13 @@ impl Doors for House {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         if let Some(peer) = request.extensions().get::<SocketAddr>().copied() {
             request.extensions_mut().insert(PeerAddr(peer));
+        }
+        let path = request.uri().path();
+        if path == "/" && wants_page(&request) {
+            return Redirect::to("/-/").into_response();
+        }
+        if path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN) {
+            return self.s3.call(request).await;
         }
         let answer = self.router.clone().oneshot(request.map(Body::new)).await;
         match answer {
@@ -107,6 +127,19 @@ impl Doors for House {
     }
 
     async fn drain(&self) {}
+}
+
+/// A person at a browser asks for the front page; every S3 client signs or says nothing of HTML.
+fn wants_page(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let html = headers.get(header::ACCEPT).is_some_and(|accept| {
+        accept
+            .to_str()
+            .is_ok_and(|accept| accept.contains("text/html"))
+    });
+    html && request.method() == Method::GET
+        && request.uri().query().is_none()
+        && !headers.contains_key(header::AUTHORIZATION)
 }
 
 /// What people call this node: as configured, else the host's name.

@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{BlobOptions, Blobs};
 use crate::catalog::{Catalog, Options};
-use crate::config::{Config, Tailscale};
+use crate::config::{Acceleration, Config, Tailscale};
 use crate::identity::{self, Identity, RootKey, RootPreset, Secret, TailnetOptions};
 use crate::kernel::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::queue::{Bell, Dispatcher, Embedded, Jobs, Sweeper};
-use crate::store::{Planner, Store, StoreParts};
+use crate::media::{self, Hardware, Media, MediaParts, RungSetting, Worker, WorkerOptions};
+use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
+use crate::store::{Store, StoreParts};
 
 /// How often expired uploads and read events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -33,8 +34,8 @@ pub struct House {
     pub identity: Identity,
     /// The front desk of the queue.
     pub jobs: Jobs,
-    /// Where worker loops of this process get their jobs.
-    pub queue: Arc<Embedded>,
+    /// Films and their renditions.
+    pub media: Media,
 }
 
 /// Opens the catalog that the configuration names.
@@ -61,12 +62,11 @@ impl House {
             .await
             .context("the blob directory cannot be opened")?;
         let bell = Bell::new();
-        let planner: Planner = Arc::new(|_| Vec::new());
         let store = Store::new(StoreParts {
             catalog: catalog.clone(),
             blobs,
             clock: clock.clone(),
-            planner,
+            planner: media::planner(clock.clone()),
             bell: bell.clone(),
             inline_bytes_max: config.data.inline_bytes_max as usize,
         });
@@ -77,15 +77,19 @@ impl House {
         let identity = Identity::open(catalog.clone(), clock.clone(), options)
             .await
             .context("the keys cannot be opened")?;
-        let jobs = Jobs::new(catalog.clone(), clock.clone(), bell.clone());
-        let queue = Arc::new(Embedded::new(catalog.clone(), clock.clone(), bell));
+        let jobs = Jobs::new(catalog.clone(), clock.clone(), bell);
+        let media = Media::new(MediaParts {
+            store: store.clone(),
+            jobs: jobs.clone(),
+            ladder: ladder(config),
+        });
         Ok(Self {
             clock,
             catalog,
             store,
             identity,
             jobs,
-            queue,
+            media,
         })
     }
 
@@ -121,6 +125,16 @@ impl House {
             )?;
             tracker.spawn(dispatcher.run(life.drain()));
         }
+        let queue: SharedQueue = match &config.secrets.redis_url {
+            Some(url) => Arc::new(RedisQueue::worker(url.expose())?),
+            None => Arc::new(Embedded::new(
+                self.catalog.clone(),
+                self.clock.clone(),
+                self.jobs.bell().clone(),
+            )),
+        };
+        let options = worker_options(config, super::doors::node_name(config));
+        Worker::new(queue, Arc::new(self.media.clone()), options).spawn(tracker, &life.drain());
         Ok(())
     }
 
@@ -146,6 +160,33 @@ async fn sweep(store: Store, stop: CancellationToken) {
         if let Err(error) = store.trim_events(EVENTS_KEPT_MS).await {
             tracing::warn!(%error, "old events stay for now: {error}");
         }
+    }
+}
+
+/// The rungs below an original, as configured.
+fn ladder(config: &Config) -> Vec<RungSetting> {
+    let rung = |rung: &crate::config::Rung| RungSetting {
+        name: rung.name.clone(),
+        height: rung.height,
+        video_bps: rung.video_bps,
+    };
+    config.media.ladder.iter().map(rung).collect()
+}
+
+/// How worker loops of this process work.
+pub(super) fn worker_options(config: &Config, name: String) -> WorkerOptions {
+    WorkerOptions {
+        name,
+        binary: config.worker.binary_path(),
+        slots: config.worker.slots,
+        memory_bytes: config.worker.memory_mib << 20,
+        hardware: match config.worker.acceleration {
+            Acceleration::Auto => Hardware::Auto,
+            Acceleration::Qsv => Hardware::Qsv,
+            Acceleration::Vaapi => Hardware::Vaapi,
+            Acceleration::Software => Hardware::Software,
+        },
+        lease_ms: config.queue.lease_s as i64 * 1000,
     }
 }
 
