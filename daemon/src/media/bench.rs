@@ -10,17 +10,19 @@ use serde_json::json;
 
 use super::info::Info;
 use super::ladder;
-use super::library::{Media, MediaError, read};
+use super::library::{Media, read};
 use super::order::{About, LadderPayload, Opening, Order, Report, Wanted, WantedShape};
+use super::payload::{
+    about, catalog_error, content, event, kind_of, known, media_error, store_error, wanted,
+};
 use super::process::{RangeRead, Source};
 use super::worker::{BenchError, Workbench};
 use crate::catalog::{
-    AssetState, EventKind, NewAsset, NewEvent, NewJob, NewRendition, RenditionKind, RenditionShape,
-    RenditionState,
+    AssetState, EventKind, NewAsset, NewJob, NewRendition, RenditionShape, RenditionState,
 };
 use crate::kernel::{ContentId, Millis};
 use crate::queue::{Job, kind};
-use crate::store::{Object, ObjectReader, SegmentOf, StoreError, WriteOptions};
+use crate::store::{Object, ObjectReader, SegmentOf, WriteOptions};
 
 /// An index job may take so long, whatever the size of its object, in seconds.
 const INDEX_S: u64 = 120;
@@ -55,7 +57,12 @@ impl Workbench for Media {
             Err(reason) => return Ok(nothing(reason)),
         };
         order.size_bytes = object.size;
-        let reader = self.0.store.reader(&object).await.map_err(store_error)?;
+        let reader = self
+            .0
+            .store
+            .reader(&object)
+            .await
+            .map_err(|error| store_error(&error))?;
         let source = source(reader).map_err(BenchError::Unavailable)?;
         Ok((Opening::Work(Box::new(order)), source))
     }
@@ -79,7 +86,11 @@ impl Media {
         match self.object_of(&about, content).await? {
             None => Ok(None),
             Some(object) => Ok(Some(
-                self.0.store.reader(&object).await.map_err(store_error)?,
+                self.0
+                    .store
+                    .reader(&object)
+                    .await
+                    .map_err(|error| store_error(&error))?,
             )),
         }
     }
@@ -100,7 +111,7 @@ impl Media {
             .store
             .object_with_content(content)
             .await
-            .map_err(store_error)
+            .map_err(|error| store_error(&error))
     }
 
     async fn open_index(
@@ -116,9 +127,9 @@ impl Media {
             .catalog()
             .asset(content)
             .await
-            .map_err(catalog_error)?;
+            .map_err(|error| catalog_error(&error))?;
         if let Some(row) = known
-            && row.state().map_err(catalog_error)? == AssetState::Ready
+            && row.state().map_err(|error| catalog_error(&error))? == AssetState::Ready
         {
             // The same content under another name: say that it plays, nothing else is to be done.
             let payload = json!({ "content_id": about.content, "duration_ms": row.duration_ms });
@@ -142,7 +153,11 @@ impl Media {
         content: ContentId,
     ) -> Result<Result<Order, &'static str>, BenchError> {
         let wanted = wanted(job)?;
-        let Some(film) = self.film(content).await.map_err(media_error)? else {
+        let Some(film) = self
+            .film(content)
+            .await
+            .map_err(|error| media_error(&error))?
+        else {
             return Ok(Err("the object has no index any more"));
         };
         let Some(timeline) = &film.timeline else {
@@ -176,7 +191,7 @@ impl Media {
         let states: HashMap<String, RenditionState> = catalog
             .renditions(content)
             .await
-            .map_err(catalog_error)?
+            .map_err(|error| catalog_error(&error))?
             .into_iter()
             .filter_map(|row| Some((row.recipe.clone(), row.state().ok()?)))
             .collect();
@@ -192,7 +207,7 @@ impl Media {
             let there = catalog
                 .rendition_segments(content, &one.recipe)
                 .await
-                .map_err(catalog_error)?;
+                .map_err(|error| catalog_error(&error))?;
             let gap = (0..)
                 .zip(&there)
                 .find(|(number, row)| row.number != *number)
@@ -240,7 +255,7 @@ impl Media {
         };
         let payload = json!({ "content_id": about.content, "duration_ms": duration_ms });
         let event = event(EventKind::AssetReady, &about, &payload, now_ms);
-        let follow = self.ladder_job(job, &about, ladder::wanted(&film, &self.0.ladder), now_ms);
+        let follow = Self::ladder_job(job, &about, ladder::wanted(&film, &self.0.ladder), now_ms);
         self.0.films.forget(content);
         self.write(move |tx| {
             Box::pin(async move {
@@ -259,7 +274,6 @@ impl Media {
     }
 
     fn ladder_job(
-        &self,
         parent: &Job,
         about: &About,
         renditions: Vec<Wanted>,
@@ -347,12 +361,15 @@ impl Media {
             relaxed: true,
             ..WriteOptions::default()
         };
-        let mut writer = store.writer(options).await.map_err(store_error)?;
+        let mut writer = store
+            .writer(options)
+            .await
+            .map_err(|error| store_error(&error))?;
         writer
             .write(Bytes::from(segment.bytes))
             .await
-            .map_err(store_error)?;
-        let sealed = writer.seal().await.map_err(store_error)?;
+            .map_err(|error| store_error(&error))?;
+        let sealed = writer.seal().await.map_err(|error| store_error(&error))?;
         let of = SegmentOf {
             content,
             recipe: segment.rung,
@@ -365,14 +382,18 @@ impl Media {
             .put_segment(of, sealed)
             .await
             .map(|_| ())
-            .map_err(store_error)
+            .map_err(|error| store_error(&error))
     }
 
     async fn finish_ladder(&self, job: &Job) -> Result<(), BenchError> {
         let about = about(job)?;
         let content = content(&about)?;
         let wanted = wanted(job)?;
-        let Some(film) = self.film(content).await.map_err(media_error)? else {
+        let Some(film) = self
+            .film(content)
+            .await
+            .map_err(|error| media_error(&error))?
+        else {
             return Ok(());
         };
         let total = film
@@ -472,7 +493,7 @@ impl Media {
             .catalog()
             .renditions(content)
             .await
-            .map_err(catalog_error)?
+            .map_err(|error| catalog_error(&error))?
             .into_iter()
             .filter(|row| {
                 row.state()
@@ -509,7 +530,7 @@ impl Media {
             .catalog()
             .write(work)
             .await
-            .map_err(catalog_error)?;
+            .map_err(|error| catalog_error(&error))?;
         self.0.store.touch();
         Ok(outcome)
     }
@@ -558,70 +579,4 @@ fn nothing(reason: &str) -> (Opening, Source) {
         },
         Source::None,
     )
-}
-
-fn about(job: &Job) -> Result<About, BenchError> {
-    serde_json::from_value(job.payload.clone()).map_err(|error| {
-        BenchError::Refused(format!(
-            "the payload of job {} cannot be read: {error}",
-            job.id
-        ))
-    })
-}
-
-fn content(about: &About) -> Result<ContentId, BenchError> {
-    about
-        .content()
-        .ok_or_else(|| BenchError::Refused(format!("`{}` is no content id", about.content)))
-}
-
-fn wanted(job: &Job) -> Result<Vec<Wanted>, BenchError> {
-    let payload: LadderPayload = serde_json::from_value(job.payload.clone()).map_err(|error| {
-        BenchError::Refused(format!(
-            "the payload of job {} cannot be read: {error}",
-            job.id
-        ))
-    })?;
-    Ok(payload.renditions)
-}
-
-/// A worker may only fill what its job asks for.
-fn known(job: &Job, recipe: &str) -> Result<(), BenchError> {
-    if wanted(job)?.iter().any(|one| one.recipe == recipe) {
-        return Ok(());
-    }
-    Err(BenchError::Refused(format!(
-        "job {} asks for no rendition `{recipe}`",
-        job.id
-    )))
-}
-
-fn kind_of(shape: &WantedShape) -> RenditionKind {
-    match shape {
-        WantedShape::Video { .. } => RenditionKind::Video,
-        WantedShape::Audio { .. } => RenditionKind::Audio,
-    }
-}
-
-fn event(kind: EventKind, about: &About, payload: &serde_json::Value, time_ms: Millis) -> NewEvent {
-    NewEvent {
-        time_ms,
-        kind,
-        bucket: Some(about.bucket.clone()),
-        key: Some(about.key.clone()),
-        version_id: Some(about.version.clone()),
-        payload: payload.to_string(),
-    }
-}
-
-fn store_error(error: StoreError) -> BenchError {
-    BenchError::Unavailable(error.to_string())
-}
-
-fn catalog_error(error: crate::catalog::CatalogError) -> BenchError {
-    BenchError::Unavailable(error.to_string())
-}
-
-fn media_error(error: MediaError) -> BenchError {
-    BenchError::Unavailable(error.to_string())
 }

@@ -21,12 +21,14 @@ const SAMPLE_BYTES: u64 = 16;
 const MDAT_LARGE_EXTRA: u64 = 8;
 
 /// A box: length, type and the parts of its payload.
-fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+fn boxed(kind: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let length = 8 + parts.iter().map(|part| part.len()).sum::<usize>();
     let mut out = Vec::with_capacity(length);
     out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(kind);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     out
 }
 
@@ -151,13 +153,13 @@ fn rotation(degrees: u16, width: u32, height: u32) -> Vec<u8> {
     const ONE: u32 = 0x1_0000;
     const MINUS: u32 = 0xffff_0000;
     let fixed = |side: u32| side.min(0x7fff) << 16;
-    let [a, b, c, d, x, y] = match degrees % 360 {
+    let [xx, xy, yx, yy, left, top] = match degrees % 360 {
         90 => [0, ONE, MINUS, 0, fixed(height), 0],
         180 => [MINUS, 0, 0, MINUS, fixed(width), fixed(height)],
         270 => [0, MINUS, ONE, 0, 0, fixed(width)],
         _ => [ONE, 0, 0, ONE, 0, 0],
     };
-    [a, b, 0, c, d, 0, x, y, 0x4000_0000]
+    [xx, xy, 0, yx, yy, 0, left, top, 0x4000_0000]
         .iter()
         .flat_map(|value| value.to_be_bytes())
         .collect()

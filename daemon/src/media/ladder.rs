@@ -144,7 +144,7 @@ pub fn plays_everywhere(track: &TrackFacts) -> bool {
 /// A name in addresses and the key of the cache in one word.
 fn recipe(name: &str, settings: &str) -> String {
     let hash = blake3::hash(format!("{RECIPE_VERSION}/{settings}").as_bytes()).to_hex();
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("{name}-{}", &hash[..8])
 }
 

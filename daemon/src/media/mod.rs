@@ -23,6 +23,7 @@ pub mod info;
 mod ladder;
 mod library;
 mod order;
+mod payload;
 mod plan;
 mod playlist;
 mod process;

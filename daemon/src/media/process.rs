@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A worker that says nothing for so long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
+const SILENCE_MAX: Duration = Duration::from_mins(2);
 /// How long a worker may take to stop when asked.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to exit after its last message.

@@ -13,7 +13,7 @@ use super::worker::{BenchError, Workbench};
 use crate::queue::Job;
 
 /// A daemon that says nothing for so long is away.
-const ANSWER_MAX: Duration = Duration::from_secs(120);
+const ANSWER_MAX: Duration = Duration::from_mins(2);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Tries of one call, with a growing pause between: a restart of the daemon takes a few seconds.
 const TRIES: u32 = 5;

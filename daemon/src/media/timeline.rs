@@ -199,7 +199,7 @@ pub(super) mod tests {
                 }
             })
             .collect();
-        let audio: Vec<Sample> = (0..seconds * 48_000 / 1024 + 1)
+        let audio: Vec<Sample> = (0..=seconds * 48_000 / 1024)
             .map(|at| {
                 offset += 300;
                 Sample {

@@ -23,7 +23,7 @@ const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 /// Heartbeats within the life of a lease.
 const BEATS_PER_LEASE: i64 = 4;
 /// A probe of the hardware may take so long.
-const PROBE_DEADLINE: Duration = Duration::from_secs(60);
+const PROBE_DEADLINE: Duration = Duration::from_mins(1);
 /// Opening and reading an index needs no more than this.
 const INDEX_MEMORY_BYTES_MAX: u64 = 2 << 30;
 

@@ -21,16 +21,16 @@ pub(super) struct Visit {
 
 impl Visit {
     /// A request of a caller that the gate knows.
-    pub(super) fn by_name(request: Request, caller: Caller, prefix: &str) -> Result<Self, Problem> {
+    pub(super) fn by_name(request: Request, caller: Caller, prefix: &str) -> Self {
         let (parts, _) = request.into_parts();
         let rest = path::behind(parts.uri.path(), prefix)
             .unwrap_or_default()
             .to_owned();
-        Ok(Self {
+        Self {
             parts,
             caller,
             rest,
-        })
+        }
     }
 
     /// A request with a signed link: `/-/link/{token}/{door}/…`. Whatever else the request carries gives no more rights.
@@ -56,7 +56,7 @@ impl Visit {
         caller: &Caller,
         outcome: Result<Response, Problem>,
     ) -> Response {
-        let mut response = outcome.unwrap_or_else(|problem| problem.into_response());
+        let mut response = outcome.unwrap_or_else(Problem::into_response);
         if let Ok(gate) = gate(parts) {
             media_cors(gate, caller, &parts.headers, response.headers_mut());
         }

@@ -19,7 +19,7 @@ pub(super) async fn by_name(
     caller: Caller,
     request: Request,
 ) -> Response {
-    answer(&door, Visit::by_name(request, caller, "/-/file/")).await
+    answer(&door, Ok(Visit::by_name(request, caller, "/-/file/"))).await
 }
 
 pub(super) async fn by_link(State(door): State<Door>, request: Request) -> Response {

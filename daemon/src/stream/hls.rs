@@ -31,7 +31,7 @@ pub(super) async fn by_name(
     caller: Caller,
     request: Request,
 ) -> Response {
-    answer(&door, Visit::by_name(request, caller, "/-/hls/")).await
+    answer(&door, Ok(Visit::by_name(request, caller, "/-/hls/"))).await
 }
 
 pub(super) async fn by_link(State(door): State<Door>, request: Request) -> Response {

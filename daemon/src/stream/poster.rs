@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::Full;
 use nebula_api::problem::code;
@@ -20,13 +20,9 @@ pub(super) async fn by_name(
     caller: Caller,
     request: Request,
 ) -> Response {
-    match Visit::by_name(request, caller, "/-/api/v1/posters/") {
-        Err(problem) => problem.into_response(),
-        Ok(visit) => {
-            let outcome = serve(&door, &visit).await;
-            Visit::answer(&visit.parts, &visit.caller, outcome)
-        }
-    }
+    let visit = Visit::by_name(request, caller, "/-/api/v1/posters/");
+    let outcome = serve(&door, &visit).await;
+    Visit::answer(&visit.parts, &visit.caller, outcome)
 }
 
 async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
