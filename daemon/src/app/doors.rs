@@ -58,6 +58,7 @@ impl House {
                 .expect("the configuration was checked"),
             size_max: config.limits.object_bytes_max,
             idle_ms: config.limits.upload_expiry_h as i64 * HOUR_MS,
+            cut: life.cut(),
         };
         let node = NodeFacts {
             name: node_name(config),

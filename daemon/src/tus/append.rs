@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::headers::{bytes, http_date, is_offset_stream};
 use super::inspect::find;
@@ -75,7 +76,7 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
         .store
         .append(upload.id, offset, Some(door.options.idle_ms))
         .await?;
-    let (offset, expires_ms) = match take(session, Some(body)).await? {
+    let (offset, expires_ms) = match take(session, Some(body), &door.options.cut).await? {
         Taken::Part { offset } => (
             offset,
             Some(door.store.clock().now_ms() + door.options.idle_ms),
@@ -115,6 +116,7 @@ fn finished(offset: u64, size: u64) -> Result<Response, Problem> {
 pub(super) async fn take(
     mut session: UploadSession,
     body: Option<Body>,
+    cut: &CancellationToken,
 ) -> Result<Taken, StoreError> {
     let mut taken_over = std::pin::pin!(session.taken_over());
     let mut synced = (session.offset(), Instant::now());
@@ -125,6 +127,10 @@ pub(super) async fn take(
                 () = &mut taken_over => {
                     session.release().await?;
                     return Err(StoreError::UploadTakenOver);
+                }
+                () = cut.cancelled() => {
+                    session.release().await?;
+                    return Err(StoreError::Unavailable("the daemon is stopping".into()));
                 }
                 frame = body.frame() => frame,
             };

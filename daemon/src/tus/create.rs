@@ -65,7 +65,13 @@ pub(super) async fn create(
             .append(upload.id, 0, Some(door.options.idle_ms))
             .await?;
         // What broke off is kept under the URL that this answer tells.
-        match take(session, if has_bytes { Some(body) } else { None }).await? {
+        match take(
+            session,
+            if has_bytes { Some(body) } else { None },
+            &door.options.cut,
+        )
+        .await?
+        {
             Taken::Part { offset: at } => offset = at,
             Taken::Whole { offset: at } => {
                 offset = at;

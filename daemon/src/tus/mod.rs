@@ -22,6 +22,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 
 use crate::kernel::{BucketName, Millis};
 use crate::store::Store;
@@ -48,6 +49,8 @@ pub struct TusOptions {
     pub size_max: u64,
     /// How long an unfinished upload may rest.
     pub idle_ms: Millis,
+    /// Cancelled when the daemon stops: running bodies end, and what they brought is kept.
+    pub cut: CancellationToken,
 }
 
 #[derive(Clone)]
