@@ -19,6 +19,7 @@ use crate::lifecycle::Lifecycle;
 use crate::s3::{S3Door, S3Parts};
 use crate::serve::Doors;
 use crate::store::Store;
+use crate::stream::{self, StreamParts};
 use crate::telemetry::Exporter;
 use crate::tus::{self, TusOptions};
 
@@ -82,6 +83,9 @@ impl House {
         };
         let router = admin::router(parts)
             .merge(tus::router(house.store.clone(), tus))
+            .merge(stream::router(StreamParts {
+                media: house.media.clone(),
+            }))
             .fallback(admin::no_route)
             .layer(from_fn_with_state(gate.clone(), context));
         let s3 = S3Door::new(S3Parts {

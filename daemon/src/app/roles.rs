@@ -2,19 +2,45 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::house::{House, open_catalog};
+use std::sync::Arc;
+
+use super::doors::node_name;
+use super::house::{House, open_catalog, worker_options};
 use crate::cli::check::Finding;
 use crate::cli::{DoctorArgs, FsckArgs, KeysCommand, WorkerArgs};
 use crate::config::Config;
 use crate::identity::{BucketPattern, Caller, Grant, KeyInfo, NewKey, Role};
 use crate::lifecycle::{Exit, Lifecycle};
+use crate::media::{Remote, Worker};
+use crate::queue::{RedisQueue, SharedQueue};
 
 /// Keys read at a time.
 const KEYS_PAGE: u32 = 200;
 
-/// Runs media jobs of an appliance elsewhere.
-pub async fn worker(_config: Config, _args: WorkerArgs, _life: Lifecycle) -> Result<Exit> {
-    bail!("this build has no media worker")
+/// The access key of a worker; the client's names, as a worker is a client of its appliance.
+const ACCESS_KEY: &str = "NEBULA_ACCESS_KEY";
+const SECRET_KEY: &str = "NEBULA_SECRET_KEY";
+
+/// Runs media jobs of an appliance elsewhere: Redis says what, the appliance's HTTP gives and takes the bytes.
+pub async fn worker(config: Config, args: WorkerArgs, life: Lifecycle) -> Result<Exit> {
+    let Some(redis) = &config.secrets.redis_url else {
+        bail!("a worker needs the Redis of its appliance: set NEBULA_REDIS_URL or queue.redis_url");
+    };
+    let key = |name: &str| {
+        std::env::var(name).with_context(|| {
+            format!("a worker needs an access key with the worker right: set {ACCESS_KEY} and {SECRET_KEY} ({name} is missing)")
+        })
+    };
+    let bench = Remote::new(&args.appliance, key(ACCESS_KEY)?, key(SECRET_KEY)?)?;
+    let queue: SharedQueue = Arc::new(RedisQueue::worker(redis.expose())?);
+    let name = args.name.unwrap_or_else(|| node_name(&config));
+    let options = worker_options(&config, name.clone());
+    let slots = options.slots;
+    Worker::new(queue, Arc::new(bench), options).spawn(life.tracker(), &life.drain());
+    tracing::info!(slots, "worker {name} takes jobs of {}", args.appliance);
+    Ok(life
+        .run_tasks(&format!("working for {}", args.appliance))
+        .await)
 }
 
 /// Whether the catalog answers, for `nebulad check`; a SQLite file that is not there yet is fine.

@@ -217,6 +217,23 @@ impl Lifecycle {
         exit
     }
 
+    /// For a role without doors: ready at once, until a signal; returns when the tasks have handed back what they do.
+    pub async fn run_tasks(&self, ready: &str) -> Exit {
+        self.health.ready();
+        notify::ready(ready);
+        self.drain.cancelled().await;
+        self.tracker.close();
+        let ended = tokio::time::timeout(TASKS_END, self.tracker.wait());
+        let exit = tokio::select! {
+            () = self.forced.cancelled() => Exit::Forced,
+            _ = ended => Exit::Drained,
+        };
+        self.cut.cancel();
+        self.over.cancel();
+        info!("stopped");
+        exit
+    }
+
     /// Waits for requests and hand-over together, within the grace, then cuts and waits for the flush.
     async fn finish<D: Doors>(&self, server: &Server<D>, grace: Duration) {
         self.connections.close();
