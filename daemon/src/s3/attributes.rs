@@ -14,6 +14,15 @@ use super::wire::{etag, fill_checksums, kind_out, limit, timestamp, version_id};
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::store::Object;
 
+/// What may be asked for.
+const KNOWN: [&str; 5] = [
+    ObjectAttributes::CHECKSUM,
+    ObjectAttributes::ETAG,
+    ObjectAttributes::OBJECT_PARTS,
+    ObjectAttributes::OBJECT_SIZE,
+    ObjectAttributes::STORAGE_CLASS,
+];
+
 fn checksum(object: &Object) -> Option<Checksum> {
     if object.checksums.values.is_empty() {
         return None;
@@ -72,13 +81,6 @@ impl Operations {
             .flat_map(|a| a.as_str().split(','))
             .map(str::trim)
             .collect();
-        const KNOWN: [&str; 5] = [
-            ObjectAttributes::CHECKSUM,
-            ObjectAttributes::ETAG,
-            ObjectAttributes::OBJECT_PARTS,
-            ObjectAttributes::OBJECT_SIZE,
-            ObjectAttributes::STORAGE_CLASS,
-        ];
         if asked.is_empty() || asked.iter().any(|name| !KNOWN.contains(name)) {
             return Err(say(
                 S3ErrorCode::InvalidArgument,

@@ -7,6 +7,10 @@ use super::guard::ChunkError;
 use crate::store::StoreError;
 
 /// The one translation: which code, status and headers a client sees for each failure of the store.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the last word on the error, and fits map_err"
+)]
 pub(super) fn of(error: StoreError) -> S3Error {
     use S3ErrorCode as C;
     let text = error.to_string();
@@ -19,7 +23,7 @@ pub(super) fn of(error: StoreError) -> S3Error {
         StoreError::NoSuchUpload(_) => (C::NoSuchUpload, None),
         StoreError::PreconditionFailed(_) => (C::PreconditionFailed, None),
         StoreError::BadDigest { .. } => (C::BadDigest, None),
-        StoreError::IncompleteBody { .. } => (C::IncompleteBody, None),
+        StoreError::IncompleteBody { .. } | StoreError::Body(_) => (C::IncompleteBody, None),
         StoreError::TooLarge { .. } => (C::EntityTooLarge, None),
         StoreError::InvalidPart(_) => (C::InvalidPart, None),
         StoreError::InvalidPartOrder => (C::InvalidPartOrder, None),
@@ -34,7 +38,6 @@ pub(super) fn of(error: StoreError) -> S3Error {
             Some(StatusCode::INSUFFICIENT_STORAGE),
         ),
         StoreError::Unavailable(_) => (C::ServiceUnavailable, None),
-        StoreError::Body(_) => (C::IncompleteBody, None),
         StoreError::Damaged(_) | StoreError::Failed(_) => (C::InternalError, None),
     };
     let mut out = if code == C::InternalError || code == C::ServiceUnavailable {

@@ -228,7 +228,7 @@ fn rewrite(response: &mut Response<s3s::Body>, id: &str) {
     }
     if is_error && !text.contains("<RequestId>") && text.ends_with("</Error>") {
         text.truncate(text.len() - "</Error>".len());
-        text.push_str(&format!("<RequestId>{id}</RequestId></Error>"));
+        text += &format!("<RequestId>{id}</RequestId></Error>");
     }
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = s3s::Body::from(text);

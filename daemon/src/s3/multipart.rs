@@ -34,9 +34,8 @@ fn checksum(
     let chosen = algorithm(sent)?;
     let kind = match kind.map(ChecksumType::as_str) {
         None if chosen == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
-        None => ChecksumKind::Composite,
         Some(ChecksumType::FULL_OBJECT) => ChecksumKind::FullObject,
-        Some(ChecksumType::COMPOSITE) => ChecksumKind::Composite,
+        None | Some(ChecksumType::COMPOSITE) => ChecksumKind::Composite,
         Some(_) => {
             return Err(say(
                 S3ErrorCode::InvalidRequest,

@@ -5,3 +5,4 @@ mod clients;
 mod raw;
 mod sdk;
 mod server;
+mod stories;
