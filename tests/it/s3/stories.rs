@@ -1,8 +1,6 @@
 //! The Rust SDK: uploads in parts, copies, versions, multi-deletes and presigned URLs.
 
 use super::sdk::{MIB, body, house, noise, put, refused};
-use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
