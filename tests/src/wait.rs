@@ -23,10 +23,18 @@ pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// When that takes longer than thirty seconds; the message names `what`.
-pub async fn until_async(what: &str, mut ready: impl AsyncFnMut() -> bool) {
+pub async fn until_async(what: &str, ready: impl AsyncFnMut() -> bool) {
+    patiently(LIMIT, what, ready).await;
+}
+
+/// The same for what may take longer, as films do.
+///
+/// # Panics
+/// When that takes longer than `limit`; the message names `what`.
+pub async fn patiently(limit: Duration, what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !ready().await {
-        assert!(start.elapsed() < LIMIT, "waited too long until {what}");
+        assert!(start.elapsed() < limit, "waited too long until {what}");
         tokio::time::sleep(STEP).await;
     }
 }

@@ -1,0 +1,124 @@
+// Plays an HLS address in headless Chromium with hls.js, seeks, and switches to every rung.
+//
+//   node play.mjs URL CHROMIUM
+//
+// Serves its own page on a free port; prints one line of JSON: what happened, and every error that the player saw.
+import { createServer } from "node:http";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [address, executablePath] = process.argv.slice(2);
+/** For each thing that is waited for. */
+const PATIENCE_MS = 30_000;
+
+const page_text = `<!doctype html><meta charset="utf-8"><title>player</title>
+<video muted playsinline width="640"></video><script src="/hls.js"></script>`;
+const library = await readFile(new URL("node_modules/hls.js/dist/hls.min.js", import.meta.url));
+const server = createServer((request, response) => {
+  if (request.url === "/hls.js") {
+    response.setHeader("content-type", "text/javascript");
+    response.end(library);
+  } else if (request.url === "/") {
+    response.setHeader("content-type", "text/html");
+    response.end(page_text);
+  } else {
+    response.statusCode = 404;
+    response.end();
+  }
+});
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
+
+// Without the background flags Chromium asks the internet for things that no test needs.
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: true,
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+});
+
+let failed = false;
+try {
+  const page = context.pages()[0] ?? (await context.newPage());
+  page.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(`page: ${error.message}`));
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+
+  await page.evaluate((url) => {
+    const seen = { errors: [], levels: [], switched: [], buffered: [] };
+    if (!Hls.isSupported()) throw new Error("hls.js is not supported here");
+    const video = document.querySelector("video");
+    const hls = new Hls({ maxBufferLength: 6, backBufferLength: 2 });
+    hls.on(Hls.Events.ERROR, (_, data) =>
+      seen.errors.push(`${data.fatal ? "fatal " : ""}${data.type}: ${data.details} ${data.error?.message ?? ""} ${data.response?.code ?? ""}`),
+    );
+    hls.on(Hls.Events.MANIFEST_PARSED, (_, data) => {
+      seen.levels = data.levels.map((level) => ({ height: level.height, codecs: [level.videoCodec, level.audioCodec] }));
+    });
+    hls.on(Hls.Events.LEVEL_SWITCHED, (_, data) => seen.switched.push(data.level));
+    hls.on(Hls.Events.FRAG_BUFFERED, (_, data) => seen.buffered.push(data.frag.level));
+    hls.loadSource(url);
+    hls.attachMedia(video);
+    video.play();
+    Object.assign(window, { hls, video, seen });
+  }, address);
+
+  const until = (what, ask, argument) =>
+    page.waitForFunction(ask, argument).catch(async (error) => {
+      const at = await page.evaluate(() => ({ time: video.currentTime, ready: video.readyState, error: video.error?.message, seen }));
+      throw new Error(`${what} never came: ${JSON.stringify(at)} (${error.message.split("\n")[0]})`);
+    });
+
+  await until("the start", () => video.currentTime > 1);
+  const duration = await page.evaluate(() => video.duration);
+
+  const seeks = [];
+  for (const part of [0.6, 0.1, 0.8]) {
+    const to = duration * part;
+    const begun = Date.now();
+    await page.evaluate((time) => (video.currentTime = time), to);
+    await until(`the seek to ${to}`, (time) => !video.seeking && video.currentTime > time + 0.3 && video.currentTime < time + 5, to);
+    seeks.push({ to, ms: Date.now() - begun });
+  }
+
+  const heights = [];
+  const levels = await page.evaluate(() => seen.levels);
+  for (let level = 0; level < levels.length; level += 1) {
+    await page.evaluate(([index, time]) => {
+      // At once, and away from what is buffered: the picture on the screen must be the new rung's.
+      hls.currentLevel = index;
+      video.currentTime = time;
+      video.play();
+    }, [level, duration * 0.2]);
+    await until(`rung ${level}`, ([index, height]) => hls.currentLevel === index && video.videoHeight === height && !video.seeking && video.readyState >= 3, [level, levels[level].height]);
+    const from = await page.evaluate(() => video.currentTime);
+    await until(`rung ${level} playing`, (time) => video.currentTime > time + 0.5, from);
+    heights.push(await page.evaluate(() => video.videoHeight));
+  }
+
+  // To the very end: the last segment and its duration are right.
+  await page.evaluate((time) => { hls.nextLevel = -1; video.currentTime = time; video.play(); }, duration - 1.5);
+  await until("the end", () => video.ended);
+  const end = await page.evaluate(() => ({ ended_at: video.currentTime, dropped: video.getVideoPlaybackQuality().droppedVideoFrames, seen }));
+  console.log(JSON.stringify({ duration, seeks, heights, ...end, errors: [...complaints, ...end.seen.errors] }));
+} catch (error) {
+  failed = true;
+  console.error(error.message);
+} finally {
+  await context.close();
+  server.close();
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+}
+process.exit(failed ? 1 : 0);
