@@ -1,5 +1,6 @@
-//! Tells the daemon which commit it was built from.
+//! Tells the daemon which commit it was built from, and notices when the web console was built.
 
+use std::path::Path;
 use std::process::Command;
 
 /// As long as the abbreviation that a deploy uses for a release.
@@ -8,6 +9,11 @@ const ID_LEN: usize = 12;
 fn main() {
     println!("cargo::rerun-if-env-changed=NEBULA_BUILD_ID");
     println!("cargo::rerun-if-changed=build.rs");
+    // A console that was built, built anew or removed is embedded anew. A path that is not there would mean "always".
+    let console = ["console/dist", "console"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
+    println!("cargo::rerun-if-changed={}", console.unwrap_or("build.rs"));
     // A debug build keeps the commit of its first build rather than compiling the crate again at each commit.
     if std::env::var("PROFILE").is_ok_and(|profile| profile == "release")
         && let Some(head) = git(&["rev-parse", "--git-path", "logs/HEAD"])

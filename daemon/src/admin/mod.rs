@@ -5,6 +5,7 @@
 //! The room decides nothing by itself: rights are asked of `authorize` through `http::require`, states are those of the rooms.
 
 mod buckets;
+mod console;
 mod events;
 mod jobs;
 mod keys;
@@ -91,6 +92,7 @@ pub fn router(parts: AdminParts) -> Router {
         .route("/-/healthz", get(operations::healthz))
         .route("/-/readyz", get(operations::readyz))
         .route("/-/metrics", get(operations::metrics))
+        .merge(console::router())
         .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
         .with_state(parts)
 }

@@ -1,0 +1,109 @@
+// The node at a glance, and who it takes us for.
+
+import type { ComponentChildren } from "preact";
+import { failure, type Failure, refreshStatus, status } from "../api";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { Command, Mark, Trouble, Waiting } from "../parts";
+import { useTicking } from "../use";
+import { JOB_STATES } from "../wire";
+import { bytes, count, span } from "../words";
+
+/** How often the node is asked how it is. */
+const LOOK_MS = 5000;
+
+export function NodePlace() {
+  const failed = useSignal<Failure | null>(null);
+  const look = () =>
+    void refreshStatus().then(
+      () => (failed.value = null),
+      (error: unknown) => (failed.value = failure(error)),
+    );
+  useEffect(look, []);
+  useTicking(look, LOOK_MS);
+  const node = status.value;
+  if (!node) return failed.value ? <Trouble of={failed.value} again={look} /> : <Waiting />;
+  const { total_bytes, free_bytes, reserve_bytes, used_bytes, objects } = node.storage;
+  const taken = total_bytes - free_bytes;
+  const tight = free_bytes <= reserve_bytes;
+  return (
+    <>
+      <div class="title">
+        <h1>{node.node}</h1>
+        <span class="dim">up for {span(node.uptime_ms)}</span>
+      </div>
+      {failed.value && <Trouble of={failed.value} />}
+      <div class="panels">
+        <Panel title="Disk">
+          <meter
+            min={0}
+            max={total_bytes}
+            high={Math.max(0, total_bytes - 2 * reserve_bytes)}
+            optimum={0}
+            value={taken}
+            aria-label="Disk in use"
+          />
+          <p>
+            <strong>{bytes(Math.max(0, free_bytes - reserve_bytes))}</strong> free for uploads of {bytes(total_bytes)}
+          </p>
+          <p class="dim">
+            {count(objects, "object")} take {bytes(used_bytes)}; {bytes(reserve_bytes)} are kept in reserve.
+          </p>
+          {tight && <p class="bad">The reserve is reached: uploads are refused until something is deleted.</p>}
+        </Panel>
+        <Panel title="Jobs">
+          <dl class="figures">
+            {JOB_STATES.map((state) => (
+              <div key={state}>
+                <dt>{state}</dt>
+                <dd>{node.jobs[state].toLocaleString()}</dd>
+              </div>
+            ))}
+          </dl>
+        </Panel>
+        <Panel title="Transcoding">
+          <p>
+            <Mark state="quiet">{node.hardware.choice === "unknown" ? "not tried yet" : node.hardware.choice}</Mark>{" "}
+            {node.hardware.device && <code>{node.hardware.device}</code>}
+          </p>
+          <p class="dim">{node.hardware.reason || "What the hardware can do is tried when the first film needs it."}</p>
+        </Panel>
+        <Panel title="You">
+          <p>
+            <code>{node.me.actor}</code> <Mark state="quiet">{node.me.role}</Mark>
+          </p>
+          <p class="dim">{node.me.rule}</p>
+        </Panel>
+        <Panel title="Nebula">
+          <dl class="facts-list">
+            <Row name="Version">{node.version}</Row>
+            <Row name="Build">
+              <code>{node.build_id}</code>
+            </Row>
+            <Row name="Catalog">{node.database}</Row>
+            <Row name="Queue">{node.queue}</Row>
+            <Row name="Listens on">{node.listen.join(", ")}</Row>
+          </dl>
+        </Panel>
+        <Panel title="From a terminal">
+          <Command text={`nebula login ${location.origin}`} />
+          <Command text={`aws --endpoint-url ${location.origin} s3 ls`} />
+        </Panel>
+      </div>
+    </>
+  );
+}
+
+const Panel = ({ title, children }: { title: string; children: ComponentChildren }) => (
+  <section class="panel">
+    <h2>{title}</h2>
+    {children}
+  </section>
+);
+
+const Row = ({ name, children }: { name: string; children: ComponentChildren }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{children}</dd>
+  </div>
+);

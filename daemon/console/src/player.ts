@@ -1,0 +1,139 @@
+// Plays one film by a signed link, through outages and past the link's end. A chunk of its own: hls.js is large.
+
+import Hls, { ErrorDetails, ErrorTypes, Events } from "hls.js";
+import { failure, type Failure, link, unlink } from "./api";
+
+/** How long a link works; a longer sitting gets a new one. */
+const LINK_S = 6 * 3600;
+/** Waits between two tries while the node is away. */
+const WAIT_MS = [500, 1000, 2000, 4000];
+/** Decoder troubles in a row that are worth another try. */
+const RECOVERIES_MAX = 2;
+
+export interface Rung {
+  index: number;
+  name: string;
+}
+
+export interface Tell {
+  /** Something to read while the film does not play; `null` when it does. */
+  notice: (text: string | null) => void;
+  failed: (failure: Failure) => void;
+  /** What can be chosen, best first. */
+  rungs: (rungs: Rung[]) => void;
+  /** Which of them is on the screen. */
+  shown: (index: number) => void;
+}
+
+export interface Player {
+  /** A rung by its index; -1 leaves it to the player. */
+  choose: (index: number) => void;
+  close: () => void;
+}
+
+export function play(video: HTMLVideoElement, bucket: string, key: string, tell: Tell): Player {
+  let hls: Hls | undefined;
+  let current: string | undefined;
+  let closed = false;
+  let tries = 0;
+  let recoveries = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  const later = (act: () => void) => {
+    clearTimeout(timer);
+    timer = setTimeout(act, WAIT_MS[Math.min(tries, WAIT_MS.length - 1)]);
+    tries += 1;
+  };
+
+  /** A fresh link, and the film from `at` seconds on. */
+  const open = async (at: number) => {
+    try {
+      const made = await link(bucket, key, LINK_S);
+      if (closed) return void unlink(made.id);
+      if (current) void unlink(current);
+      current = made.id;
+      load(made.urls?.hls, made.urls?.file, at);
+    } catch (error) {
+      const failed = failure(error);
+      if (!failed.offline && failed.problem.status !== 503) return tell.failed(failed);
+      tell.notice("The node does not answer. Playing goes on when it is back.");
+      later(() => void open(at));
+    }
+  };
+
+  const load = (playlist: string | undefined, file: string | undefined, at: number) => {
+    hls?.destroy();
+    hls = undefined;
+    if (playlist && Hls.isSupported()) {
+      hls = new Hls({ startPosition: at > 0 ? at : -1, backBufferLength: 60 });
+      watch(hls);
+      hls.loadSource(playlist);
+      hls.attachMedia(video);
+      return;
+    }
+    // Safari on a phone has its own HLS; and a file that is not packaged may still be one that the browser knows.
+    const own = playlist && video.canPlayType("application/vnd.apple.mpegurl") ? playlist : file;
+    if (!own) return;
+    video.src = own;
+    video.currentTime = at;
+  };
+
+  const watch = (player: Hls) => {
+    player.on(Events.MANIFEST_PARSED, () => {
+      const rungs = player.levels.map((level, index) => ({ index, name: `${level.height}p`, height: level.height }));
+      tell.rungs(rungs.sort((a, b) => b.height - a.height));
+    });
+    player.on(Events.LEVEL_SWITCHED, (_, { level }) => tell.shown(level));
+    player.on(Events.FRAG_BUFFERED, () => {
+      tries = 0;
+      tell.notice(null);
+    });
+    player.on(Events.ERROR, (_, trouble) => {
+      if (!trouble.fatal || closed) return;
+      const code = trouble.response?.code ?? 0;
+      if (trouble.type === ErrorTypes.MEDIA_ERROR && recoveries < RECOVERIES_MAX) {
+        recoveries += 1;
+        player.recoverMediaError();
+      } else if (trouble.type === ErrorTypes.NETWORK_ERROR && (code === 403 || code === 404) && tries < WAIT_MS.length) {
+        // The link has ended, or was revoked: a new one, from here.
+        tries += 1;
+        void open(video.currentTime);
+      } else if (trouble.type === ErrorTypes.NETWORK_ERROR && code !== 403 && code !== 404) {
+        tell.notice("The node does not answer. Playing goes on when it is back.");
+        const first = trouble.details === ErrorDetails.MANIFEST_LOAD_ERROR || player.levels.length === 0;
+        // hls.js stays where it stopped until it is told to load again.
+        later(() => (first ? void open(video.currentTime) : player.startLoad()));
+      } else {
+        tell.failed(failure(new Error(`This browser cannot play it: ${trouble.error?.message ?? trouble.details}.`)));
+      }
+    });
+  };
+
+  const native = () => {
+    if (hls || closed || !video.error) return;
+    if (video.error.code === MediaError.MEDIA_ERR_NETWORK) {
+      const at = video.currentTime;
+      tell.notice("The node does not answer. Playing goes on when it is back.");
+      later(() => void open(at));
+    } else {
+      tell.failed(failure(new Error("This browser cannot play the file as it is.")));
+    }
+  };
+  video.addEventListener("error", native);
+
+  void open(0);
+  return {
+    choose: (index) => {
+      if (hls) hls.nextLevel = index;
+    },
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+      video.removeEventListener("error", native);
+      hls?.destroy();
+      video.removeAttribute("src");
+      video.load();
+      if (current) void unlink(current);
+    },
+  };
+}
