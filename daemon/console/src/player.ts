@@ -10,6 +10,16 @@ const WAIT_MS = [500, 1000, 2000, 4000];
 /** Decoder troubles in a row that are worth another try. */
 const RECOVERIES_MAX = 2;
 
+/** A segment may have to be made first; but a node that is away is told of soon, and waited for by the page. */
+const SEGMENTS = {
+  default: {
+    maxTimeToFirstByteMs: 20_000,
+    maxLoadTimeMs: 120_000,
+    timeoutRetry: { maxNumRetry: 2, retryDelayMs: 0, maxRetryDelayMs: 0 },
+    errorRetry: { maxNumRetry: 2, retryDelayMs: 500, maxRetryDelayMs: 1000 },
+  },
+};
+
 export interface Rung {
   index: number;
   name: string;
@@ -65,7 +75,7 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, tell:
     hls?.destroy();
     hls = undefined;
     if (playlist && Hls.isSupported()) {
-      hls = new Hls({ startPosition: at > 0 ? at : -1, backBufferLength: 60 });
+      hls = new Hls({ startPosition: at > 0 ? at : -1, backBufferLength: 60, fragLoadPolicy: SEGMENTS });
       watch(hls);
       hls.loadSource(playlist);
       hls.attachMedia(video);

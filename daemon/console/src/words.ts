@@ -24,6 +24,7 @@ export function length(ms: number): string {
 /** `3 days`, `2 h 5 min`, `12 s`. */
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 1) return "under 1 s";
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min`;

@@ -191,7 +191,7 @@ function Line(props: { object: StoredObject; name: string; open: () => void; ask
       </span>
       <span class="verbs" role="group" aria-label={props.name}>
         {isFilm(key) && (
-          <button type="button" onClick={props.open}>
+          <button type="button" class="wide" onClick={props.open}>
             Open file
           </button>
         )}

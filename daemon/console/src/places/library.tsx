@@ -33,7 +33,7 @@ export function LibraryPlace() {
     <>
       <div class="title">
         <h1>Library</h1>
-        {(!none || search.value) && (
+        {shown && (!none || search.value) && (
           <input
             type="search"
             placeholder="Search"

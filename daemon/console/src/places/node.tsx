@@ -25,6 +25,7 @@ export function NodePlace() {
   if (!node) return failed.value ? <Trouble of={failed.value} again={look} /> : <Waiting />;
   const { total_bytes, free_bytes, reserve_bytes, used_bytes, objects } = node.storage;
   const taken = total_bytes - free_bytes;
+  const tried = !["", "unknown"].includes(node.hardware.choice);
   const tight = free_bytes <= reserve_bytes;
   return (
     <>
@@ -63,7 +64,7 @@ export function NodePlace() {
         </Panel>
         <Panel title="Transcoding">
           <p>
-            <Mark state="quiet">{node.hardware.choice === "unknown" ? "not tried yet" : node.hardware.choice}</Mark>{" "}
+            <Mark state="quiet">{tried ? node.hardware.choice : "not tried yet"}</Mark>{" "}
             {node.hardware.device && <code>{node.hardware.device}</code>}
           </p>
           <p class="dim">{node.hardware.reason || "What the hardware can do is tried when the first film needs it."}</p>

@@ -1,7 +1,7 @@
 // The door: an access key pair, kept for as long as the tab is open.
 
 import { useSignal } from "@preact/signals";
-import { failure, type Failure, signIn } from "../api";
+import { Failure, failure, signIn } from "../api";
 import { Trouble } from "../parts";
 
 export function SignIn() {
@@ -15,7 +15,10 @@ export function SignIn() {
     try {
       await signIn(String(form.get("id")).trim(), String(form.get("secret")).trim());
     } catch (error) {
-      failed.value = failure(error);
+      const { problem, offline } = failure(error);
+      const wrong = problem.status === 401;
+      // The node's advice is for the command line.
+      failed.value = new Failure(wrong ? { ...problem, title: "That did not work.", hint: undefined } : problem, offline);
     }
     busy.value = false;
   };
