@@ -1,7 +1,7 @@
 // Plays one film by a signed link, through outages and past the link's end. A chunk of its own: hls.js is large.
 
 import Hls, { ErrorDetails, ErrorTypes, Events } from "hls.js";
-import { failure, type Failure, link, unlink } from "./api";
+import { encodeKey, failure, type Failure, headers, link, unlink } from "./api";
 
 /** How long a link works; a longer sitting gets a new one. */
 const LINK_S = 6 * 3600;
@@ -41,7 +41,12 @@ export interface Player {
   close: () => void;
 }
 
+function sign(request: XMLHttpRequest): void {
+  for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+}
+
 export function play(video: HTMLVideoElement, bucket: string, key: string, tell: Tell): Player {
+  const path = `${bucket}/${encodeKey(key)}`;
   let hls: Hls | undefined;
   let current: string | undefined;
   let closed = false;
@@ -65,17 +70,24 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, tell:
       load(made.urls?.hls, made.urls?.file, at);
     } catch (error) {
       const failed = failure(error);
+      // Who may read and not share has no link to make: hls.js sends the credential in a header, as we do.
+      if (failed.problem.status === 403) return load(`/-/hls/${path}/master.m3u8`, `/-/file/${path}`, at, true);
       if (!failed.offline && failed.problem.status !== 503) return tell.failed(failed);
       tell.notice("The node does not answer. Playing goes on when it is back.");
       later(() => void open(at));
     }
   };
 
-  const load = (playlist: string | undefined, file: string | undefined, at: number) => {
+  const load = (playlist: string | undefined, file: string | undefined, at: number, named = false) => {
     hls?.destroy();
     hls = undefined;
     if (playlist && Hls.isSupported()) {
-      hls = new Hls({ startPosition: at > 0 ? at : -1, backBufferLength: 60, fragLoadPolicy: SEGMENTS });
+      hls = new Hls({
+        startPosition: at > 0 ? at : -1,
+        backBufferLength: 60,
+        fragLoadPolicy: SEGMENTS,
+        xhrSetup: named ? sign : undefined,
+      });
       watch(hls);
       hls.loadSource(playlist);
       hls.attachMedia(video);

@@ -59,8 +59,14 @@ export function BucketPlace({ bucket, prefix }: { bucket: string; prefix: string
         tab.location.href = made.urls.file;
       }
     } catch (error) {
+      const failed = failure(error);
+      // Who may read and not share opens it by its name; the browser knows them, or asks.
+      if (failed.problem.status === 403 && tab) {
+        tab.location.href = `/-/file/${bucket}/${encodeKey(key)}`;
+        return;
+      }
       tab?.close();
-      trouble.value = failure(error);
+      trouble.value = failed;
     }
   };
 

@@ -78,7 +78,7 @@ function Screen({ bucket, name, state }: { bucket: string; name: string; state?:
   const playing = rungs.value.find((rung) => rung.index === shown.value);
   return (
     <div class="screen">
-      <video ref={video} controls playsInline aria-label={name} />
+      <video ref={video} controls autoPlay playsInline aria-label={name} />
       {state === "indexing" && <p class="notice">The node is looking at this film. It plays in a moment.</p>}
       {notice.value && (
         <p class="notice" role="status">
