@@ -173,7 +173,7 @@ async fn doctor_role(config: &Config, args: &DoctorArgs) -> Result<ExitCode> {
     findings.push(app::look_at_catalog(config).await);
     print!("{}", doctor::report(config, &findings));
     if args.hw {
-        print!("{}", app::doctor_hw(config, args).await?);
+        print!("{}", app::doctor_hw(config).await?);
     }
     let (_, well) = check::render(&findings);
     Ok(success_if(well))

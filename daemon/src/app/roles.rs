@@ -2,16 +2,17 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::doors::node_name;
 use super::house::{House, open_catalog, worker_options};
 use crate::cli::check::Finding;
-use crate::cli::{DoctorArgs, FsckArgs, KeysCommand, WorkerArgs};
+use crate::cli::{FsckArgs, KeysCommand, WorkerArgs};
 use crate::config::Config;
 use crate::identity::{BucketPattern, Caller, Grant, KeyInfo, NewKey, Role};
 use crate::lifecycle::{Exit, Lifecycle};
-use crate::media::{Remote, Worker};
+use crate::media::{Remote, Worker, trials};
 use crate::queue::{RedisQueue, SharedQueue};
 
 /// Keys read at a time.
@@ -197,7 +198,26 @@ pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
     Ok(report.findings.is_empty())
 }
 
-/// Tries and measures the hardware, for `nebulad doctor --hw`.
-pub async fn doctor_hw(_config: &Config, _args: &DoctorArgs) -> Result<String> {
-    bail!("this build has no media worker")
+/// Tries the hardware, for `nebulad doctor --hw`.
+pub async fn doctor_hw(config: &Config) -> Result<String> {
+    let trials = trials(&config.worker.binary_path())
+        .await
+        .map_err(anyhow::Error::msg)?;
+    let mut text = String::from(
+        "Ways of transcoding, best first; each really encoded a few frames or says why not:\n",
+    );
+    for trial in trials {
+        let mark = if trial.ok { "works" } else { "fails" };
+        let driver = trial
+            .driver
+            .map(|driver| format!(" [{driver}]"))
+            .unwrap_or_default();
+        writeln!(
+            text,
+            "  {mark}  {:<28} {:>5} ms  {}{driver}",
+            trial.name, trial.took_ms, trial.reason
+        )
+        .expect("a String takes every write");
+    }
+    Ok(text)
 }

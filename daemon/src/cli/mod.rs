@@ -155,9 +155,6 @@ pub struct DoctorArgs {
     /// Try each way of transcoding on this machine's hardware.
     #[arg(long)]
     pub hw: bool,
-    /// With --hw: measure each that works.
-    #[arg(long, requires = "hw")]
-    pub bench: bool,
 }
 
 /// `nebulad fsck`.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nebula_hwaccel::choice;
-use nebula_hwaccel::protocol::{Acceleration, FromWorker, Job as Task, Limits, Stage};
+use nebula_hwaccel::protocol::{Acceleration, FromWorker, Job as Task, Limits, ProbeReport, Stage};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::order::{Opening, Report};
+use super::probe;
 use super::process::{Receive, Run, RunError, Source};
 use crate::queue::{Beat, Job, Lease, Progress, SharedQueue, kind};
 
@@ -22,8 +23,6 @@ use crate::queue::{Beat, Job, Lease, Progress, SharedQueue, kind};
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 /// Heartbeats within the life of a lease.
 const BEATS_PER_LEASE: i64 = 4;
-/// A probe of the hardware may take so long.
-const PROBE_DEADLINE: Duration = Duration::from_mins(1);
 /// Opening and reading an index needs no more than this.
 const INDEX_MEMORY_BYTES_MAX: u64 = 2 << 30;
 
@@ -279,21 +278,12 @@ impl Worker {
                 if self.options.hardware == Hardware::Software {
                     return Acceleration::Software;
                 }
-                let run = Run {
-                    binary: &self.options.binary,
-                    job: Task::Probe {
-                        devices: Vec::new(),
-                    },
-                    limits: Limits::default(),
-                    deadline: PROBE_DEADLINE,
-                    gpu: true,
-                };
-                let mut ears = Ears(None);
-                if let Err(error) = run.start(Source::None, &mut ears, stop).await {
+                let found = probe::probe(&self.options.binary, stop).await;
+                let mut report = found.unwrap_or_else(|error| {
                     warn!(%error, "the hardware could not be tried, software encodes: {error}");
-                }
-                let mut report = ears.0.unwrap_or(nebula_hwaccel::protocol::ProbeReport {
-                    entries: Vec::new(),
+                    ProbeReport {
+                        entries: Vec::new(),
+                    }
                 });
                 report.entries.retain(|entry| match self.options.hardware {
                     Hardware::Qsv => !matches!(entry.acceleration, Acceleration::Vaapi { .. }),
@@ -376,18 +366,5 @@ fn stage_word(stage: Stage, speed: f32) -> String {
         Stage::Encoding if speed > 0.0 => format!("encoding {speed:.1}x"),
         Stage::Encoding => "encoding".into(),
         Stage::Probing => "probing".into(),
-    }
-}
-
-/// Hears what a probe found.
-struct Ears(Option<nebula_hwaccel::protocol::ProbeReport>);
-
-#[async_trait]
-impl Receive for Ears {
-    async fn receive(&mut self, message: FromWorker) -> Result<(), String> {
-        if let FromWorker::Probe(report) = message {
-            self.0 = Some(report);
-        }
-        Ok(())
     }
 }
