@@ -1,5 +1,6 @@
 //! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
+mod api;
 mod catalog;
 mod deploy;
 mod queue;

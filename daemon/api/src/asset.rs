@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A playable object, or one that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Asset {
     /// The object's bucket.
     pub bucket: String,
@@ -28,12 +29,12 @@ pub struct Asset {
     /// The source's tracks, in its order.
     #[serde(default)]
     pub tracks: Vec<Track>,
-    /// The rungs made or to be made below the original, largest first.
+    /// The rungs made below the original, largest first; those to be made too, except in listings.
     #[serde(default)]
     pub renditions: Vec<Rendition>,
     /// Where to read, play and see it.
     pub urls: Urls,
-    /// How it would be played by the caller, and why so; absent until it is indexed.
+    /// How it would be played by the caller, and why so; absent until it is indexed, and in listings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playback: Option<Playback>,
     /// When the object was stored.
@@ -42,6 +43,7 @@ pub struct Asset {
 
 /// How far the media room is with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AssetState {
     /// Its index is being made.
@@ -52,6 +54,7 @@ pub enum AssetState {
     Failed,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
@@ -69,6 +72,7 @@ impl AssetState {
 
 /// One track of the source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Track {
     /// Its number in the source.
     pub index: u32,
@@ -110,6 +114,7 @@ pub struct Track {
 
 /// What a track carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TrackKind {
     /// Pictures.
@@ -120,17 +125,19 @@ pub enum TrackKind {
     Subtitle,
     /// Anything else.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
 /// One rung below the original.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rendition {
     /// Its name in addresses: `720p`.
     pub name: String,
-    /// Width in pixels.
+    /// Width in pixels; 0 in listings while it is not known.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels; 0 in listings while it is not known.
     pub height: u32,
     /// How far it is.
     pub state: RenditionState,
@@ -146,6 +153,7 @@ pub struct Rendition {
 
 /// How far a rung is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RenditionState {
     /// Waiting for a worker.
@@ -158,11 +166,13 @@ pub enum RenditionState {
     Failed,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
 /// How the caller would be served, and why so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Playback {
     /// What happens to the bytes.
     pub mode: PlaybackMode,
@@ -172,6 +182,7 @@ pub struct Playback {
 
 /// What happens to the bytes on their way to the player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlaybackMode {
     /// The file itself.
@@ -184,6 +195,7 @@ pub enum PlaybackMode {
     Transcode,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
@@ -202,6 +214,7 @@ impl PlaybackMode {
 
 /// The query of an asset listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AssetsQuery {
     /// Only assets whose title or key contains every word of this, in any case.

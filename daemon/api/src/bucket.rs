@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A bucket and how full it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bucket {
     /// Its name.
     pub name: String,
@@ -21,6 +22,7 @@ pub struct Bucket {
 
 /// Whether overwritten and deleted objects are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Versioning {
     /// Never was on: an overwrite replaces.
@@ -32,11 +34,13 @@ pub enum Versioning {
     Suspended,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
 /// What an acknowledgement promises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Acknowledged bytes survive power loss.
@@ -46,11 +50,13 @@ pub enum Durability {
     Relaxed,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
 /// The body of `POST /-/api/v1/buckets`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateBucket {
     /// 3 to 63 of `a-z 0-9 . -`, starting and ending with a letter or digit.
     pub name: String,
@@ -64,6 +70,7 @@ pub struct CreateBucket {
 
 /// The body of `PATCH /-/api/v1/buckets/{bucket}`: what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PatchBucket {
     /// Turn versioning on, or suspend it; it never goes back to off.

@@ -7,6 +7,7 @@ pub const PRODUCT: &str = "nebula";
 
 /// Where the doors are. Open to everyone, so it says nothing about the node's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Discovery {
     /// Always [`PRODUCT`]; anything else is another server.
     pub product: String,

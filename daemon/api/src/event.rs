@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The query of the event stream; the header `Last-Event-ID` wins over it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EventsQuery {
     /// Replay what came after this sequence number; 0 is everything the log holds.
@@ -14,6 +15,7 @@ pub struct EventsQuery {
 
 /// One event: `{"seq":7,"at_ms":…,"type":"object.created","bucket":…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// Its place in the log; grows, with gaps.
     pub seq: u64,
@@ -26,6 +28,7 @@ pub struct Event {
 
 /// What happened, told apart by the member `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum EventBody {
     /// A bucket was made.
@@ -105,6 +108,7 @@ pub enum EventBody {
     },
     /// An event this reader does not know.
     #[serde(other, rename = "other")]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Job {
     /// Its id.
     pub id: String,
@@ -47,6 +48,7 @@ pub struct Job {
 
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Waiting for a worker or for its time.
@@ -63,6 +65,7 @@ pub enum JobState {
     Dead,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 
@@ -98,6 +101,7 @@ impl JobState {
 
 /// Which object something is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObjectRef {
     /// Its bucket.
     pub bucket: String,
@@ -110,6 +114,7 @@ pub struct ObjectRef {
 
 /// The query of a job listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct JobsQuery {
     /// Only jobs in this state.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// An access key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccessKey {
     /// The access key id: the user name of HTTP Basic, the credential of SigV4.
     pub id: String,
@@ -27,6 +28,7 @@ pub struct AccessKey {
 
 /// A role on the buckets that a pattern names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Grant {
     /// A bucket's name, or one with `*` for any run of characters: `films`, `inbox-*`, `*`.
     pub bucket: String,
@@ -36,6 +38,7 @@ pub struct Grant {
 
 /// What is allowed; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// List, read and play.
@@ -63,6 +66,7 @@ impl Role {
 
 /// The body of `POST /-/api/v1/keys`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateKey {
     /// What it is for.
     #[serde(default)]
@@ -76,6 +80,7 @@ pub struct CreateKey {
 
 /// A new key with its secret, which is never shown again.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreatedKey {
     /// The key.
     #[serde(flatten)]

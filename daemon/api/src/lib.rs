@@ -76,6 +76,7 @@
 
 pub mod asset;
 pub mod bucket;
+pub mod contract;
 pub mod discovery;
 pub mod event;
 pub mod job;

@@ -8,6 +8,7 @@ pub const MAX_EXPIRES_IN_S: u64 = 365 * 24 * 3600;
 
 /// The body of `POST /-/api/v1/links`: exactly one of `key` and `prefix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateLink {
     /// The bucket.
     pub bucket: String,
@@ -23,6 +24,7 @@ pub struct CreateLink {
 
 /// A signed link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Link {
     /// Its id, to revoke it by; knowing it opens nothing.
     pub id: String,

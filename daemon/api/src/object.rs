@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// One object version, as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Object {
     /// The bucket it is in.
     pub bucket: String,
@@ -32,6 +33,7 @@ pub struct Object {
 
 /// One object with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObjectDetails {
     /// What a listing would show.
     #[serde(flatten)]
@@ -52,6 +54,7 @@ pub struct ObjectDetails {
 
 /// Paths from the origin to one object's doors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Urls {
     /// The bytes, with ranges: `/-/file/{bucket}/{key}`.
     pub file: String,
@@ -65,6 +68,7 @@ pub struct Urls {
 
 /// The query of an object listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ObjectsQuery {
     /// Only keys that start with this.
@@ -93,6 +97,7 @@ impl ObjectsQuery {
 
 /// One page of an object listing, in the order of the keys' bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObjectPage {
     /// The objects.
     pub items: Vec<Object>,
@@ -106,6 +111,7 @@ pub struct ObjectPage {
 
 /// Which version of one object is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct VersionQuery {
     /// The version's id; the latest when absent.

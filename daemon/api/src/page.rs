@@ -10,6 +10,8 @@ pub const MAX_PAGE_ITEMS: u32 = 1000;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "PageOf{T}"))]
 pub struct Page<T> {
     /// The items, in the list's own order.
     pub items: Vec<T>,
@@ -27,6 +29,7 @@ impl<T> Page<T> {
 
 /// The query of a plain list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PageQuery {
     /// Where to go on: the `next` of the page before.

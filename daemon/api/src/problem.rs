@@ -7,6 +7,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, for a machine (`code`), for a person (`title`, `detail`) and what to do about it (`hint`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A URI reference that names the kind of problem; `about:blank` where the status says it all.
     #[serde(rename = "type", default = "about_blank")]

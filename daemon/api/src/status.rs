@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The daemon's version, `0.1.0`.
     pub version: String,
@@ -34,6 +35,7 @@ pub struct Status {
 
 /// Disk space and what fills it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Storage {
     /// Size of the file system that holds the blobs.
     pub total_bytes: u64,
@@ -49,6 +51,7 @@ pub struct Storage {
 
 /// The transcoder that was chosen by trying.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hardware {
     /// `qsv`, `vaapi`, `software`, or `unknown` while nobody tried yet.
     pub choice: String,
@@ -61,6 +64,7 @@ pub struct Hardware {
 
 /// How many jobs are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct JobCounts {
     /// Waiting for a worker or for their time.
@@ -79,6 +83,7 @@ pub struct JobCounts {
 
 /// Who the daemon takes the caller for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Me {
     /// `key:NBXXXXXXXX`, `tailnet:alice@example.org`, `tailnet-node:nas`.
     pub actor: String,

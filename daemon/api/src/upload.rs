@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One unfinished upload, whichever door it came by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Upload {
     /// Its id: the last segment of a tus URL, the upload id of S3.
     pub id: String,
@@ -35,6 +36,7 @@ pub struct Upload {
 
 /// The door an upload came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UploadProtocol {
     /// tus 1.0.
@@ -45,6 +47,7 @@ pub enum UploadProtocol {
     Rufh,
     /// A value this reader does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
 }
 

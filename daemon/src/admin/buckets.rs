@@ -6,7 +6,7 @@ use nebula_api::{Bucket, CreateBucket, Page, PageQuery, PatchBucket};
 
 use super::{AdminParts, Json, Query};
 use crate::catalog::{BucketRow, Durability, Versioning};
-use crate::http::{Problem, require};
+use crate::http::{Problem, audited, require};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::BucketName;
 
@@ -43,21 +43,29 @@ pub(super) async fn create(
     Json(body): Json<CreateBucket>,
 ) -> Result<(StatusCode, axum::Json<Bucket>), Problem> {
     let name: BucketName = body.name.parse()?;
-    require(&caller, Action::CreateBucket, &Resource::Bucket(&name))?;
     let patch = PatchBucket {
         versioning: body.versioning,
         durability: body.durability,
     };
-    let (versioning, durability) = settings(&patch)?;
-    parts
-        .store
-        .create_bucket(&name, &caller.actor().to_string())
-        .await?;
-    apply(&parts, &name, versioning, durability).await?;
-    Ok((
-        StatusCode::CREATED,
-        axum::Json(wire(&parts.store.bucket(&name).await?)),
-    ))
+    let work = async {
+        let (versioning, durability) = settings(&patch)?;
+        parts
+            .store
+            .create_bucket(&name, &caller.actor().to_string())
+            .await?;
+        apply(&parts, &name, versioning, durability).await?;
+        Ok(wire(&parts.store.bucket(&name).await?))
+    };
+    let resource = Resource::Bucket(&name);
+    let bucket = audited(
+        &parts.identity,
+        &caller,
+        Action::CreateBucket,
+        &resource,
+        work,
+    )
+    .await?;
+    Ok((StatusCode::CREATED, axum::Json(bucket)))
 }
 
 pub(super) async fn get(
@@ -77,10 +85,21 @@ pub(super) async fn patch(
     Json(body): Json<PatchBucket>,
 ) -> Result<axum::Json<Bucket>, Problem> {
     let name: BucketName = name.parse()?;
-    require(&caller, Action::ConfigureBucket, &Resource::Bucket(&name))?;
-    let (versioning, durability) = settings(&body)?;
-    apply(&parts, &name, versioning, durability).await?;
-    Ok(axum::Json(wire(&parts.store.bucket(&name).await?)))
+    let work = async {
+        let (versioning, durability) = settings(&body)?;
+        apply(&parts, &name, versioning, durability).await?;
+        Ok(wire(&parts.store.bucket(&name).await?))
+    };
+    let resource = Resource::Bucket(&name);
+    let bucket = audited(
+        &parts.identity,
+        &caller,
+        Action::ConfigureBucket,
+        &resource,
+        work,
+    )
+    .await?;
+    Ok(axum::Json(bucket))
 }
 
 pub(super) async fn delete(
@@ -89,8 +108,16 @@ pub(super) async fn delete(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let name: BucketName = name.parse()?;
-    require(&caller, Action::DeleteBucket, &Resource::Bucket(&name))?;
-    parts.store.delete_bucket(&name).await?;
+    let work = async { Ok(parts.store.delete_bucket(&name).await?) };
+    let resource = Resource::Bucket(&name);
+    audited(
+        &parts.identity,
+        &caller,
+        Action::DeleteBucket,
+        &resource,
+        work,
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -35,7 +35,10 @@ pub(super) async fn stream(
         .get("last-event-id")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<i64>().ok());
-    let start = match last.or(query.after.map(|after| after as i64)) {
+    let start = match last.or(query
+        .after
+        .map(|after| i64::try_from(after).unwrap_or(i64::MAX)))
+    {
         Some(seq) => seq,
         None => parts.store.catalog().last_event().await?,
     };
@@ -104,12 +107,15 @@ impl Follow {
 
 fn tell(caller: &Caller, row: &EventRow) -> Option<axum::response::sse::Event> {
     let body = body(row)?;
-    let bucket: Option<BucketName> = body.bucket().and_then(|bucket| bucket.parse().ok());
-    if bucket.is_some_and(|bucket| {
-        !caller
-            .may(Action::ListObjects, &Resource::Bucket(&bucket))
-            .allow
-    }) {
+    let decision = match body.bucket() {
+        Some(bucket) => {
+            let bucket: BucketName = bucket.parse().ok()?;
+            caller.may(Action::ListObjects, &Resource::Bucket(&bucket))
+        }
+        // A job of no object is the node's own.
+        None => caller.may(Action::ReadJobs, &Resource::Node),
+    };
+    if !decision.allow {
         return None;
     }
     let name = body.name();

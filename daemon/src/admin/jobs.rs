@@ -6,7 +6,7 @@ use nebula_api::{Job, JobsQuery, Page};
 
 use super::{AdminParts, Query};
 use crate::catalog::{JobCursor, JobFilter, JobRow, JobState};
-use crate::http::{Problem, require};
+use crate::http::{Problem, audited, require};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::JobId;
 use crate::queue::Changed;
@@ -77,14 +77,13 @@ pub(super) async fn cancel(
     caller: Caller,
     Path(text): Path<String>,
 ) -> Result<axum::Json<Job>, Problem> {
-    require(&caller, Action::ManageJobs, &Resource::Node)?;
-    let reason = format!("cancelled by {}", caller.actor());
-    changed(
-        parts.jobs.cancel(id(&text)?, &reason).await?,
-        &text,
-        code::JOB_FINISHED,
-        "The job has ended already.",
-    )
+    let work = async {
+        let reason = format!("cancelled by {}", caller.actor());
+        let outcome = parts.jobs.cancel(id(&text)?, &reason).await?;
+        let title = "The job has ended already.";
+        changed(outcome, &text, code::JOB_FINISHED, title)
+    };
+    manage(&parts, &caller, work).await
 }
 
 pub(super) async fn retry(
@@ -92,13 +91,20 @@ pub(super) async fn retry(
     caller: Caller,
     Path(text): Path<String>,
 ) -> Result<axum::Json<Job>, Problem> {
-    require(&caller, Action::ManageJobs, &Resource::Node)?;
-    changed(
-        parts.jobs.retry(id(&text)?).await?,
-        &text,
-        code::JOB_ACTIVE,
-        "The job has not ended.",
-    )
+    let work = async {
+        let outcome = parts.jobs.retry(id(&text)?).await?;
+        changed(outcome, &text, code::JOB_ACTIVE, "The job has not ended.")
+    };
+    manage(&parts, &caller, work).await
+}
+
+async fn manage(
+    parts: &AdminParts,
+    caller: &Caller,
+    work: impl Future<Output = Result<axum::Json<Job>, Problem>>,
+) -> Result<axum::Json<Job>, Problem> {
+    let action = Action::ManageJobs;
+    audited(&parts.identity, caller, action, &Resource::Node, work).await
 }
 
 fn changed(

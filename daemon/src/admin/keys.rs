@@ -6,7 +6,7 @@ use nebula_api::problem::code;
 use nebula_api::{AccessKey, CreateKey, CreatedKey, Page, PageQuery};
 
 use super::{AdminParts, Json, Query};
-use crate::http::{Problem, require};
+use crate::http::{Problem, permit, require};
 use crate::identity::{Action, BucketPattern, Caller, Grant, KeyInfo, NewKey, Resource, Role};
 
 pub(super) async fn list(
@@ -33,7 +33,13 @@ pub(super) async fn create(
     caller: Caller,
     Json(body): Json<CreateKey>,
 ) -> Result<(StatusCode, axum::Json<CreatedKey>), Problem> {
-    require(&caller, Action::ManageKeys, &Resource::Node)?;
+    permit(
+        &parts.identity,
+        &caller,
+        Action::ManageKeys,
+        &Resource::Node,
+    )
+    .await?;
     let grants = body.grants.iter().map(grant).collect::<Result<_, _>>()?;
     let new = NewKey {
         name: body.name,
@@ -56,7 +62,13 @@ pub(super) async fn delete(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    require(&caller, Action::ManageKeys, &Resource::Node)?;
+    permit(
+        &parts.identity,
+        &caller,
+        Action::ManageKeys,
+        &Resource::Node,
+    )
+    .await?;
     let missing = || {
         Problem::not_found(code::KEY_NOT_FOUND, "There is no such access key.")
             .hint("List them with: nebula keys list")

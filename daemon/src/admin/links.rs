@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use nebula_api::problem::code;
 use nebula_api::{CreateLink, Link, Page, PageQuery, Urls, routes};
 
-use super::{AdminParts, Json, Query};
-use crate::http::{Problem, require};
+use super::{AdminParts, Json, Query, assets};
+use crate::http::{Problem, permit, require};
 use crate::identity::{Action, Caller, LinkInfo, LinkScope, Resource};
 use crate::kernel::{BucketName, ObjectKey};
 
@@ -38,20 +38,18 @@ pub(super) async fn create(
     let (scope, urls) = match (&body.key, &body.prefix) {
         (Some(key), None) => {
             let key: ObjectKey = key.parse()?;
-            require(
-                &caller,
-                Action::CreateLink,
-                &Resource::Object(&bucket, &key),
-            )?;
-            parts.store.head(&bucket, &key, None).await?;
-            let playable = false;
+            let resource = Resource::Object(&bucket, &key);
+            permit(&parts.identity, &caller, Action::CreateLink, &resource).await?;
+            let object = parts.store.head(&bucket, &key, None).await?;
+            let playable = assets::plays(&parts, &object).await?;
             (
                 LinkScope::Object(bucket.clone(), key.clone()),
                 Some((key, playable)),
             )
         }
         (None, Some(prefix)) => {
-            require(&caller, Action::CreateLink, &Resource::Bucket(&bucket))?;
+            let resource = Resource::Bucket(&bucket);
+            permit(&parts.identity, &caller, Action::CreateLink, &resource).await?;
             parts.store.bucket(&bucket).await?;
             (LinkScope::Prefix(bucket.clone(), prefix.clone()), None)
         }
@@ -97,7 +95,13 @@ pub(super) async fn delete(
     let id = id.parse().map_err(|_| missing())?;
     let link = parts.identity.link_info(id).await?.ok_or_else(missing)?;
     if link.created_by != caller.actor().to_string() {
-        require(&caller, Action::ManageKeys, &Resource::Node)?;
+        permit(
+            &parts.identity,
+            &caller,
+            Action::ManageKeys,
+            &Resource::Node,
+        )
+        .await?;
     }
     if parts.identity.revoke_link(&caller, id).await? {
         Ok(StatusCode::NO_CONTENT)

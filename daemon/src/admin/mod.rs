@@ -4,6 +4,7 @@
 //! One file per noun. The routes are the constants of `nebula_api::routes`, so client and daemon cannot drift apart.
 //! The room decides nothing by itself: rights are asked of `authorize` through `http::require`, states are those of the rooms.
 
+mod assets;
 mod buckets;
 mod console;
 mod events;
@@ -12,6 +13,7 @@ mod keys;
 mod links;
 mod objects;
 mod operations;
+mod renditions;
 mod status;
 mod uploads;
 
@@ -20,12 +22,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use nebula_api::routes;
+use nebula_api::{contract, routes};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Problem;
 use crate::identity::Identity;
 use crate::kernel::limits::DOCUMENT_BYTES_MAX;
+use crate::media::{ChosenHardware, Media};
 use crate::queue::Jobs;
 use crate::store::Store;
 use crate::telemetry::{Exporter, Health};
@@ -37,6 +40,10 @@ pub struct AdminParts {
     pub store: Store,
     /// Jobs.
     pub jobs: Jobs,
+    /// Films and their renditions.
+    pub media: Media,
+    /// What transcodes here.
+    pub hardware: ChosenHardware,
     /// Keys and links.
     pub identity: Identity,
     /// For `/-/healthz` and `/-/readyz`.
@@ -77,6 +84,8 @@ pub fn router(parts: AdminParts) -> Router {
         )
         .route(routes::OBJECTS, get(objects::list))
         .route(routes::OBJECT, get(objects::get).delete(objects::delete))
+        .route(routes::ASSETS, get(assets::list))
+        .route(routes::ASSET, get(assets::get))
         .route(routes::JOBS, get(jobs::list))
         .route(routes::JOB, get(jobs::get))
         .route(routes::JOB_CANCEL, post(jobs::cancel))
@@ -89,10 +98,12 @@ pub fn router(parts: AdminParts) -> Router {
         .route(routes::UPLOAD, axum::routing::delete(uploads::delete))
         .route(routes::EVENTS, get(events::stream))
         .route(routes::DISCOVERY, get(operations::discovery))
-        .route("/-/healthz", get(operations::healthz))
-        .route("/-/readyz", get(operations::readyz))
-        .route("/-/metrics", get(operations::metrics))
+        .route(routes::OPENAPI, get(operations::openapi))
+        .route(contract::HEALTHZ, get(operations::healthz))
+        .route(contract::READYZ, get(operations::readyz))
+        .route(contract::METRICS, get(operations::metrics))
         .merge(console::router())
+        .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
         .with_state(parts)
 }
@@ -102,6 +113,16 @@ pub async fn no_route() -> Problem {
     Problem::not_found(
         nebula_api::problem::code::ROUTE_NOT_FOUND,
         "There is no such address.",
+    )
+    .hint("The API is described at /-/api/v1/openapi.json.")
+}
+
+/// 405 for a method that an address does not take.
+async fn no_method() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        nebula_api::problem::code::METHOD_NOT_ALLOWED,
+        "The address does not take this method.",
     )
     .hint("The API is described at /-/api/v1/openapi.json.")
 }

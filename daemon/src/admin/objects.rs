@@ -4,8 +4,8 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use nebula_api::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery, routes};
 
-use super::{AdminParts, Query};
-use crate::http::{Problem, content_type, path, require};
+use super::{AdminParts, Query, assets};
+use crate::http::{Problem, audited, content_type, path, require};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey, VersionId};
 use crate::store::{self, Condition, ListItem, ListRequest};
@@ -106,13 +106,16 @@ pub(super) async fn get(
         &Resource::Object(&bucket, &key),
     )?;
     let object = parts.store.head(&bucket, &key, version.as_ref()).await?;
+    let asset = assets::of_object(&parts, &object).await?;
     Ok(axum::Json(ObjectDetails {
         blake3: object
             .is_hashed_whole()
             .then(|| object.content_id.to_string()),
         metadata: object.headers.user.clone(),
-        asset: None,
-        urls: file_url(&object),
+        urls: asset
+            .as_ref()
+            .map_or_else(|| file_url(&object), |asset| asset.urls.clone()),
+        asset,
         object: wire(&object),
     }))
 }
@@ -124,33 +127,40 @@ pub(super) async fn delete(
     Query(query): Query<VersionQuery>,
 ) -> Result<StatusCode, Problem> {
     let (bucket, key, version) = of_request(&uri, &query)?;
-    require(
+    let resource = Resource::Object(&bucket, &key);
+    let work = remove(&parts, &caller, &bucket, &key, version.as_ref());
+    audited(
+        &parts.identity,
         &caller,
         Action::DeleteObject,
-        &Resource::Object(&bucket, &key),
-    )?;
+        &resource,
+        work,
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove(
+    parts: &AdminParts,
+    caller: &Caller,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    version: Option<&VersionId>,
+) -> Result<(), Problem> {
     if version.is_none() {
         // Deleting nothing is told here, unlike in S3: a person who mistypes wants to know.
-        parts.store.head(&bucket, &key, None).await?;
+        parts.store.head(bucket, key, None).await?;
     }
     let owner = caller.actor().to_string();
     let deleted = parts
         .store
-        .delete(
-            &bucket,
-            &key,
-            version.as_ref(),
-            Condition::default(),
-            &owner,
-        )
+        .delete(bucket, key, version, Condition::default(), &owner)
         .await?;
-    if !deleted.existed {
-        return Err(store::StoreError::NoSuchVersion(
-            version.map(|v| v.to_string()).unwrap_or_default(),
-        )
-        .into());
+    if deleted.existed {
+        return Ok(());
     }
-    Ok(StatusCode::NO_CONTENT)
+    let version = version.map(ToString::to_string).unwrap_or_default();
+    Err(store::StoreError::NoSuchVersion(version).into())
 }
 
 fn file_url(object: &store::Object) -> Urls {

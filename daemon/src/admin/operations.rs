@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nebula_api::{Discovery, routes};
+use nebula_api::{Discovery, contract, routes};
 
 use super::AdminParts;
 use crate::http::{Problem, require};
@@ -52,4 +52,10 @@ pub(super) async fn discovery(State(parts): State<AdminParts>) -> axum::Json<Dis
         console: routes::CONSOLE.to_owned(),
         s3_region: parts.node.region.clone(),
     })
+}
+
+/// The description of this API, for people and for generators of clients.
+pub(super) async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, contract::DOCUMENT).into_response()
 }

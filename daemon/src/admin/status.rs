@@ -1,7 +1,7 @@
 //! How the node is.
 
 use axum::extract::State;
-use nebula_api::{JobCounts, Me, Role, Status, Storage};
+use nebula_api::{Hardware, JobCounts, Me, Role, Status, Storage};
 
 use super::AdminParts;
 use crate::catalog::JobState;
@@ -42,7 +42,7 @@ pub(super) async fn status(
         },
         database: parts.store.catalog().kind().to_owned(),
         queue: parts.node.queue.to_owned(),
-        hardware: nebula_api::Hardware::default(),
+        hardware: hardware(&parts),
         jobs: counts(parts.jobs.counts().await?),
         me: Me {
             actor: caller.actor().to_string(),
@@ -52,6 +52,23 @@ pub(super) async fn status(
             rule: rule.to_string(),
         },
     }))
+}
+
+/// What transcodes here; the hardware is tried when the first film needs it.
+fn hardware(parts: &AdminParts) -> Hardware {
+    match parts.hardware.get() {
+        Some(chosen) => Hardware {
+            choice: chosen.word().to_owned(),
+            reason: chosen.reason.clone(),
+            device: chosen.device().map(str::to_owned),
+        },
+        None => Hardware {
+            choice: "unknown".to_owned(),
+            reason: "No film was transcoded since the start; the first one tries the hardware."
+                .to_owned(),
+            device: None,
+        },
+    }
 }
 
 fn counts(rows: Vec<(String, JobState, u64)>) -> JobCounts {

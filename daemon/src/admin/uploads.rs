@@ -8,7 +8,7 @@ use nebula_api::{Page, PageQuery, Upload, UploadProtocol};
 use super::{AdminParts, Query};
 use crate::catalog::Protocol;
 use crate::http::Problem;
-use crate::identity::{Action, Caller, Resource};
+use crate::identity::{Action, Caller, Outcome, Resource};
 use crate::kernel::UploadId;
 use crate::store::{self, StoreError};
 
@@ -60,7 +60,20 @@ pub(super) async fn delete(
     if !may(&caller, &upload) {
         return Err(missing());
     }
-    parts.store.terminate_upload(id).await?;
+    let ended = parts.store.terminate_upload(id).await;
+    let resource = Resource::Object(&upload.bucket, &upload.key);
+    let outcome = if ended.is_ok() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    };
+    // Whoever began it needs no further right to give it up, and then the rule says so.
+    let rule = caller.may(Action::ManageUploads, &resource).rule;
+    parts
+        .identity
+        .audit(&caller, Action::ManageUploads, &resource, outcome, &rule)
+        .await;
+    ended?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -75,6 +75,8 @@ impl House {
         let parts = AdminParts {
             store: house.store.clone(),
             jobs: house.jobs.clone(),
+            media: house.media.clone(),
+            hardware: house.hardware.clone(),
             identity: house.identity.clone(),
             health: life.health().clone(),
             exporter,

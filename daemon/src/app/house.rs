@@ -12,7 +12,9 @@ use crate::config::{Acceleration, Config, Tailscale};
 use crate::identity::{self, Identity, RootKey, RootPreset, Secret, TailnetOptions};
 use crate::kernel::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::media::{self, Hardware, Media, MediaParts, RungSetting, Worker, WorkerOptions};
+use crate::media::{
+    self, ChosenHardware, Hardware, Media, MediaParts, RungSetting, Worker, WorkerOptions,
+};
 use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
 use crate::store::{Store, StoreParts};
 
@@ -36,6 +38,8 @@ pub struct House {
     pub jobs: Jobs,
     /// Films and their renditions.
     pub media: Media,
+    /// What transcodes here, once it was tried.
+    pub hardware: ChosenHardware,
 }
 
 /// Opens the catalog that the configuration names.
@@ -90,6 +94,7 @@ impl House {
             identity,
             jobs,
             media,
+            hardware: ChosenHardware::default(),
         })
     }
 
@@ -134,7 +139,9 @@ impl House {
             )),
         };
         let options = worker_options(config, super::doors::node_name(config));
-        Worker::new(queue, Arc::new(self.media.clone()), options).spawn(tracker, &life.drain());
+        Worker::new(queue, Arc::new(self.media.clone()), options)
+            .telling(&self.hardware)
+            .spawn(tracker, &life.drain());
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub struct AssetRow {
     pub created_ms: Millis,
     /// When it last changed.
     pub updated_ms: Millis,
+    /// Whether there is a picture of it.
+    pub has_poster: bool,
 }
 
 impl AssetRow {
@@ -116,7 +118,7 @@ impl AssetObjectRow {
     }
 }
 
-pub(super) const GET: &str = "SELECT state, reason, title, duration_ms, info, created_ms, updated_ms \
+pub(super) const GET: &str = "SELECT state, reason, title, duration_ms, info, created_ms, updated_ms, poster IS NOT NULL AS has_poster \
      FROM asset WHERE tenant = 'default' AND content_id = $1";
 pub(super) const INDEX: &str = "SELECT sample_index FROM asset WHERE tenant = 'default' AND content_id = $1 AND state = 'ready'";
 pub(super) const POSTER: &str =
@@ -128,7 +130,7 @@ pub(super) const PUT: &str = "INSERT INTO asset (content_id, state, reason, titl
 pub(super) const BEGIN: &str = "INSERT INTO asset (content_id, state, created_ms, updated_ms) VALUES ($1, 'indexing', $2, $2) \
      ON CONFLICT (tenant, content_id) DO NOTHING";
 pub(super) const LIST: &str = "SELECT o.id AS object_id, b.name AS bucket, o.key, o.size_bytes, o.content_id, o.modified_ms, \
-     a.state, a.reason, a.title, a.duration_ms, a.info, a.created_ms, a.updated_ms \
+     a.state, a.reason, a.title, a.duration_ms, a.info, a.created_ms, a.updated_ms, a.poster IS NOT NULL AS has_poster \
      FROM object_version o JOIN bucket b ON b.id = o.bucket_id \
      JOIN asset a ON a.tenant = o.tenant AND a.content_id = o.content_id \
      WHERE o.tenant = 'default' AND o.is_latest AND o.id < $1 ORDER BY o.id DESC LIMIT $2";

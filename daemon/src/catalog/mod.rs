@@ -42,7 +42,7 @@ pub use object::{NewObject, ObjectRow};
 pub use part::PartRow;
 pub use rendition::{
     NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape, RenditionState,
-    SegmentRow,
+    RenditionTally, SegmentRow,
 };
 pub use upload::{NewUpload, Protocol, UploadRow, UploadState};
 pub use write::TxFuture;

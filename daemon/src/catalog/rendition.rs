@@ -156,6 +156,19 @@ impl SegmentRow {
     }
 }
 
+/// What there is of a rendition.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct RenditionTally {
+    /// Rung and encoder settings.
+    pub recipe: String,
+    /// Segments.
+    pub segments: i64,
+    /// Their bytes.
+    pub size_bytes: i64,
+    /// Their durations, in ticks of the rendition.
+    pub duration_ticks: i64,
+}
+
 /// A segment to be entered; its blob must be there.
 #[derive(Clone, Debug)]
 pub struct NewSegment {
@@ -198,6 +211,8 @@ pub(super) const SEGMENTS: &str = "SELECT number, blob_id, size_bytes, init_numb
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number";
 pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
+pub(super) const TALLY: &str = "SELECT recipe, COUNT(*) AS segments, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(duration_ticks) AS BIGINT) AS duration_ticks \
+     FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 GROUP BY recipe";
 pub(super) const COUNT_SEGMENTS: &str = "SELECT COUNT(*) FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 
 impl Catalog {
@@ -216,6 +231,16 @@ impl Catalog {
     ) -> Result<Vec<SegmentRow>, CatalogError> {
         Ok(
             on_pool!(self, pool => sqlx::query_as(SEGMENTS).bind(content.0.as_slice()).bind(recipe).fetch_all(pool).await)?,
+        )
+    }
+
+    /// How much there is of each rendition of a content that has segments.
+    pub async fn rendition_tallies(
+        &self,
+        content: ContentId,
+    ) -> Result<Vec<RenditionTally>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(TALLY).bind(content.0.as_slice()).fetch_all(pool).await)?,
         )
     }
 

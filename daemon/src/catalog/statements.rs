@@ -119,6 +119,7 @@ const SHARED: &[&str] = &[
     rendition::SEGMENTS,
     rendition::SEGMENT,
     rendition::COUNT_SEGMENTS,
+    rendition::TALLY,
     setting::GET,
     setting::PUT,
     setting::PUT_IF_ABSENT,

@@ -8,6 +8,7 @@ use super::RootKeys;
 use super::environment::Environment;
 use super::error::Fault;
 use super::secret::{self, Secret};
+use crate::kernel::AccessKeyId;
 
 /// Whether tailnet peers are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,13 +105,10 @@ fn half(key: &str, missing: &str) -> Fault {
 }
 
 fn check_pair(access_key: &str, secret_key: &Secret) -> Result<(), Fault> {
-    let plain = access_key
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    if !(3..=128).contains(&access_key.len()) || !plain {
+    if access_key.parse::<AccessKeyId>().is_err() {
         return Err(Fault::new(
             "identity.root_access_key",
-            "an access key has 3 to 128 letters, digits, hyphens and underscores",
+            "an access key has 4 to 128 letters, digits, hyphens, underscores and dots",
             "choose another",
         ));
     }

@@ -271,6 +271,27 @@ fn half_a_root_key_pair_is_refused() {
 }
 
 #[test]
+fn a_root_key_that_the_house_would_not_take_is_refused_before_it_opens() {
+    let secret = ("NEBULA_ROOT_SECRET_KEY", "0123456789abcdef");
+    for (id, fits) in [
+        ("abc", false),
+        ("ab cd", false),
+        ("ab/cd", false),
+        ("abcd", true),
+    ] {
+        let given = environment(&[("NEBULA_ROOT_ACCESS_KEY", id), secret]);
+        let outcome = load(&Flags::default(), &given);
+        match outcome {
+            Ok(_) => assert!(fits, "{id}"),
+            Err(error) => {
+                assert!(!fits, "{id}: {error:?}");
+                assert_eq!(error.key, "identity.root_access_key");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_unusable_directory_is_refused_with_its_cure() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();

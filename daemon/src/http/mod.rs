@@ -1,12 +1,13 @@
 //! Pieces that the doors share.
 //!
 //! A request passes [`context`] first: it gets a [`RequestId`] and the [`Gate`], and its answer the security headers.
-//! A handler that takes a [`crate::identity::Caller`] gets it from the gate (Basic, else tailnet, else nobody); [`require`] asks for each right.
+//! A handler that takes a [`crate::identity::Caller`] gets it from the gate (Basic, else tailnet, else nobody); [`require`] asks for each right, and [`audited`] notes what changed.
 //! Paths become names in [`path`], errors a [`Problem`], and an object's bytes an answer in [`serve_object`]: conditions, ranges and headers by RFC 9110, over whatever body the caller opens.
 //!
 //! The deciding parts ([`condition`], [`ranges`], [`path`], [`content_type`]) are pure functions.
 //! The room knows no bucket, no object and no file: it is told sizes, tags and times.
 
+mod audited;
 pub mod condition;
 pub mod content_type;
 mod context;
@@ -22,6 +23,7 @@ mod store_problem;
 mod tests;
 mod throttle;
 
+pub use audited::{audited, identity_of, permit};
 pub use context::{OBJECT_CSP, REQUEST_ID, RequestId, context, secure};
 pub use cors::{media_cors, media_preflight};
 pub use gate::{Gate, PeerAddr, require};

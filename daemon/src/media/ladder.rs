@@ -51,6 +51,43 @@ pub fn wanted(film: &Film, settings: &[RungSetting]) -> Vec<Wanted> {
     wanted
 }
 
+/// A rung that will be made of a film.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Its key in the cache.
+    pub recipe: String,
+    /// `720p`.
+    pub name: String,
+    /// In pixels, as shown.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+}
+
+/// The pictures among [`wanted`], with their sizes.
+pub fn planned(film: &Film, settings: &[RungSetting]) -> Vec<Planned> {
+    let Some(TrackKind::Video(picture)) = film.picture().map(|track| &track.kind) else {
+        return Vec::new();
+    };
+    let shown = (picture.display_width.max(1), picture.display_height.max(1));
+    let sized = |one: Wanted| match one.shape {
+        WantedShape::Video { height, .. } => {
+            let (width, height) = geometry::rung(shown, height)?;
+            Some(Planned {
+                recipe: one.recipe,
+                name: one.name,
+                width,
+                height,
+            })
+        }
+        WantedShape::Audio { .. } => None,
+    };
+    wanted(film, settings)
+        .into_iter()
+        .filter_map(sized)
+        .collect()
+}
+
 fn rungs(
     track: &TrackFacts,
     picture: &VideoFacts,

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::Films;
 use super::film::Film;
-use super::ladder::RungSetting;
+use super::ladder::{self, RungSetting};
 use super::plan;
 use super::worker::{Worker, WorkerOptions};
 use crate::catalog::{AssetState, CatalogError, JobState};
@@ -175,6 +175,11 @@ impl Media {
             // Either outcome, the end of the wait included, is a reason to look again.
             let _ = tokio::time::timeout_at(until, changes.changed()).await;
         }
+    }
+
+    /// The rungs that are made of a film, or will be.
+    pub fn planned(&self, film: &Film) -> Vec<ladder::Planned> {
+        ladder::planned(film, &self.0.ladder)
     }
 
     /// A film whose index is there.

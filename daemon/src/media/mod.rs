@@ -15,6 +15,7 @@
 
 mod bench;
 mod cache;
+mod chosen;
 mod cmaf;
 pub mod decide;
 mod film;
@@ -32,8 +33,10 @@ mod remote;
 mod timeline;
 mod worker;
 
+pub use chosen::{Chosen, ChosenHardware};
 pub use film::{CopiedTrack, Film, Packaged};
 pub use hls::{Leaf, Master, RenditionList, Whole, tag as content_tag};
+pub use ladder::Planned;
 pub use ladder::RungSetting;
 pub use library::{Look, Media, MediaError, MediaParts};
 pub use order::{About, Opening, Order, REPORT_BYTES_MAX, Report};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::chosen::{Chosen, ChosenHardware};
 use super::order::{Opening, Report};
 use super::probe;
 use super::process::{Receive, Run, RunError, Source};
@@ -85,7 +86,7 @@ pub struct Worker {
     bench: Arc<dyn Workbench>,
     options: Arc<WorkerOptions>,
     /// Found by the first ladder job, shared by the slots.
-    acceleration: Arc<tokio::sync::OnceCell<Acceleration>>,
+    hardware: ChosenHardware,
 }
 
 impl Worker {
@@ -95,8 +96,15 @@ impl Worker {
             queue,
             bench,
             options: Arc::new(options),
-            acceleration: Arc::default(),
+            hardware: ChosenHardware::default(),
         }
+    }
+
+    /// The same, telling others which hardware it chose.
+    #[must_use]
+    pub fn telling(mut self, hardware: &ChosenHardware) -> Self {
+        self.hardware = hardware.clone();
+        self
     }
 
     /// Starts every slot; each ends when `cancel` is cancelled, its job handed back.
@@ -273,10 +281,12 @@ impl Worker {
 
     /// Which way to encode on this machine, found by really trying, once.
     async fn acceleration(&self, stop: &CancellationToken) -> &Acceleration {
-        self.acceleration
+        let chosen = self
+            .hardware
+            .0
             .get_or_init(|| async {
                 if self.options.hardware == Hardware::Software {
-                    return Acceleration::Software;
+                    return Chosen::configured();
                 }
                 let found = probe::probe(&self.options.binary, stop).await;
                 let mut report = found.unwrap_or_else(|error| {
@@ -292,9 +302,10 @@ impl Worker {
                 });
                 let best = choice::best(&report);
                 info!("films are encoded with {}", choice::name(&best));
-                best
+                Chosen::tried(best, &report)
             })
-            .await
+            .await;
+        &chosen.acceleration
     }
 }
 

@@ -19,9 +19,11 @@ mod headers;
 mod list;
 mod multipart;
 mod object;
+mod parts;
 mod publish;
 mod reconcile;
 mod rendition;
+mod session;
 mod upload;
 mod writer;
 
@@ -35,12 +37,14 @@ pub use error::StoreError;
 pub use fsck::{Finding, FsckReport};
 pub use headers::{ObjectHeaders, Tags};
 pub use list::{ListItem, ListPage, ListRequest};
-pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart, Part};
+pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart};
 pub use object::Object;
+pub use parts::Part;
 pub use publish::{Condition, Copy, Published, PutObject};
 pub use reconcile::Reconciled;
 pub use rendition::SegmentOf;
-pub use upload::{NewResumable, Upload, UploadSession};
+pub use session::UploadSession;
+pub use upload::{NewResumable, Upload};
 pub use writer::{ObjectWriter, Sealed, WriteOptions};
 
 use std::sync::Arc;
@@ -71,7 +75,7 @@ struct Inner {
     inline_bytes_max: usize,
     /// Counts commits of this process, so that readers of the outbox need not wait for their timer.
     changes: watch::Sender<u64>,
-    sessions: upload::Sessions,
+    sessions: session::Sessions,
 }
 
 /// What the store is made of.
@@ -105,7 +109,7 @@ impl Store {
                 .inline_bytes_max
                 .min(crate::kernel::limits::INLINE_BYTES_MAX),
             changes,
-            sessions: upload::Sessions::default(),
+            sessions: session::Sessions::default(),
         }))
     }
 

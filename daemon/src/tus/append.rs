@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::headers::{bytes, http_date, is_offset_stream};
 use super::inspect::find;
 use super::{Door, problem};
-use crate::http::Problem;
-use crate::identity::Caller;
-use crate::store::{StoreError, UploadSession};
+use crate::http::{Problem, identity_of};
+use crate::identity::{Action, Caller, Outcome, Resource};
+use crate::store::{StoreError, Upload, UploadSession};
 
 /// Within a long PATCH the offset is made durable after this many bytes …
 const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
@@ -81,7 +81,10 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
             offset,
             Some(door.store.clock().now_ms() + door.options.idle_ms),
         ),
-        Taken::Whole { offset } => (offset, None),
+        Taken::Whole { offset } => {
+            note_stored(&parts.extensions, &caller, &upload).await?;
+            (offset, None)
+        }
     };
     let mut response = StatusCode::NO_CONTENT.into_response();
     response
@@ -91,6 +94,20 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
         response.headers_mut().insert("upload-expires", date);
     }
     Ok(response)
+}
+
+/// The audit is told of an upload's bytes once, when they have become the object.
+pub(super) async fn note_stored(
+    extensions: &Extensions,
+    caller: &Caller,
+    upload: &Upload,
+) -> Result<(), Problem> {
+    let resource = Resource::Object(&upload.bucket, &upload.key);
+    let rule = caller.may(Action::WriteObject, &resource).rule;
+    identity_of(extensions)?
+        .audit(caller, Action::WriteObject, &resource, Outcome::Done, &rule)
+        .await;
+    Ok(())
 }
 
 /// A repeated last PATCH, whose answer was lost, learns that all is there.

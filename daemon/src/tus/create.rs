@@ -5,14 +5,14 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::append::{Taken, take};
+use super::append::{Taken, note_stored, take};
 use super::headers::{declared_length, http_date, is_offset_stream, text};
 use super::metadata::Metadata;
 use super::{Door, problem};
 use crate::catalog::Protocol;
-use crate::http::{Problem, require};
+use crate::http::{Problem, audited, identity_of};
 use crate::identity::{Action, Caller, Resource};
-use crate::store::{NewResumable, ObjectHeaders, StoreError, Tags};
+use crate::store::{NewResumable, ObjectHeaders, StoreError, Tags, Upload};
 
 pub(super) async fn create(
     State(door): State<Door>,
@@ -34,17 +34,11 @@ pub(super) async fn create(
         Some(key) => Resource::Object(&bucket, key),
         None => Resource::Bucket(&bucket),
     };
-    require(&caller, Action::WriteObject, &resource)?;
-    if bucket == door.options.inbox {
-        match door.store.create_bucket(&bucket, "system").await {
-            Ok(_) | Err(StoreError::BucketExists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let identity = identity_of(&parts.extensions)?;
     let new = NewResumable {
         protocol: Protocol::Tus,
-        bucket,
-        key: metadata.key,
+        bucket: bucket.clone(),
+        key: metadata.key.clone(),
         headers: ObjectHeaders {
             content_type: metadata.content_type,
             ..ObjectHeaders::default()
@@ -55,7 +49,9 @@ pub(super) async fn create(
         metadata: serde_json::json!({ "raw": raw }).to_string(),
         idle_ms: Some(door.options.idle_ms),
     };
-    let upload = door.store.begin_upload(new).await?;
+    let begin = begin(&door, new);
+    let action = Action::WriteObject;
+    let upload = audited(&identity, &caller, action, &resource, begin).await?;
     let mut expires_ms = upload.expires_ms;
     let mut offset = 0;
     let has_bytes = with_bytes && is_offset_stream(&parts.headers) && !body.is_end_stream();
@@ -74,6 +70,7 @@ pub(super) async fn create(
         {
             Taken::Part { offset: at } => offset = at,
             Taken::Whole { offset: at } => {
+                note_stored(&parts.extensions, &caller, &upload).await?;
                 offset = at;
                 expires_ms = None;
             }
@@ -88,4 +85,15 @@ pub(super) async fn create(
         headers.insert("upload-expires", date);
     }
     Ok(response)
+}
+
+/// Makes the upload, and the inbox on its first use.
+async fn begin(door: &Door, new: NewResumable) -> Result<Upload, Problem> {
+    if new.bucket == door.options.inbox {
+        match door.store.create_bucket(&new.bucket, "system").await {
+            Ok(_) | Err(StoreError::BucketExists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(door.store.begin_upload(new).await?)
 }

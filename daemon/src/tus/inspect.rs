@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::headers::http_date;
 use super::{Door, problem};
-use crate::http::{Problem, require};
-use crate::identity::{Action, Caller, Resource};
+use crate::http::{Problem, identity_of, require};
+use crate::identity::{Action, Caller, Outcome, Resource};
 use crate::kernel::UploadId;
 use crate::store::{StoreError, Upload};
 
@@ -78,6 +78,24 @@ pub(super) async fn delete(
     let (mut parts, _) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
     let upload = find(&door, &caller, parts.uri.path()).await?;
-    door.store.terminate_upload(upload.id).await?;
+    let ended = door.store.terminate_upload(upload.id).await;
+    let outcome = if ended.is_ok() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    };
+    let resource = Resource::Object(&upload.bucket, &upload.key);
+    // Its owner gives it up by the right to write, everybody else by the right to manage.
+    let managed = caller.may(Action::ManageUploads, &resource);
+    let (action, rule) = if managed.allow {
+        (Action::ManageUploads, managed.rule)
+    } else {
+        let action = Action::WriteObject;
+        (action, caller.may(action, &resource).rule)
+    };
+    identity_of(&parts.extensions)?
+        .audit(&caller, action, &resource, outcome, &rule)
+        .await;
+    ended?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

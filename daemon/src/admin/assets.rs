@@ -1,0 +1,272 @@
+//! Assets: films and recordings as people look for them, and how each would be played.
+
+use std::collections::HashMap;
+
+use axum::extract::{OriginalUri, State};
+use nebula_api::problem::code;
+use nebula_api::{Asset, AssetState, AssetsQuery, Page, Playback, PlaybackMode, Urls, routes};
+
+use super::{AdminParts, Query, renditions};
+use crate::catalog::{self, AssetObjectRow, AssetRow};
+use crate::http::{Problem, path, require};
+use crate::identity::{Action, Caller, Resource};
+use crate::kernel::BucketName;
+use crate::media::decide::{Capabilities, Mode, decide};
+use crate::media::{Film, MediaError, info::Info, looks_like_media};
+use crate::store::Object;
+
+/// Rows read at a time.
+const BATCH: i64 = 256;
+/// Rows looked at for one page; a search that finds less than a page in so many goes on with the next cursor.
+const LOOKED_AT_MAX: usize = 8 * 1024;
+/// Words of a search that are looked at.
+const WORDS_MAX: usize = 16;
+
+pub(super) async fn list(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Query(query): Query<AssetsQuery>,
+) -> Result<axum::Json<Page<Asset>>, Problem> {
+    require(&caller, Action::ListBuckets, &Resource::Node)?;
+    let limit = query.limit_items() as usize;
+    let words = words(query.search.as_deref().unwrap_or_default());
+    let mut before = match query.cursor.as_deref().map(str::parse::<i64>) {
+        None => i64::MAX,
+        Some(Ok(row)) => row,
+        Some(Err(_)) => {
+            return Err(Problem::invalid(
+                "The cursor is not one that a listing gave.",
+            ));
+        }
+    };
+    let mut seen: HashMap<String, bool> = HashMap::new();
+    let mut found: Vec<AssetObjectRow> = Vec::new();
+    let mut looked_at = 0;
+    let mut next = None;
+    'rows: loop {
+        let rows = parts.store.catalog().asset_objects(before, BATCH).await?;
+        let is_last = rows.len() < BATCH as usize;
+        looked_at += rows.len();
+        for row in rows {
+            let may = match seen.get(&row.bucket) {
+                Some(may) => *may,
+                None => {
+                    let bucket: BucketName = row.bucket.parse()?;
+                    let list = Action::ListObjects;
+                    let may = caller.may(list, &Resource::Bucket(&bucket)).allow;
+                    seen.insert(row.bucket.clone(), may);
+                    may
+                }
+            };
+            if may && matches(&words, &row) {
+                if found.len() == limit {
+                    // The page is full and there is more: it goes on below the last one shown.
+                    next = Some(before.to_string());
+                    break 'rows;
+                }
+                before = row.object_id;
+                found.push(row);
+            } else if found.len() < limit {
+                before = row.object_id;
+            }
+        }
+        if is_last {
+            break;
+        }
+        if looked_at >= LOOKED_AT_MAX {
+            next = Some(before.to_string());
+            break;
+        }
+    }
+    let mut items = Vec::with_capacity(found.len());
+    for row in &found {
+        items.push(listed(&parts, row).await?);
+    }
+    Ok(axum::Json(Page { items, next }))
+}
+
+pub(super) async fn get(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    uri: OriginalUri,
+) -> Result<axum::Json<Asset>, Problem> {
+    let rest = path::behind(uri.path(), &format!("{}/", routes::ASSETS)).unwrap_or_default();
+    let (bucket, key) = path::bucket_and_key(rest)?;
+    let resource = Resource::Object(&bucket, &key);
+    require(&caller, Action::ReadObject, &resource)?;
+    let object = parts.store.head(&bucket, &key, None).await?;
+    match of_object(&parts, &object).await? {
+        Some(asset) => Ok(axum::Json(asset)),
+        None => Err(Problem::not_found(
+            code::ASSET_NOT_FOUND,
+            "The object was not taken for media.",
+        )
+        .detail(format!(
+            "Neither the name {key} nor its type says that it plays."
+        ))
+        .hint("Its bytes can be had under /-/file/.")),
+    }
+}
+
+/// What the media room makes of an object; `None` when it is nothing that plays.
+pub(super) async fn of_object(
+    parts: &AdminParts,
+    object: &Object,
+) -> Result<Option<Asset>, Problem> {
+    let content = object.content_id;
+    let row = parts.store.catalog().asset(content).await?;
+    if row.is_none() && !looks_like_media(object) {
+        return Ok(None);
+    }
+    let about = About {
+        bucket: object.bucket.as_str(),
+        key: object.key.as_str(),
+        size_bytes: object.size,
+        modified_ms: object.modified_ms,
+    };
+    let mut asset = shown(&about, row.as_ref())?;
+    if asset.state == AssetState::Ready {
+        let film = parts.media.film(content).await.map_err(problem)?;
+        asset.playback = film.as_deref().map(playback);
+        let planned = film
+            .as_deref()
+            .map(|film| parts.media.planned(film))
+            .unwrap_or_default();
+        asset.renditions = renditions::of(parts.store.catalog(), content, &planned).await?;
+    }
+    Ok(Some(asset))
+}
+
+/// Whether an object plays, or may once it was looked at.
+pub(super) async fn plays(parts: &AdminParts, object: &Object) -> Result<bool, Problem> {
+    match parts.store.catalog().asset(object.content_id).await? {
+        Some(row) => Ok(row.state()? != catalog::AssetState::Failed),
+        None => Ok(looks_like_media(object)),
+    }
+}
+
+/// The object that an asset belongs to.
+struct About<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    size_bytes: u64,
+    modified_ms: i64,
+}
+
+async fn listed(parts: &AdminParts, row: &AssetObjectRow) -> Result<Asset, Problem> {
+    let key = row.key();
+    let about = About {
+        bucket: &row.bucket,
+        key: &key,
+        size_bytes: row.size_bytes.max(0) as u64,
+        modified_ms: row.modified_ms,
+    };
+    let mut asset = shown(&about, Some(&row.asset))?;
+    if asset.state == AssetState::Ready {
+        let content = row.content()?;
+        asset.renditions = renditions::of(parts.store.catalog(), content, &[]).await?;
+    }
+    Ok(asset)
+}
+
+/// What the row alone tells; an object without one is being looked at.
+fn shown(about: &About<'_>, row: Option<&AssetRow>) -> Result<Asset, Problem> {
+    let state = match row.map(AssetRow::state).transpose()? {
+        None | Some(catalog::AssetState::Indexing) => AssetState::Indexing,
+        Some(catalog::AssetState::Ready) => AssetState::Ready,
+        Some(catalog::AssetState::Failed) => AssetState::Failed,
+    };
+    let info = row.map(|row| Info::parse(&row.info)).unwrap_or_default();
+    let title = row.and_then(|row| row.title.clone());
+    let plays = state != AssetState::Failed;
+    let has_poster = row.is_some_and(|row| row.has_poster);
+    Ok(Asset {
+        bucket: about.bucket.to_owned(),
+        key: about.key.to_owned(),
+        state,
+        reason: row.and_then(|row| row.reason.clone()),
+        title: title.unwrap_or_else(|| stem(about.key).to_owned()),
+        size_bytes: about.size_bytes,
+        duration_ms: row
+            .and_then(|row| row.duration_ms)
+            .and_then(|duration_ms| u64::try_from(duration_ms).ok()),
+        container: Some(info.container).filter(|container| !container.is_empty()),
+        tracks: info.tracks.iter().map(renditions::track).collect(),
+        renditions: Vec::new(),
+        urls: Urls {
+            file: routes::file(about.bucket, about.key),
+            hls: plays.then(|| routes::hls_master(about.bucket, about.key)),
+            poster: has_poster.then(|| routes::poster(about.bucket, about.key)),
+        },
+        playback: None,
+        created_at_ms: about.modified_ms,
+    })
+}
+
+/// A browser that nobody knows more of is who asks.
+fn playback(film: &Film) -> Playback {
+    let decision = decide(&Capabilities::default(), film);
+    Playback {
+        mode: match decision.mode {
+            Mode::Direct => PlaybackMode::Direct,
+            Mode::Remux => PlaybackMode::Remux,
+            Mode::Audio => PlaybackMode::Audio,
+            Mode::Transcode => PlaybackMode::Transcode,
+        },
+        reason: decision.reason,
+    }
+}
+
+/// A file's name without its folders and extension.
+fn stem(key: &str) -> &str {
+    let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or(key);
+    match name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => name,
+    }
+}
+
+fn words(search: &str) -> Vec<String> {
+    let words = search.split_whitespace().take(WORDS_MAX);
+    words.map(str::to_lowercase).collect()
+}
+
+fn matches(words: &[String], row: &AssetObjectRow) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let title = row.asset.title.as_deref().unwrap_or_default();
+    let text = format!("{title}\n{}", row.key()).to_lowercase();
+    words.iter().all(|word| text.contains(word.as_str()))
+}
+
+fn problem(error: MediaError) -> Problem {
+    match error {
+        MediaError::Store(error) => error.into(),
+        MediaError::Damaged(_) => Problem::internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_the_name_of_the_file() {
+        for (key, title) in [
+            ("a/b/Big Buck Bunny.mp4", "Big Buck Bunny"),
+            ("film", "film"),
+            (".hidden", ".hidden"),
+            ("a.tar.gz", "a.tar"),
+            ("dir/", "dir"),
+        ] {
+            assert_eq!(stem(key), title, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_cut_into_words() {
+        assert_eq!(words("  Big   BUNNY "), ["big", "bunny"]);
+        assert!(words(&"a ".repeat(100)).len() == WORDS_MAX);
+    }
+}

@@ -1,0 +1,402 @@
+//! The right to append to an upload, taken from whoever has it.
+//!
+//! A newer request takes a session over: it tells the running one to stop, waits until that one has flushed, and goes on from there.
+//! Across two overlapping daemons the right is a lease in the upload's row.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
+
+use super::checksum::Checksums;
+use super::headers::{ObjectHeaders, Tags};
+use super::object::json;
+use super::publish::{Condition, Draft, Outcome, Published, PutObject, Source, publish_in};
+use super::upload::Upload;
+use super::{Planner, Store, StoreError};
+use crate::blob::{BlobAppender, BlobDigest};
+use crate::catalog::{Extent, Tx, UploadRow};
+use crate::kernel::limits::OBJECT_BYTES_MAX;
+use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, UploadId};
+
+/// How long a daemon may hold an upload without renewing; renewed with every checkpoint.
+const LEASE_MS: Millis = 10_000;
+/// How long a request waits for the one it takes over from to flush.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a finished upload answers late questions.
+const FINISHED_KEPT_MS: Millis = 24 * 60 * 60 * 1000;
+
+/// The sessions of this process, by upload.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<UploadId, Arc<Slot>>>);
+
+#[derive(Default)]
+struct Slot {
+    /// Held by the session that appends.
+    writing: Arc<tokio::sync::Mutex<()>>,
+    /// Tells that session to stop.
+    stop: Mutex<CancellationToken>,
+}
+
+impl Sessions {
+    fn slot(&self, id: UploadId) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Slots that nobody holds any more cost nothing to make again.
+        slots.retain(|other, slot| *other == id || Arc::strong_count(slot) > 1);
+        slots.entry(id).or_default().clone()
+    }
+}
+
+/// What a session holds while it may append.
+pub(super) struct Turn {
+    _slot: Arc<Slot>,
+    _writing: OwnedMutexGuard<()>,
+    stop: CancellationToken,
+}
+
+/// The right to append to one upload. Dropping it keeps every byte received and makes it durable in the background.
+pub struct UploadSession {
+    store: Store,
+    row: UploadRow,
+    id: UploadId,
+    idle_ms: Option<Millis>,
+    offset: u64,
+    stop: CancellationToken,
+    /// `None` only once the session has ended.
+    held: Option<(BlobAppender, Turn)>,
+}
+
+impl Store {
+    /// Ends a running session of this process, if there is one, and returns the upload with all that it received made durable.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUpload`]; [`StoreError::UploadBusy`] when the session does not end.
+    pub async fn settle_upload(&self, id: UploadId) -> Result<Upload, StoreError> {
+        let turn = self.turn(id).await?;
+        let row = self.row(id).await?;
+        let upload = self.describe(id, row.clone()).await?;
+        if upload.finished.is_none() && upload.offset > row.offset() {
+            // A daemon that was killed left bytes that no sync has covered yet.
+            let idle_ms = upload.expires_ms.map(|at| at - upload.created_ms);
+            self.session(id, row, upload.offset, idle_ms, turn)
+                .await?
+                .release()
+                .await?;
+        }
+        Ok(upload)
+    }
+
+    /// Takes the turn to write an upload from whoever has it in this process.
+    pub(super) async fn turn(&self, id: UploadId) -> Result<Turn, StoreError> {
+        let slot = self.0.sessions.slot(id);
+        slot.stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .cancel();
+        let waiting = tokio::time::timeout(TAKEOVER_TIMEOUT, slot.writing.clone().lock_owned());
+        let writing = waiting.await.map_err(|_| StoreError::UploadBusy)?;
+        let stop = CancellationToken::new();
+        *slot.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
+        Ok(Turn {
+            _slot: slot,
+            _writing: writing,
+            stop,
+        })
+    }
+
+    async fn lease(&self, id: UploadId) -> Result<(), StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let holder = self.0.instance.clone();
+        let taken = self
+            .0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    Ok::<_, StoreError>(
+                        tx.take_upload_lease(id, &holder, now_ms, now_ms + LEASE_MS)
+                            .await?,
+                    )
+                })
+            })
+            .await?;
+        if taken {
+            Ok(())
+        } else {
+            Err(StoreError::UploadBusy)
+        }
+    }
+
+    /// Takes the right to append at `offset`, from a running session too.
+    ///
+    /// # Errors
+    /// [`StoreError::OffsetConflict`] with where the upload stands; [`StoreError::NoSuchUpload`]; [`StoreError::UploadBusy`] while another daemon writes it.
+    pub async fn append(
+        &self,
+        id: UploadId,
+        offset: u64,
+        idle_ms: Option<Millis>,
+    ) -> Result<UploadSession, StoreError> {
+        let turn = self.turn(id).await?;
+        let row = self.row(id).await?;
+        let current = self.describe(id, row.clone()).await?;
+        if offset != current.offset || current.finished.is_some() {
+            return Err(StoreError::OffsetConflict {
+                current: current.offset,
+                given: offset,
+            });
+        }
+        self.session(id, row, offset, idle_ms, turn).await
+    }
+
+    async fn session(
+        &self,
+        id: UploadId,
+        row: UploadRow,
+        offset: u64,
+        idle_ms: Option<Millis>,
+        turn: Turn,
+    ) -> Result<UploadSession, StoreError> {
+        let blob = row
+            .blob()?
+            .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+        self.lease(id).await?;
+        self.0.blobs.admit(
+            row.length()
+                .map_or(0, |length| length.saturating_sub(offset)),
+        )?;
+        let mut appender = self
+            .0
+            .blobs
+            .append(blob, offset, row.sums.as_deref().unwrap_or_default())
+            .await?;
+        if let Some(length) = row.length() {
+            appender.reserve(length).await?;
+        }
+        let stop = turn.stop.clone();
+        Ok(UploadSession {
+            store: self.clone(),
+            row,
+            id,
+            idle_ms,
+            offset,
+            stop,
+            held: Some((appender, turn)),
+        })
+    }
+}
+
+impl UploadSession {
+    /// Bytes received so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Total bytes, when declared.
+    pub fn length(&self) -> Option<u64> {
+        self.row.length()
+    }
+
+    /// Completes when a newer request wants the upload: stop reading, [`UploadSession::release`].
+    pub fn taken_over(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
+        self.stop.clone().cancelled_owned()
+    }
+
+    /// Whether every declared byte is there.
+    pub fn is_complete(&self) -> bool {
+        self.length() == Some(self.offset)
+    }
+
+    fn appender(&mut self) -> Result<&mut BlobAppender, StoreError> {
+        let ended = || StoreError::Failed("the upload session has ended".into());
+        self.held
+            .as_mut()
+            .map(|(appender, _)| appender)
+            .ok_or_else(ended)
+    }
+
+    /// Takes more bytes; waits while the disk is behind.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] beyond the declared length, before any byte of this piece is kept; those of the disk.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let limit = self.length().unwrap_or(OBJECT_BYTES_MAX);
+        let end = self.offset + bytes.len() as u64;
+        if end > limit {
+            return Err(StoreError::TooLarge { limit });
+        }
+        self.appender()?.write(bytes).await?;
+        self.offset = end;
+        Ok(())
+    }
+
+    /// Makes every received byte durable and returns the offset that may be told.
+    ///
+    /// # Errors
+    /// Those of the disk and the database; [`StoreError::UploadBusy`] when another daemon has taken the upload.
+    pub async fn checkpoint(&mut self) -> Result<u64, StoreError> {
+        let checkpoint = self.appender()?.checkpoint().await?;
+        let offset = checkpoint.offset;
+        let (id, now_ms) = (self.id, self.store.0.clock.now_ms());
+        let holder = self.store.0.instance.clone();
+        let expires_ms = self.idle_ms.map(|idle_ms| now_ms + idle_ms);
+        let change = self.store.0.catalog.write(move |tx| {
+            Box::pin(async move {
+                let held = tx
+                    .take_upload_lease(id, &holder, now_ms, now_ms + LEASE_MS)
+                    .await?;
+                Ok::<_, StoreError>(
+                    held && tx
+                        .advance_upload(id, offset, &checkpoint.sums, expires_ms)
+                        .await?,
+                )
+            })
+        });
+        if change.await? {
+            Ok(offset)
+        } else {
+            Err(StoreError::UploadBusy)
+        }
+    }
+
+    /// Lets go: every received byte is durable, and another request or daemon may go on at once.
+    pub async fn release(mut self) -> Result<u64, StoreError> {
+        let offset = self.checkpoint().await;
+        let (id, holder) = (self.id, self.store.0.instance.clone());
+        let change = self.store.0.catalog.write(move |tx| {
+            Box::pin(async move { Ok::<_, StoreError>(tx.drop_upload_lease(id, &holder).await?) })
+        });
+        let dropped = change.await;
+        // Also after a failure: the bytes are in the file, and a retry belongs to the next request.
+        self.held = None;
+        dropped.and(offset)
+    }
+
+    /// Turns the complete upload into its object, with its event and jobs.
+    ///
+    /// # Errors
+    /// [`StoreError::IncompleteBody`] while bytes are missing; those of [`Store::publish`], and then the upload stays open.
+    pub async fn finish(mut self) -> Result<Published, StoreError> {
+        let received = self.offset;
+        if !self.is_complete() {
+            return Err(StoreError::IncompleteBody {
+                received,
+                declared: self.length().unwrap_or(u64::MAX),
+            });
+        }
+        let (appender, turn) = self
+            .held
+            .take()
+            .ok_or_else(|| StoreError::NoSuchUpload(self.id.to_string()))?;
+        let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
+        let finisher = store.clone();
+        let commit = async move {
+            let digest = appender.finish().await?.digest;
+            let now_ms = finisher.0.clock.now_ms();
+            let planner = finisher.0.planner.clone();
+            let change = finisher.0.catalog.write(move |tx| {
+                Box::pin(async move {
+                    finish_in(tx, id, &row, received, digest, &planner, now_ms).await
+                })
+            });
+            let outcome = change.await?;
+            drop(turn);
+            finisher.published(outcome).await
+        };
+        store.finish(None, commit).await
+    }
+}
+
+impl Drop for UploadSession {
+    /// A connection that broke off: what came in is made durable before the next request sees the upload.
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let rest = Self {
+            store: self.store.clone(),
+            row: self.row.clone(),
+            id: self.id,
+            idle_ms: self.idle_ms,
+            offset: self.offset,
+            stop: self.stop.clone(),
+            held: Some(held),
+        };
+        runtime.spawn(async move {
+            let id = rest.id;
+            if let Err(error) = rest.release().await {
+                tracing::warn!(upload.id = %id, %error, "the last bytes of upload {id} are kept but not synced: {error}");
+            }
+        });
+    }
+}
+
+async fn finish_in(
+    tx: &mut Tx,
+    id: UploadId,
+    row: &UploadRow,
+    size: u64,
+    digest: BlobDigest,
+    planner: &Planner,
+    now_ms: Millis,
+) -> Result<Outcome, StoreError> {
+    let blob: BlobId = row
+        .blob()?
+        .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+    let bucket: BucketName = row
+        .bucket
+        .parse()
+        .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))?;
+    let headers: ObjectHeaders = json("upload.headers", &row.headers)?;
+    let tags: Tags = json("upload.tags", &row.tags)?;
+    let mut dead = Vec::new();
+    let source = if size == 0 {
+        // The upload's reference is the only one, and no extent can hold nothing.
+        if tx.release_blob(blob, 1).await? {
+            dead.push(blob);
+        }
+        Source::Inline(Vec::new())
+    } else {
+        if !tx
+            .finish_blob(blob, size, &digest.blake3, &digest.sums)
+            .await?
+        {
+            return Err(StoreError::NoSuchUpload(id.to_string()));
+        }
+        // The reference goes from the upload to the object.
+        Source::Owned(vec![Extent {
+            blob,
+            offset: 0,
+            length: size,
+        }])
+    };
+    let draft = Draft {
+        put: PutObject {
+            bucket,
+            key: row.key()?,
+            headers,
+            tags,
+            owner: row.owner.clone(),
+            condition: Condition::default(),
+            etag: None,
+        },
+        size,
+        etag: ETag::from_content(&digest.blake3),
+        content_id: ContentId(digest.blake3),
+        checksums: Checksums::default(),
+        source,
+    };
+    let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
+    outcome.dead.extend(dead);
+    let version = outcome.row.version_id()?;
+    if !tx
+        .finish_upload(id, version.as_str(), size, Some(now_ms + FINISHED_KEPT_MS))
+        .await?
+    {
+        return Err(StoreError::NoSuchUpload(id.to_string()));
+    }
+    Ok(outcome)
+}
