@@ -31,7 +31,7 @@ async fn changes_and_refusals_are_noted() {
         .header("content-type", "application/offset+octet-stream")
         .body("1234");
     assert_eq!(upload.send().await.unwrap().status(), 201);
-    let catalog = Catalog::open(&Options::Sqlite(house.data_dir().join("catalog.sqlite")))
+    let catalog = Catalog::open(&Options::Sqlite(house.data_dir().join("nebula.db")))
         .await
         .unwrap();
     let root = format!("key:{}", house.key().access_key);
