@@ -123,6 +123,29 @@ where
     answer
 }
 
+/// Notes what became of one key of a request that changes many.
+pub(super) async fn note(
+    caller: &Caller,
+    action: Action,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    done: bool,
+) {
+    let Ok(identity) = REQUEST.try_with(|context| context.gate.identity().clone()) else {
+        return;
+    };
+    let resource = Resource::Object(bucket, key);
+    let decision = caller.may(action, &resource);
+    let outcome = match (decision.allow, done) {
+        (false, _) => Outcome::Refused,
+        (true, true) => Outcome::Done,
+        (true, false) => Outcome::Failed,
+    };
+    identity
+        .audit(caller, action, &resource, outcome, &decision.rule)
+        .await;
+}
+
 /// Whether an answer says that it was done.
 pub(super) trait Answered {
     /// 2xx or 3xx.

@@ -8,7 +8,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, caller, object_key, owner};
+use super::access::{bucket_name, caller, note, object_key, owner};
 use super::error::{self, not_built, say};
 use super::operations::Operations;
 use super::put::condition;
@@ -113,6 +113,9 @@ impl Operations {
     ) -> Result<DeletedObject, Error> {
         let (key, version) = (object.key.clone(), object.version_id.clone());
         let result = self.delete_checked(bucket, caller, object).await;
+        if let Ok(key) = object_key(&key) {
+            note(caller, Action::DeleteObject, bucket, &key, result.is_ok()).await;
+        }
         match result {
             Ok(deleted) => {
                 let marker = deleted
