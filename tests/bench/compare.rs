@@ -1,0 +1,174 @@
+//! One comparison: two servers in turns, several rounds, medians, a row of the table.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::load::{self, Script, Until};
+use crate::server::Server;
+use crate::usage;
+
+const GIB: f64 = (1u64 << 30) as f64;
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// How long the whole may take.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub rounds: usize,
+    /// Of one measurement.
+    pub time: Duration,
+    /// Of what counts as large.
+    pub large_mib: usize,
+    pub film_s: u32,
+}
+
+/// In what a comparison counts.
+#[derive(Clone, Copy)]
+pub enum Per {
+    Request,
+    Byte,
+}
+
+/// What one measurement gave; of a ladder, `rate` is seconds and less is better.
+#[derive(Clone, Copy)]
+pub struct Measure {
+    pub rate: f64,
+    pub cpu: f64,
+    pub peak_mib: f64,
+}
+
+/// One side of a comparison.
+pub struct Side<'a> {
+    pub server: &'a Server,
+    /// Gives the script of a round.
+    pub script: Box<dyn Fn(usize) -> Script + 'a>,
+}
+
+/// What is asked of both sides.
+pub struct Case {
+    pub name: String,
+    pub per: Per,
+    pub connections: usize,
+    /// Whether it writes: then the disk is quiet before each measurement, so that nobody pays for what the other left
+    /// unwritten.
+    pub writes: bool,
+}
+
+impl Case {
+    pub fn new(name: impl Into<String>, per: Per, connections: usize) -> Self {
+        Self {
+            name: name.into(),
+            per,
+            connections,
+            writes: false,
+        }
+    }
+
+    pub fn writing(mut self) -> Self {
+        self.writes = true;
+        self
+    }
+
+    /// Measures both sides in turns and prints the row.
+    pub async fn compare(&self, pace: Pace, ours: Side<'_>, peer: Side<'_>) -> Result<()> {
+        let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+        for round in 0..pace.rounds {
+            let context = |who| format!("{} of {who}", self.name);
+            let measure = self.measure(pace, &ours, round).await;
+            of_ours.push(measure.with_context(|| context("ours"))?);
+            let measure = self.measure(pace, &peer, round).await;
+            of_peer.push(measure.with_context(|| context("the peer"))?);
+        }
+        let units = match self.per {
+            Per::Request => ["ops/s ↑", "CPU µs/op ↓"],
+            Per::Byte => ["MiB/s ↑", "CPU s/GiB ↓"],
+        };
+        print_row(&self.name, units, median(&of_ours), median(&of_peer));
+        Ok(())
+    }
+
+    async fn measure(&self, pace: Pace, side: &Side<'_>, round: usize) -> Result<Measure> {
+        if self.writes {
+            tokio::task::spawn_blocking(rustix::fs::sync).await?;
+        }
+        let pid = side.server.pid();
+        usage::forget_peak(pid);
+        let before = usage::cpu_s(pid);
+        let script = (side.script)(round);
+        let until = Until::Time(pace.time);
+        let done = load::run(side.server.address, self.connections, until, script).await?;
+        let cpu_s = usage::cpu_s(pid) - before;
+        let (requests, bytes) = (done.requests as f64, done.bytes as f64);
+        let (rate, cpu) = match self.per {
+            Per::Request => (requests / done.wall_s, cpu_s * 1e6 / requests),
+            Per::Byte => (bytes / MIB / done.wall_s, cpu_s * GIB / bytes),
+        };
+        Ok(Measure {
+            rate,
+            cpu,
+            peak_mib: usage::peak_mib(pid),
+        })
+    }
+}
+
+/// The median of each figure by itself.
+pub fn median(of: &[Measure]) -> Measure {
+    let middle = |figure: fn(&Measure) -> f64| {
+        let mut all: Vec<f64> = of.iter().map(figure).collect();
+        all.sort_by(f64::total_cmp);
+        let half = all.len() / 2;
+        if all.len() % 2 == 1 {
+            all[half]
+        } else {
+            f64::midpoint(all[half - 1], all[half])
+        }
+    };
+    Measure {
+        rate: middle(|one| one.rate),
+        cpu: middle(|one| one.cpu),
+        peak_mib: middle(|one| one.peak_mib),
+    }
+}
+
+/// The head of a group of rows.
+pub fn print_head(title: &str, peer: &str) {
+    println!("\n{title}");
+    println!(
+        "  {:<34}{:<14}{:>12}{peer:>12}{:>9}",
+        "", "unit", "ours", "ratio"
+    );
+}
+
+/// Three lines: speed, processor, memory.
+pub fn print_row(name: &str, units: [&str; 2], ours: Measure, peer: Measure) {
+    print_line(name, units[0], ours.rate, peer.rate);
+    print_line("", units[1], ours.cpu, peer.cpu);
+    print_line("", "peak MiB ↓", ours.peak_mib, peer.peak_mib);
+}
+
+fn print_line(name: &str, unit: &str, ours: f64, peer: f64) {
+    let ratio = if peer > 0.0 {
+        format!("{:.2}", ours / peer)
+    } else {
+        "–".to_owned()
+    };
+    println!(
+        "  {name:<34}{unit:<14}{:>12}{:>12}{ratio:>9}",
+        shown(ours),
+        shown(peer)
+    );
+}
+
+/// Three digits that count.
+fn shown(figure: f64) -> String {
+    match figure {
+        f if f >= 100.0 => format!("{f:.0}"),
+        f if f >= 10.0 => format!("{f:.1}"),
+        f => format!("{f:.2}"),
+    }
+}
+
+/// A peer that is not there is no reason to fall silent about it.
+pub fn print_absent(title: &str, peer: &str, cure: &str) {
+    println!("\n{title}\n  SKIPPED: {peer} is not on this machine ({cure})");
+}

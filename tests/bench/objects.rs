@@ -1,0 +1,142 @@
+//! Objects over S3 beside `rclone serve s3`: large ones, small ones, listings.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+
+use crate::compare::{Case, Pace, Per, Side, print_absent, print_head};
+use crate::load::{self, Request, Script, Until};
+use crate::ranges::ranges;
+use crate::server::Server;
+use crate::sign::Signer;
+
+const KIB: u64 = 1 << 10;
+const SMALL_BYTES: usize = 4096;
+/// Keys of the bucket that is read and listed: one page.
+const SMALL_KEYS: u64 = 1000;
+const MANY: usize = 64;
+const TITLE: &str = "Objects over S3";
+
+/// Puts what the rows read: `/bench/large`, `/bench/middle` and `/small/0000` to `/small/0999`.
+pub async fn furnish(pace: Pace, server: &Server, piece: &Bytes) -> Result<()> {
+    let signer = Signer::new(&server.host());
+    for bucket in ["/bench", "/small"] {
+        let request = Request::with_body(&signer.head("PUT", bucket, ""), Bytes::new(), 1);
+        let status = load::status(server.address, &request).await?;
+        anyhow::ensure!(status == 200, "PUT {bucket}: answered {status}");
+    }
+    for (key, mib) in [("large", pace.large_mib), ("middle", 8)] {
+        let head = signer.head("PUT", &format!("/bench/{key}"), "");
+        let request = Request::with_body(&head, piece.clone(), mib);
+        let status = load::status(server.address, &request).await?;
+        anyhow::ensure!(status == 200, "PUT {key}: answered {status}");
+    }
+    let small = piece.slice(..SMALL_BYTES);
+    let at_once = 10;
+    let script: Script = Arc::new(move |connection, n| {
+        let key = connection as u64 + n * at_once as u64;
+        let head = signer.head("PUT", &format!("/small/{key:04}"), "");
+        Request::with_body(&head, small.clone(), 1)
+    });
+    let each = Until::Requests(SMALL_KEYS / at_once as u64);
+    load::run(server.address, at_once, each, script)
+        .await
+        .context("furnishing the small keys")?;
+    Ok(())
+}
+
+/// Every row.
+pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Result<()> {
+    let Some(rclone) = Server::rclone(place).await? else {
+        print_absent(TITLE, "rclone", "packaging/prepare test, or PATH");
+        return Ok(());
+    };
+    furnish(pace, &rclone, piece).await.context("rclone")?;
+    print_head(
+        &format!(
+            "{TITLE} beside rclone serve s3 (which answers before the data is safe; ours after)"
+        ),
+        "rclone",
+    );
+
+    let large_mib = pace.large_mib;
+    let large = piece.clone();
+    let small = piece.slice(..SMALL_BYTES);
+    let whole = large_mib as u64 * KIB * KIB;
+    let cases: [(Case, Scripts); 8] = [
+        (
+            Case::new(format!("PUT {large_mib} MiB, 1 connection"), Per::Byte, 1).writing(),
+            Box::new(move |signer, round| {
+                let large = large.clone();
+                Arc::new(move |_, n| {
+                    let head = signer.head("PUT", &format!("/bench/put-{round}-{n}"), "");
+                    Request::with_body(&head, large.clone(), large_mib)
+                })
+            }),
+        ),
+        (
+            Case::new(format!("GET {large_mib} MiB, 1 connection"), Per::Byte, 1),
+            Box::new(|signer, _| get("GET", "/bench/large", &signer)),
+        ),
+        (
+            Case::new("GET 8 MiB, 16 connections", Per::Byte, 16),
+            Box::new(|signer, _| get("GET", "/bench/middle", &signer)),
+        ),
+        (
+            Case::new("range of 256 KiB, 16 connections", Per::Request, 16),
+            Box::new(move |signer, _| {
+                ranges(signer.head("GET", "/bench/large", ""), 256 * KIB, whole)
+            }),
+        ),
+        (
+            Case::new("PUT 4 KiB, 64 connections", Per::Request, MANY).writing(),
+            Box::new(move |signer, round| {
+                let small = small.clone();
+                Arc::new(move |connection, n| {
+                    let path = format!("/bench/small/{round}-{connection}-{n}");
+                    Request::with_body(&signer.head("PUT", &path, ""), small.clone(), 1)
+                })
+            }),
+        ),
+        (
+            Case::new("GET 4 KiB, 64 connections", Per::Request, MANY),
+            Box::new(|signer, _| each_small("GET", signer)),
+        ),
+        (
+            Case::new("HEAD, 64 connections", Per::Request, MANY),
+            Box::new(|signer, _| each_small("HEAD", signer)),
+        ),
+        (
+            Case::new("list 1,000 keys, 4 connections", Per::Request, 4),
+            Box::new(|signer, _| {
+                let head = signer.head("GET", "/small", "list-type=2&max-keys=1000");
+                Arc::new(move |_, _| Request::of(head.clone()))
+            }),
+        ),
+    ];
+    for (case, scripts) in &cases {
+        let side = |server| Side {
+            server,
+            script: Box::new(move |round| scripts(Signer::new(&Server::host(server)), round)),
+        };
+        case.compare(pace, side(ours), side(&rclone)).await?;
+    }
+    Ok(())
+}
+
+/// Makes the script of a round from a signer of now.
+type Scripts = Box<dyn Fn(Signer, usize) -> Script>;
+
+fn get(method: &str, path: &str, signer: &Signer) -> Script {
+    let head = signer.head(method, path, "");
+    Arc::new(move |_, _| Request::of(head.clone()))
+}
+
+fn each_small(method: &'static str, signer: Signer) -> Script {
+    Arc::new(move |connection, n| {
+        let key = (connection as u64 * 31 + n) % SMALL_KEYS;
+        Request::of(signer.head(method, &format!("/small/{key:04}"), ""))
+    })
+}

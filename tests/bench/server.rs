@@ -1,0 +1,217 @@
+//! The servers under test: each its own process, on a port of its own, with a private configuration, gone with its handle.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, getuid, kill_process};
+
+use crate::load::{self, Request};
+use crate::sign::{ACCESS_KEY, SECRET_KEY};
+
+/// A server that takes longer to start does not.
+const START: Duration = Duration::from_secs(30);
+/// And to stop.
+const STOP: Duration = Duration::from_secs(15);
+const STEP: Duration = Duration::from_millis(10);
+/// A port may be taken between our looking for it and the server's taking it.
+const PORT_TRIES: usize = 5;
+/// As many as `nebulad` has threads for connections on the machine at hand.
+const NGINX_WORKERS: &str = "auto";
+
+/// A running server.
+pub struct Server {
+    process: Child,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// `HOST:PORT`, as in the header.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The real daemon with its defaults: embedded catalog and queue, every acknowledgement durable.
+    pub async fn ours(place: &Path) -> Result<Self> {
+        let log = place.join("nebulad.out");
+        let mut process = Command::new(nebula_tests::binary("nebulad"))
+            .env_clear()
+            .env("HOME", place)
+            .env("PATH", "/usr/bin:/bin")
+            .env("NEBULA_ROOT_ACCESS_KEY", ACCESS_KEY)
+            .env("NEBULA_ROOT_SECRET_KEY", SECRET_KEY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(place.join("nebula"))
+            .stdin(Stdio::null())
+            .stdout(File::create(&log)?)
+            .stderr(File::create(place.join("nebulad.err"))?)
+            .spawn()
+            .context("nebulad does not start")?;
+        let address = address_in(&log, &mut process).await;
+        let server = Self {
+            address: address.with_context(|| tail(&place.join("nebulad.err")))?,
+            process,
+        };
+        let ready = format!("GET /-/readyz HTTP/1.1\r\nhost: {}\r\n", server.address);
+        server.answers(&Request::of(ready)).await?;
+        Ok(server)
+    }
+
+    /// nginx with sendfile, serving a directory; `None` when it is not installed.
+    pub async fn nginx(place: &Path, root: &Path) -> Result<Option<Self>> {
+        let Some(program) = find("nginx", &["/usr/sbin/nginx"]) else {
+            return Ok(None);
+        };
+        let dir = place.join("nginx");
+        fs::create_dir_all(&dir)?;
+        for _ in 0..PORT_TRIES {
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let config = dir.join("nginx.conf");
+            fs::write(&config, nginx_config(&dir, root, address))?;
+            let process = Command::new(&program)
+                .arg("-p")
+                .arg(&dir)
+                .arg("-e")
+                .arg(dir.join("error.log"))
+                .arg("-c")
+                .arg(&config)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(File::create(dir.join("stderr.log"))?)
+                .spawn()?;
+            let server = Self { process, address };
+            let any = format!("GET / HTTP/1.1\r\nhost: {address}\r\n");
+            if server.answers(&Request::of(any)).await.is_ok() {
+                return Ok(Some(server));
+            }
+        }
+        bail!("nginx does not start: {}", tail(&dir.join("stderr.log")))
+    }
+
+    /// `rclone serve s3` over a plain directory; `None` when it is not installed.
+    pub async fn rclone(place: &Path) -> Result<Option<Self>> {
+        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/rclone");
+        let Some(program) = find("rclone", &[&venv.display().to_string()]) else {
+            return Ok(None);
+        };
+        let root = place.join("rclone");
+        fs::create_dir_all(&root)?;
+        let log = place.join("rclone.log");
+        let mut process = Command::new(program)
+            .env_clear()
+            .env("HOME", place)
+            .env("PATH", "/usr/bin:/bin")
+            .args(["serve", "s3", "--addr", "127.0.0.1:0", "--auth-key"])
+            .arg(format!("{ACCESS_KEY},{SECRET_KEY}"))
+            .arg(&root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .context("rclone does not start")?;
+        let address = address_in(&log, &mut process).await;
+        let address = address.with_context(|| tail(&log))?;
+        Ok(Some(Self { process, address }))
+    }
+
+    /// Waits until it answers at all, whatever it says.
+    async fn answers(&self, request: &Request) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match load::status(self.address, request).await {
+                Ok(status) if status != 503 => return Ok(()),
+                _ if start.elapsed() > START => bail!("no answer from {}", self.address),
+                _ => tokio::time::sleep(STEP).await,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Asked before it is killed: nginx takes its workers along, nebulad its own.
+        if let Ok(pid) = i32::try_from(self.process.id())
+            && let Some(pid) = Pid::from_raw(pid)
+        {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let start = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if start.elapsed() > STOP {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                return;
+            }
+            std::thread::sleep(STEP);
+        }
+    }
+}
+
+fn nginx_config(dir: &Path, root: &Path, address: SocketAddr) -> String {
+    // Workers would be `nobody` and could not read our directory.
+    let user = if getuid().is_root() {
+        "user root;\n"
+    } else {
+        ""
+    };
+    let dir = dir.display();
+    format!(
+        "{user}daemon off;\nworker_processes {NGINX_WORKERS};\npid {dir}/pid;\nerror_log {dir}/error.log;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n access_log off;\n sendfile on;\n tcp_nopush on;\n keepalive_requests 1000000000;\n\
+         default_type application/octet-stream;\n client_body_temp_path {dir}/body;\n proxy_temp_path {dir}/proxy;\n\
+         fastcgi_temp_path {dir}/fastcgi;\n uwsgi_temp_path {dir}/uwsgi;\n scgi_temp_path {dir}/scgi;\n\
+         server {{ listen {address}; root {}; }}\n}}\n",
+        root.display()
+    )
+}
+
+/// A program at one of its usual places, or wherever PATH has it.
+pub fn find(name: &str, places: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    places
+        .iter()
+        .map(PathBuf::from)
+        .chain(std::env::split_paths(&path).map(|dir| dir.join(name)))
+        .find(|path| path.is_file())
+}
+
+/// The address that a server says it listens at.
+async fn address_in(log: &Path, process: &mut Child) -> Result<SocketAddr> {
+    const BEFORE: &str = "http://";
+    let start = Instant::now();
+    loop {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        let address = said.split_once(BEFORE).and_then(|(_, rest)| {
+            // Unless more follows, the line may be half written.
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+            rest[..end].parse().ok()
+        });
+        if let Some(address) = address {
+            return Ok(address);
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!("it ended at once: {status}");
+        }
+        if start.elapsed() > START {
+            let _ = process.kill();
+            let _ = process.wait();
+            bail!("it does not say where it listens");
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// What a server complained about last.
+fn tail(log: &Path) -> String {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
