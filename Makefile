@@ -58,10 +58,10 @@ ci:
 	cat target/tests.sum 2>/dev/null || { echo "0 passed, 1 failed, 0 skipped"; status=1; }
 	exit "$$status"
 
-bench: ## measure ours beside the peers, in one run
+bench: ## measure ours beside the peers, in one run (ARGS=--quick: in a minute)
 	@$(PREPARE) test
 	$(MAKE) build
-	$(CARGO) bench --package nebula-tests
+	$(CARGO) bench --locked --package nebula-tests --bench peers -- $(ARGS)
 
 fmt: ## format the sources
 	@$(CARGO) fmt --all
