@@ -26,9 +26,11 @@ export function TransferLine({ one }: { one: Transfer }) {
             Resume
           </button>
         )}
-        <button type="button" onClick={() => void remove(id)}>
-          {state === "done" ? "Clear" : "Cancel"}
-        </button>
+        {state !== "removing" && (
+          <button type="button" onClick={() => void remove(id)}>
+            {state === "done" ? "Clear" : "Cancel"}
+          </button>
+        )}
       </span>
       {state !== "done" && (
         <Bar part={file.size ? one.sent / file.size : 0} label={`${bytes(one.sent)} of ${bytes(file.size)}`} />

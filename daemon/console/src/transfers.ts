@@ -8,7 +8,7 @@ export interface Transfer {
   file: File;
   bucket: string;
   key: string;
-  state: "waiting" | "sending" | "paused" | "done" | "failed";
+  state: "waiting" | "sending" | "paused" | "done" | "failed" | "removing";
   sent: number;
   /** Bytes a second, over the last seconds. */
   rate: number;
@@ -77,7 +77,10 @@ async function begin(one: Transfer): Promise<void> {
     });
     if (still()) sending.set(one.id, handle);
     // It was taken away while it was being begun.
-    else if (!transfers.value.some(({ id }) => id === one.id)) await handle.stop(true);
+    else {
+      const wanted = transfers.value.some(({ id, state }) => id === one.id && state !== "removing");
+      await handle.stop(!wanted).catch(() => undefined);
+    }
   } catch (error) {
     failed(error);
   }
@@ -86,7 +89,6 @@ async function begin(one: Transfer): Promise<void> {
 export async function pause(id: number): Promise<void> {
   change(id, { state: "paused", rate: 0 });
   await sending.get(id)?.stop(false);
-  sending.delete(id);
   pump();
 }
 
@@ -98,10 +100,13 @@ export function resume(id: number): void {
 /** Takes one off the list; an unfinished one is also removed from the node. */
 export async function remove(id: number): Promise<void> {
   const handle = sending.get(id);
+  const unfinished = transfers.value.find((one) => one.id === id)?.state !== "done";
   sending.delete(id);
-  transfers.value = transfers.value.filter((one) => one.id !== id);
+  change(id, { state: "removing", rate: 0 });
   pump();
-  await handle?.stop(true).catch(() => undefined);
+  // What cannot be removed now is shown among the node's own, and expires there.
+  if (unfinished) await handle?.stop(true).catch(() => undefined);
+  transfers.value = transfers.value.filter((one) => one.id !== id);
 }
 
 export function clearDone(): void {

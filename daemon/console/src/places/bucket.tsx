@@ -85,7 +85,7 @@ export function BucketPlace({ bucket, prefix }: { bucket: string; prefix: string
       <div class="title">
         <Path bucket={bucket} prefix={prefix} />
         <div class="actions">
-          {!prefix && empty && (
+          {!prefix && empty && mine.length === 0 && (
             <button type="button" onClick={() => (asked.value = { verb: "delete-bucket" })}>
               Delete bucket
             </button>

@@ -1,6 +1,7 @@
 // Uploads: those of this tab, and all that the node has begun and not ended.
 
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { ask, getMany } from "../api";
 import { Bar, Command, Confirm, Empty, Mark, Trouble, Waiting } from "../parts";
 import { to } from "../route";
@@ -21,7 +22,8 @@ export function UploadsPlace() {
   const there = uploads.value.value?.items;
   const mine = transfers.value;
   // One that this tab is sending is shown once.
-  const sent = new Set(mine.filter(({ state }) => state !== "done").map(({ bucket, key }) => `${bucket}/${key}`));
+  const sent = new Set(mine.map(({ bucket, key }) => `${bucket}/${key}`));
+  useEffect(uploads.reload, [mine.length]);
   const others = there?.filter(({ bucket, key }) => !sent.has(`${bucket}/${key}`));
   const abort = asked.value;
   return (
