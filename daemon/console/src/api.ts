@@ -89,6 +89,8 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
 
 /** Most items that the node puts on one page. */
 const PAGE_ITEMS_MAX = 1000;
+/** Pages asked for in one go; a search may answer with pages that are nearly empty. */
+const PAGES_MAX = 20;
 
 /** The first `wanted` items of a list, however many pages that takes; `next` says that there are more. */
 export async function getMany<T, P extends Page<T> = Page<T>>(
@@ -98,12 +100,12 @@ export async function getMany<T, P extends Page<T> = Page<T>>(
   signal?: AbortSignal,
 ): Promise<P> {
   let all: P | undefined;
-  for (;;) {
+  for (let pages = 1; ; pages += 1) {
     const left = wanted - (all?.items.length ?? 0);
     const asked = { ...values, cursor: all?.next, limit: Math.min(left, PAGE_ITEMS_MAX) };
     const page: P = await get<P>(`${path}?${query(asked)}`, signal);
     all = all ? { ...page, items: [...all.items, ...page.items] } : page;
-    if (!all.next || all.items.length >= wanted || page.items.length === 0) return all;
+    if (!all.next || all.items.length >= wanted || pages >= PAGES_MAX) return all;
   }
 }
 
