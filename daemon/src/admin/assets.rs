@@ -48,15 +48,14 @@ pub(super) async fn list(
         let is_last = rows.len() < BATCH as usize;
         looked_at += rows.len();
         for row in rows {
-            let may = match seen.get(&row.bucket) {
-                Some(may) => *may,
-                None => {
-                    let bucket: BucketName = row.bucket.parse()?;
-                    let list = Action::ListObjects;
-                    let may = caller.may(list, &Resource::Bucket(&bucket)).allow;
-                    seen.insert(row.bucket.clone(), may);
-                    may
-                }
+            let may = if let Some(may) = seen.get(&row.bucket) {
+                *may
+            } else {
+                let bucket: BucketName = row.bucket.parse()?;
+                let list = Action::ListObjects;
+                let may = caller.may(list, &Resource::Bucket(&bucket)).allow;
+                seen.insert(row.bucket.clone(), may);
+                may
             };
             if may && matches(&words, &row) {
                 if found.len() == limit {

@@ -19,7 +19,7 @@ use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sw
 use crate::store::{Store, StoreParts};
 
 /// How often expired uploads and read events are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How long an event can be replayed.
 const EVENTS_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 

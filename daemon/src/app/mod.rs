@@ -15,6 +15,7 @@ use anyhow::Result;
 use crate::config::Config;
 use crate::lifecycle::{Exit, Lifecycle};
 use crate::serve::{Bounds, Listeners, Server};
+use crate::store::Reconciled;
 use crate::telemetry::Exporter;
 
 pub use house::House;
@@ -47,7 +48,7 @@ pub async fn serve(start: Start) -> Result<Exit> {
     let house = House::open(&config).await?;
     let root = house.ensure_root(&config).await?;
     let reconciled = house.store.reconcile().await?;
-    if reconciled != Default::default() {
+    if reconciled != Reconciled::default() {
         tracing::info!(?reconciled, "collected what an earlier stop left");
     }
     let listen: Vec<String> = listeners

@@ -248,7 +248,7 @@ impl Catalog {
     /// Prepares a statement without running it, so that a test finds a mistake in any of them on both databases.
     pub async fn prepare(&self, sql: &'static str) -> Result<(), CatalogError> {
         use sqlx::Executor as _;
-        on_pool!(self, pool => (&*pool).prepare(sql.into_sql_str()).await.map(|_| ()))?;
+        on_pool!(self, pool => pool.prepare(sql.into_sql_str()).await.map(|_| ()))?;
         Ok(())
     }
 }

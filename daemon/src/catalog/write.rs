@@ -185,12 +185,11 @@ impl Writer {
                 let keep = outcome.is_ok();
                 let answer: Answer = Box::new(move |committed| {
                     let outcome = match committed {
-                        Ok(()) => outcome,
                         Err(why) if keep => Err(CatalogError::Unavailable(format!(
                             "the change was not committed: {why}"
                         ))
                         .into()),
-                        Err(_) => outcome,
+                        Ok(()) | Err(_) => outcome,
                     };
                     // A caller that went away does not need the answer; the change stands.
                     let _ = sender.send(outcome);

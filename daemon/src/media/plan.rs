@@ -66,10 +66,11 @@ fn named_like_media(content_type: Option<&str>, extension: Option<&str>) -> bool
             ""
             | "application/octet-stream"
             | "binary/octet-stream"
-            | "application/x-www-form-urlencoded",
+            | "application/x-www-form-urlencoded"
+            // TypeScript sources and transport streams share an extension, and so a type.
+            | "video/mp2t"
+            | "video/vnd.dlna.mpeg-tts",
         ) => by_name,
-        // TypeScript sources and transport streams share an extension, and so a type.
-        Some("video/mp2t" | "video/vnd.dlna.mpeg-tts") => by_name,
         Some(
             "application/mp4" | "application/x-matroska" | "application/ogg" | "application/mxf",
         ) => true,

@@ -228,7 +228,9 @@ fn rewrite(response: &mut Response<s3s::Body>, id: &str) {
     }
     if is_error && !text.contains("<RequestId>") && text.ends_with("</Error>") {
         text.truncate(text.len() - "</Error>".len());
-        text += &format!("<RequestId>{id}</RequestId></Error>");
+        for piece in ["<RequestId>", id, "</RequestId></Error>"] {
+            text.push_str(piece);
+        }
     }
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = s3s::Body::from(text);

@@ -178,9 +178,8 @@ impl Store {
                     });
                 }
                 match (row.state()?, files.remove(&blob)) {
-                    (BlobState::Dead | BlobState::Quarantined, _) => {}
+                    (BlobState::Dead | BlobState::Quarantined, _) | (BlobState::Open, Some(_)) => {}
                     (_, None) => report.findings.push(Finding::MissingFile { blob }),
-                    (BlobState::Open, Some(_)) => {}
                     (BlobState::Live, Some(file_bytes)) if file_bytes != row.size_bytes as u64 => {
                         report.findings.push(Finding::WrongSize {
                             blob,
@@ -189,7 +188,7 @@ impl Store {
                         });
                     }
                     (BlobState::Live, Some(size)) if deep => {
-                        self.check_bytes(blob, size, report).await?
+                        self.check_bytes(blob, size, report).await?;
                     }
                     (BlobState::Live, Some(_)) => {}
                 }

@@ -136,7 +136,7 @@ impl Store {
                     break;
                 }
                 cursor = next(&entry, request.versions);
-                let item = item(entry)?;
+                let item = item(&entry)?;
                 page.next_after = Some(item.key.to_string());
                 page.next_after_version = request.versions.then(|| item.version_id.clone());
                 page.items.push(item);
@@ -222,7 +222,7 @@ fn next(entry: &ListEntry, versions: bool) -> Cursor {
     }
 }
 
-fn item(entry: ListEntry) -> Result<ListItem, StoreError> {
+fn item(entry: &ListEntry) -> Result<ListItem, StoreError> {
     let corrupt =
         |what: &str| StoreError::Damaged(format!("object_version row {}: {what}", entry.id));
     Ok(ListItem {

@@ -254,7 +254,7 @@ impl Store {
             match self.0.blobs.remove(blob).await {
                 Ok(()) => gone.push(blob),
                 Err(error) => {
-                    tracing::warn!(blob.id = %blob, %error, "the file of a dead blob stays for now: {error}")
+                    tracing::warn!(blob.id = %blob, %error, "the file of a dead blob stays for now: {error}");
                 }
             }
         }

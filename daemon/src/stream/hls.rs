@@ -125,18 +125,12 @@ struct Part<'a> {
 impl Part<'_> {
     async fn playlist(&self, stream: &str) -> Result<Response, Problem> {
         let content = self.object.content_id;
-        let text = match self.film.stream(stream) {
-            Some(track) => self.film.copied_playlist(track, content),
-            None => {
-                let whole = self
-                    .door
-                    .media
-                    .rendition(content, stream)
-                    .await
-                    .map_err(media_problem)?;
-                self.film
-                    .rendition_playlist(&whole.ok_or_else(no_such_part)?, content)
-            }
+        let text = if let Some(track) = self.film.stream(stream) {
+            self.film.copied_playlist(track, content)
+        } else {
+            let whole = self.door.media.rendition(content, stream).await;
+            let whole = whole.map_err(media_problem)?.ok_or_else(no_such_part)?;
+            self.film.rendition_playlist(&whole, content)
         };
         text_answer(self.visit, self.object, text, self.lasting.clone()).await
     }
