@@ -67,11 +67,17 @@ pub(super) async fn delete(
     } else {
         Outcome::Failed
     };
-    // Whoever began it needs no further right to give it up, and then the rule says so.
-    let rule = caller.may(Action::ManageUploads, &resource).rule;
+    // Whoever began it gives it up by the right to write, everybody else by the right to manage.
+    let managed = caller.may(Action::ManageUploads, &resource);
+    let (action, rule) = if managed.allow {
+        (Action::ManageUploads, managed.rule)
+    } else {
+        let action = Action::WriteObject;
+        (action, caller.may(action, &resource).rule)
+    };
     parts
         .identity
-        .audit(&caller, Action::ManageUploads, &resource, outcome, &rule)
+        .audit(&caller, action, &resource, outcome, &rule)
         .await;
     ended?;
     Ok(StatusCode::NO_CONTENT)
