@@ -2,6 +2,7 @@
 
 mod api;
 mod catalog;
+mod console;
 mod deploy;
 mod queue;
 mod s3;

@@ -1,0 +1,85 @@
+//! The web console as a person uses it, in a real browser at the width of a phone: signs in, makes a bucket,
+//! uploads a film by the picker, watches it, signs out.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nebula_tests::{Appliance, films, within};
+use serde_json::{Value, json};
+
+/// For all of it.
+const LIMIT: Duration = Duration::from_mins(4);
+/// Debian's.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The folder with the browser's script, when all is there that it needs.
+fn driver() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    let node = std::process::Command::new("node")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !node.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: node is not installed (apt-get install nodejs)");
+    } else if !Path::new(CHROMIUM).exists() {
+        eprintln!("SKIPPED: Chromium is not installed (apt-get install chromium)");
+    } else if !folder.join("node_modules/playwright-core").exists() {
+        eprintln!(
+            "SKIPPED: the browser tests' libraries are missing (npm --prefix tests/browser ci)"
+        );
+    } else {
+        return Some(folder);
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_person_signs_in_uploads_a_film_and_watches_it() {
+    within(LIMIT, async {
+        let Some(driver) = driver() else { return };
+        let Some(film) = films::mp4() else { return };
+        let appliance = Appliance::start().await;
+        let page = reqwest::get(appliance.at("/-/")).await.expect("an answer");
+        let policy = page.headers()["content-security-policy"].clone();
+        let page = page.text().await.expect("a page");
+        if !page.contains("<script type=\"module\"") {
+            eprintln!("SKIPPED: this build has no console in it (make console, then build again)");
+            return;
+        }
+        assert!(!policy.to_str().expect("plain text").contains("unsafe"));
+
+        let output = tokio::process::Command::new("node")
+            .arg("console.mjs")
+            .arg(appliance.url())
+            .arg(CHROMIUM)
+            .arg(&film)
+            .env("NEBULA_ACCESS_KEY", &appliance.key().access_key)
+            .env("NEBULA_SECRET_KEY", &appliance.key().secret_key)
+            .current_dir(&driver)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("node starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        println!("the browser: {told}");
+        assert_eq!(told["errors"], json!([]), "{told}");
+        assert_eq!(told["foreign"], json!([]), "only this node is talked to");
+        assert_eq!(
+            told["credentials"],
+            json!([]),
+            "a film's requests carry none"
+        );
+        assert_eq!(told["early"], json!([]), "large chunks come when needed");
+        assert_eq!(told["wide"], json!(0), "nothing sticks out of a phone");
+        assert_eq!(told["kept"], json!(false), "signing out forgets the key");
+        let refused = told["refused"].as_str().expect("words");
+        assert!(refused.contains("secret is wrong"), "{told}");
+        let length_s = told["played"]["duration_s"].as_f64().expect("a length");
+        assert!((length_s - f64::from(films::FILM_S)).abs() < 0.2, "{told}");
+    })
+    .await;
+}
