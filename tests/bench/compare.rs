@@ -73,11 +73,16 @@ impl Case {
     pub async fn compare(&self, pace: Pace, ours: Side<'_>, peer: Side<'_>) -> Result<()> {
         let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
         for round in 0..pace.rounds {
-            let context = |who| format!("{} of {who}", self.name);
             let measure = self.measure(pace, &ours, round).await;
-            of_ours.push(measure.with_context(|| context("ours"))?);
-            let measure = self.measure(pace, &peer, round).await;
-            of_peer.push(measure.with_context(|| context("the peer"))?);
+            of_ours.push(measure.with_context(|| format!("{} of ours", self.name))?);
+            match self.measure(pace, &peer, round).await {
+                Ok(measure) => of_peer.push(measure),
+                // Ours has no such excuse.
+                Err(error) => {
+                    println!("  {:<34}SKIPPED: the peer failed: {error:#}", self.name);
+                    return Ok(());
+                }
+            }
         }
         let units = match self.per {
             Per::Request => ["ops/s ↑", "CPU µs/op ↓"],

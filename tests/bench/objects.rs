@@ -95,7 +95,7 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
             Box::new(move |signer, round| {
                 let small = small.clone();
                 Arc::new(move |connection, n| {
-                    let path = format!("/bench/small/{round}-{connection}-{n}");
+                    let path = format!("/bench/small-{round}-{connection}-{n}");
                     Request::with_body(&signer.head("PUT", &path, ""), small.clone(), 1)
                 })
             }),
