@@ -1,21 +1,27 @@
 //! Group commit: one task owns the writing connection of SQLite and commits all that wait together.
 //!
 //! A sync costs about a millisecond and one transaction costs one sync, however many changes it holds.
-//! While one batch syncs, the next gathers in the channel, so no timer is needed: the batch grows with the load.
+//! While one batch syncs, the next gathers in the channel, so the batch grows with the load.
+//! Callers that were answered together come back together, but the first of them a little earlier: a batch smaller than
+//! the one before waits a moment for the others, or every second sync would be spent on one change.
 //! Each change runs in a savepoint of its own, so one that fails leaves its neighbours alone.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::db::{Catalog, CatalogError, Pools, Tx};
 
 /// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
 const BATCH_MAX: usize = 256;
+/// How long a batch waits to become as large as the one before; about the time of one sync.
+const GATHER: Duration = Duration::from_millis(2);
 /// Changes that may wait for the next batch; further callers wait to be let in.
 const QUEUE_MAX: usize = 1024;
 
@@ -65,7 +71,10 @@ async fn run(
 ) {
     let mut tx = Tx::Sqlite(connection);
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut expected = 0;
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        gather(&mut receiver, &mut batch, expected).await;
+        expected = batch.len();
         let mut close = None;
         let mut answers = Vec::with_capacity(batch.len());
         let outcome = commit(&mut tx, batch.drain(..), &mut answers, &mut close).await;
@@ -82,6 +91,19 @@ async fn run(
             }
             let _ = done.send(());
             return;
+        }
+    }
+}
+
+/// Waits briefly for as many changes as the last batch had; a lone caller is never kept waiting.
+async fn gather(receiver: &mut mpsc::Receiver<Message>, batch: &mut Vec<Message>, expected: usize) {
+    let until = Instant::now() + GATHER;
+    while batch.len() < expected {
+        let room = BATCH_MAX - batch.len();
+        match timeout_at(until, receiver.recv_many(batch, room)).await {
+            Ok(more) if more > 0 => {}
+            // Time is up, or nobody can send any more.
+            _ => return,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Caller};
@@ -17,9 +18,12 @@ use crate::kernel::{AccessKeyId, Millis};
 /// How long a line of the audit is kept.
 pub const AUDIT_KEPT_MS: Millis = 400 * 24 * 3600 * 1000;
 /// Notes that may wait to be written; the next writes itself.
-const QUEUE_MAX: usize = 1024;
+const QUEUE_MAX: usize = 4096;
 /// Notes of one transaction.
-const BATCH_MAX: usize = 256;
+const BATCH_MAX: usize = 1024;
+/// How long notes gather before they are written: written at once, each would cost the catalog a sync of its own just
+/// when those who wait for theirs come back.
+const GATHER: Duration = Duration::from_millis(100);
 /// How often the last use of one key is written.
 const USED_EVERY_MS: Millis = 60_000;
 /// Keys whose last write of that is remembered.
@@ -157,6 +161,15 @@ impl Identity {
                 () = stop.cancelled() => break,
                 _ = tidy.tick() => self.tidy().await,
                 _ = receiver.recv_many(&mut notes, BATCH_MAX) => {
+                    let until = Instant::now() + GATHER;
+                    while notes.len() < BATCH_MAX {
+                        let room = BATCH_MAX - notes.len();
+                        tokio::select! {
+                            () = stop.cancelled() => break,
+                            () = tokio::time::sleep_until(until) => break,
+                            more = receiver.recv_many(&mut notes, room) => if more == 0 { break },
+                        }
+                    }
                     self.write(std::mem::take(&mut notes)).await;
                 }
             }
