@@ -19,6 +19,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_CACHED_MAX: usize = 512;
 /// Reading connections to SQLite; each is a thread.
 const SQLITE_READERS_MAX: u32 = 8;
+/// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
+const SQLITE_WRITER_CACHE: &str = "-16384";
+/// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
+const SQLITE_READER_CACHE: &str = "-2048";
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS_MAX: u32 = 32;
 /// How long a caller waits for a connection before it is told that the database is gone.
@@ -173,7 +177,7 @@ impl Catalog {
             .foreign_keys(true)
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
             .pragma("temp_store", "memory")
-            .pragma("cache_size", "-16384")
+            .pragma("cache_size", SQLITE_READER_CACHE)
             .pragma("wal_autocheckpoint", "4000");
         let pool = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS_MAX)
@@ -183,7 +187,7 @@ impl Catalog {
             .run(&pool)
             .await
             .map_err(|e| CatalogError::Unavailable(format!("migrating {}: {e}", path.display())))?;
-        let writer = Writer::start(connect).await?;
+        let writer = Writer::start(connect.pragma("cache_size", SQLITE_WRITER_CACHE)).await?;
         Ok(Self {
             pools: Pools::Sqlite(pool),
             writer: Some(writer),
