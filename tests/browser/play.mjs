@@ -61,9 +61,11 @@ try {
     if (!Hls.isSupported()) throw new Error("hls.js is not supported here");
     const video = document.querySelector("video");
     const hls = new Hls({ maxBufferLength: 6, backBufferLength: 2 });
-    hls.on(Hls.Events.ERROR, (_, data) =>
-      seen.errors.push(`${data.fatal ? "fatal " : ""}${data.type}: ${data.details} ${data.error?.message ?? ""} ${data.response?.code ?? ""}`),
-    );
+    hls.on(Hls.Events.ERROR, (_, data) => {
+      // What the player itself breaks off at a switch is no error.
+      if (!data.fatal && data.details === "aborted") return;
+      seen.errors.push(`${data.fatal ? "fatal " : ""}${data.type}: ${data.details} ${data.error?.message ?? ""} ${data.response?.code ?? ""}`);
+    });
     hls.on(Hls.Events.MANIFEST_PARSED, (_, data) => {
       seen.levels = data.levels.map((level) => ({ height: level.height, codecs: [level.videoCodec, level.audioCodec] }));
     });
@@ -77,7 +79,7 @@ try {
 
   const until = (what, ask, argument) =>
     page.waitForFunction(ask, argument).catch(async (error) => {
-      const at = await page.evaluate(() => ({ time: video.currentTime, ready: video.readyState, error: video.error?.message, seen }));
+      const at = await page.evaluate(() => ({ time: video.currentTime, ready: video.readyState, height: video.videoHeight, level: hls.currentLevel, error: video.error?.message, seen }));
       throw new Error(`${what} never came: ${JSON.stringify(at)} (${error.message.split("\n")[0]})`);
     });
 
@@ -96,13 +98,17 @@ try {
   const heights = [];
   const levels = await page.evaluate(() => seen.levels);
   for (let level = 0; level < levels.length; level += 1) {
-    await page.evaluate(([index, time]) => {
-      // At once, and away from what is buffered: the picture on the screen must be the new rung's.
-      hls.currentLevel = index;
+    // From a standing picture, so that what is on the screen afterwards is the new rung's.
+    await page.evaluate((time) => {
+      video.pause();
       video.currentTime = time;
+    }, duration * 0.2);
+    await until("the standing picture", () => !video.seeking && video.readyState >= 2);
+    await page.evaluate((index) => {
+      hls.currentLevel = index;
       video.play();
-    }, [level, duration * 0.2]);
-    await until(`rung ${level}`, ([index, height]) => hls.currentLevel === index && video.videoHeight === height && !video.seeking && video.readyState >= 3, [level, levels[level].height]);
+    }, level);
+    await until(`rung ${level}`, ([index, height]) => hls.currentLevel === index && video.videoHeight === height, [level, levels[level].height]);
     const from = await page.evaluate(() => video.currentTime);
     await until(`rung ${level} playing`, (time) => video.currentTime > time + 0.5, from);
     heights.push(await page.evaluate(() => video.videoHeight));

@@ -1,11 +1,16 @@
 //! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
 mod api;
+mod bad_input;
+mod browser;
 mod catalog;
 mod console;
+mod crash;
 mod deploy;
 mod queue;
+mod resume;
 mod s3;
 mod startup;
+mod story;
 mod tidy;
 mod units;

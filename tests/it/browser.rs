@@ -1,0 +1,113 @@
+//! A film in a real browser: headless Chromium with hls.js plays it by a signed link from a page of another origin,
+//! seeks, switches to every rung of the ladder and reaches the end, without an error.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nebula_client::api::{CreateBucket, CreateLink, RenditionState};
+use nebula_client::transfer::Unwatched;
+use nebula_client::upload::{self, Options};
+use nebula_tests::{Appliance, films, wait, within};
+use serde_json::Value;
+
+/// For all of it.
+const LIMIT: Duration = Duration::from_mins(6);
+/// For the ladder, on a machine that does much else.
+const LADDER_LIMIT: Duration = Duration::from_mins(3);
+/// Debian's.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The folder with the player, when all is there that it needs.
+fn player() -> Option<std::path::PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    let node = std::process::Command::new("node")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !node.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: node is not installed (apt-get install nodejs)");
+    } else if !Path::new(CHROMIUM).exists() {
+        eprintln!("SKIPPED: Chromium is not installed (apt-get install chromium)");
+    } else if !folder.join("node_modules/hls.js").exists() {
+        eprintln!(
+            "SKIPPED: the browser tests' libraries are missing (npm --prefix tests/browser ci)"
+        );
+    } else {
+        return Some(folder);
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_film_plays_seeks_and_changes_its_rung() {
+    within(LIMIT, async {
+        let Some(player) = player() else { return };
+        let Some(film) = films::large() else { return };
+        let appliance = Appliance::start().await;
+        let client = appliance.client();
+        let bucket = CreateBucket {
+            name: "films".into(),
+            ..CreateBucket::default()
+        };
+        client.create_bucket(&bucket).await.unwrap();
+        let options = Options {
+            state: None,
+            ..Options::default()
+        };
+        upload::push(
+            &client,
+            &film,
+            "films",
+            "bars & tones.mp4",
+            &options,
+            &Unwatched,
+        )
+        .await
+        .unwrap();
+        wait::patiently(LADDER_LIMIT, "the ladder is made", async || {
+            let asset = client.asset("films", "bars & tones.mp4").await.unwrap();
+            asset.is_some_and(|asset| {
+                let ready = |state| state == RenditionState::Ready;
+                asset.renditions.len() >= 2 && asset.renditions.iter().all(|rung| ready(rung.state))
+            })
+        })
+        .await;
+
+        let wanted = CreateLink {
+            bucket: "films".into(),
+            key: Some("bars & tones.mp4".into()),
+            expires_in_s: 3600,
+            ..CreateLink::default()
+        };
+        let link = client.create_link(&wanted).await.unwrap();
+        let address = client.absolute(&link.urls.unwrap().hls.unwrap());
+        let output = tokio::process::Command::new("node")
+            .arg("play.mjs")
+            .args([&address, CHROMIUM])
+            .current_dir(&player)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        println!("the browser: {told}");
+        assert_eq!(told["errors"], serde_json::json!([]), "{told}");
+        let mut heights: Vec<u64> = told["heights"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|height| height.as_u64().unwrap())
+            .collect();
+        heights.sort_unstable();
+        assert_eq!(heights, [480, 720, 1080], "{told}");
+        let length = told["duration"].as_f64().unwrap();
+        assert!((length - f64::from(films::FILM_S)).abs() < 0.2, "{told}");
+    })
+    .await;
+}
