@@ -63,7 +63,8 @@ async fn a_push_outlives_a_killed_daemon() {
         appliance.restart().await;
         let ran = nebula_tests::Ran::from(push.wait_with_output().await.unwrap());
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let said: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+        let said = ran.stdout.lines().last().unwrap();
+        let said: Value = serde_json::from_str(said).unwrap();
         assert_eq!(said["blake3"], sent.as_str(), "{said}");
         assert_eq!(pulled(&cli, "large.bin").await, sent);
         assert!(appliance.client().all_uploads().await.unwrap().is_empty());
@@ -203,6 +204,15 @@ async fn sigterm_in_mid_upload_keeps_every_received_byte() {
         // Whatever the daemon answered, if anything: what counts is the offset.
         let _ = slow.patch.await;
         appliance.restart().await;
+        wait::until_async(
+            "the stopped daemon's hold on the upload is over",
+            async || {
+                let head = appliance.request(Method::HEAD, &slow.path);
+                let head = head.header("Tus-Resumable", "1.0.0").send().await;
+                head.unwrap().status() == 200
+            },
+        )
+        .await;
         assert_eq!(offset(&appliance, &slow.path).await, arrived);
         finish(&appliance, &slow.path, arrived, &content).await;
         let answer = appliance
