@@ -163,7 +163,10 @@ impl<S: Sink> Shared<S> {
 
     /// Works batch after batch until nothing waits.
     fn work(&self) {
-        let _ended = Ended(self);
+        let mut ended = Ended {
+            shared: self,
+            early: true,
+        };
         let mut spare = Vec::new();
         while let Some((mut sink, batch)) = self.next_batch(&mut spare) {
             self.moved.notify_waiters();
@@ -178,6 +181,7 @@ impl<S: Sink> Shared<S> {
                 state.queue.clear();
             }
         }
+        ended.early = false;
     }
 
     /// Takes all that waits, leaving `spare` to be filled; `None` when nothing does, and from then on nobody works.
@@ -188,23 +192,34 @@ impl<S: Sink> Shared<S> {
             state.running = false;
             return None;
         }
-        let sink = state.sink.take()?;
+        let Some(sink) = state.sink.take() else {
+            state.running = false;
+            state.failed = true;
+            return None;
+        };
         let batch = std::mem::replace(&mut state.queue, std::mem::take(spare));
         Some((sink, batch))
     }
 }
 
 /// The end of the work, be it a panic of the sink: whoever waits must learn of it.
-struct Ended<'a, S>(&'a Shared<S>);
+struct Ended<'a, S> {
+    shared: &'a Shared<S>,
+    /// The work was torn off. One that ended by itself says nothing of the state: the next may be at it already.
+    early: bool,
+}
 
 impl<S> Drop for Ended<'_, S> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.running && state.sink.is_none() {
+        if self.early {
+            let mut state = self
+                .shared
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             state.running = false;
             state.failed = true;
         }
-        drop(state);
-        self.0.moved.notify_waiters();
+        self.shared.moved.notify_waiters();
     }
 }
