@@ -7,6 +7,7 @@ mod catalog;
 mod console;
 mod crash;
 mod deploy;
+mod elsewhere;
 mod queue;
 mod resume;
 mod s3;
