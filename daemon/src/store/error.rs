@@ -143,6 +143,7 @@ impl From<BlobError> for StoreError {
         let text = error.to_string();
         match error {
             BlobError::Full { .. } => Self::Full,
+            BlobError::Busy { .. } => Self::UploadBusy,
             BlobError::Missing { .. } | BlobError::Damaged { .. } => Self::Damaged(text),
             _ => Self::Unavailable(text),
         }

@@ -107,25 +107,24 @@ impl Store {
         })
     }
 
+    /// Notes in the row who writes the upload now.
+    ///
+    /// Called with the lock of the file in hand, which the kernel takes from a daemon that died: whoever the row names is gone or has let go.
     async fn lease(&self, id: UploadId) -> Result<(), StoreError> {
-        let now_ms = self.0.clock.now_ms();
+        let until_ms = self.0.clock.now_ms() + LEASE_MS;
         let holder = self.0.instance.clone();
-        let taken = self
-            .0
-            .catalog
-            .write(move |tx| {
-                Box::pin(async move {
-                    Ok::<_, StoreError>(
-                        tx.take_upload_lease(id, &holder, now_ms, now_ms + LEASE_MS)
-                            .await?,
-                    )
-                })
+        let change = self.0.catalog.write(move |tx| {
+            Box::pin(async move {
+                let taken = tx
+                    .take_upload_lease(id, &holder, Millis::MAX, until_ms)
+                    .await?;
+                Ok::<_, StoreError>(taken)
             })
-            .await?;
-        if taken {
+        });
+        if change.await? {
             Ok(())
         } else {
-            Err(StoreError::UploadBusy)
+            Err(StoreError::NoSuchUpload(id.to_string()))
         }
     }
 
@@ -162,7 +161,6 @@ impl Store {
         let blob = row
             .blob()?
             .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
-        self.lease(id).await?;
         self.0.blobs.admit(
             row.length()
                 .map_or(0, |length| length.saturating_sub(offset)),
@@ -172,6 +170,7 @@ impl Store {
             .blobs
             .append(blob, offset, row.sums.as_deref().unwrap_or_default())
             .await?;
+        self.lease(id).await?;
         if let Some(length) = row.length() {
             appender.reserve(length).await?;
         }
@@ -306,6 +305,14 @@ impl UploadSession {
             finisher.published(outcome).await
         };
         store.finish(None, commit).await
+    }
+}
+
+#[cfg(test)]
+impl UploadSession {
+    /// Ends as a killed daemon does: the row keeps its lease.
+    pub(super) fn abandon(mut self) {
+        self.held = None;
     }
 }
 

@@ -501,6 +501,29 @@ async fn an_upload_keeps_every_byte_over_drops_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_restart_does_not_wait_for_the_lease_of_the_dead() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let id = store
+        .begin_upload(resumable(Some(300_000)))
+        .await
+        .unwrap()
+        .id;
+    let mut session = store.append(id, 0, None).await.unwrap();
+    session.write(Bytes::from(noise(200_000, 6))).await.unwrap();
+    session.checkpoint().await.unwrap();
+    // The lease in the row outlives its daemon; the lock of the file does not.
+    session.abandon();
+    store.blobs().settle().await;
+    let next = open(&house.dir).await;
+    let mut session = next.append(id, 200_000, None).await.unwrap();
+    session.write(Bytes::from(noise(100_000, 7))).await.unwrap();
+    session.finish().await.unwrap();
+    clean(&next).await;
+}
+
+#[tokio::test]
 async fn ended_and_expired_uploads_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir).await;
