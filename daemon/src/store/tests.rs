@@ -1,6 +1,8 @@
 //! The store's promises, told as short stories over a real catalog and real files.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod model;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
