@@ -175,7 +175,6 @@ async fn index_job(appliance: &Appliance, key: &str) -> Job {
 }
 
 #[tokio::test]
-#[ignore = "waits for a verdict that the asset does not show yet"]
 async fn what_is_no_film_is_a_failed_job_with_a_reason() {
     within(LIMIT, async {
         let appliance = with_bucket(Setup::default()).await;
@@ -226,7 +225,6 @@ async fn what_is_no_film_is_a_failed_job_with_a_reason() {
 }
 
 #[tokio::test]
-#[ignore = "waits for a verdict that the asset does not show yet"]
 async fn a_truncated_film_is_judged_and_never_harms() {
     within(LIMIT, async {
         let Some(film) = films::mp4() else { return };
@@ -317,7 +315,6 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-#[ignore = "the refusal closes the connection before the SDK has read it"]
 async fn a_full_disk_refuses_writes_and_takes_deletes() {
     within(LIMIT, async {
         let Some(disk) = SmallDisk::mount(96) else {

@@ -42,7 +42,6 @@ fn player() -> Option<std::path::PathBuf> {
 }
 
 #[tokio::test]
-#[ignore = "waits for addresses and rungs in the API of assets"]
 async fn a_film_plays_seeks_and_changes_its_rung() {
     within(LIMIT, async {
         let Some(player) = player() else { return };

@@ -21,13 +21,11 @@ const PLAYABLE_MS_MAX: i64 = 10_000;
 const KEY: &str = "film.mp4";
 
 #[tokio::test]
-#[ignore = "waits for addresses and rungs in the API of assets"]
 async fn a_film_on_sqlite() {
     within(LIMIT, story(Setup::default())).await;
 }
 
 #[tokio::test]
-#[ignore = "waits for addresses and rungs in the API of assets"]
 async fn a_film_on_postgres() {
     let Some(server) = Postgres::start() else {
         return;

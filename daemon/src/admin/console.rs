@@ -63,7 +63,8 @@ async fn index(headers: HeaderMap) -> Response {
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     let path = format!("assets/{path}");
     // The squeezed twin of a file is a way to send it, not an address.
-    let found = if path.ends_with(SQUEEZED) {
+    let climbs = path.split('/').any(|part| part == "..");
+    let found = if climbs || path.ends_with(SQUEEZED) {
         None
     } else {
         Dist::get(&path)

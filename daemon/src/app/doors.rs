@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::house;
 use crate::admin::{self, AdminParts, NodeFacts};
 use crate::config::Config;
-use crate::http::{Gate, PeerAddr, context};
+use crate::http::{Gate, Lingering, PeerAddr, context};
 use crate::lifecycle::Lifecycle;
 use crate::s3::{S3Door, S3Parts};
 use crate::serve::Doors;
@@ -115,10 +115,17 @@ impl Doors for House {
         if path == "/" && wants_page(&request) {
             return Redirect::to("/-/").into_response();
         }
-        if path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN) {
+        let is_s3 = path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN);
+        // Who waits for `100 Continue` sends nothing before it, so an early answer arrives as it is.
+        let request = if request.headers().contains_key(header::EXPECT) {
+            request.map(Body::new)
+        } else {
+            request.map(|body| Body::new(Lingering::new(body)))
+        };
+        if is_s3 {
             return self.s3.call(request).await;
         }
-        let answer = self.router.clone().oneshot(request.map(Body::new)).await;
+        let answer = self.router.clone().oneshot(request).await;
         match answer {
             Ok(response) => response,
             Err(never) => match never {},

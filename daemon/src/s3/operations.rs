@@ -1,8 +1,11 @@
 //! The trait of `s3s`, operation by operation; what is not named here answers `NotImplemented`.
 
-#[expect(
-    clippy::wildcard_imports,
-    reason = "the shapes of every operation below, and nothing else"
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::wildcard_imports,
+        reason = "the shapes of every operation below, and nothing else"
+    )
 )]
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};

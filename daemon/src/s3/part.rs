@@ -19,6 +19,7 @@ use super::wire::{
     Sums, algorithm_out, etag, fill_checksums, kind_out, limit, owner, timestamp, upload_id,
     version_id,
 };
+use crate::catalog::UploadState;
 use crate::kernel::limits::{LIST_KEYS_MAX, PARTS_MAX};
 use crate::kernel::{BucketName, ObjectKey, UploadId};
 use crate::store::{ChecksumKind, CompletedPart, Part, PartSummary, StoreError, combine};
@@ -163,6 +164,10 @@ impl Operations {
             .multipart(id, &bucket, &key)
             .await
             .map_err(error::of)?;
+        if row.state() == UploadState::Finished {
+            // The row only answers a repeated completion: to everything else the upload is over.
+            return Err(error::of(StoreError::NoSuchUpload(input.upload_id)));
+        }
         let limit = limit(input.max_parts, LIST_KEYS_MAX, "max-parts")?;
         let marker = input
             .part_number_marker

@@ -33,7 +33,7 @@ impl World {
                 writing = Some(writer);
             }
             Underway::Sealed(size) => {
-                sealed = Some(seal(&self.store, &content(size, 8), true).await)
+                sealed = Some(seal(&self.store, &content(size, 8), true).await);
             }
         }
         let dir = tempfile::tempdir().unwrap();
