@@ -104,11 +104,14 @@ try {
       video.currentTime = time;
     }, duration * 0.2);
     await until("the standing picture", () => !video.seeking && video.readyState >= 2);
-    await page.evaluate((index) => {
-      hls.currentLevel = index;
+    await page.evaluate((index) => (hls.currentLevel = index), level);
+    await until(`rung ${level}`, (index) => hls.currentLevel === index && video.readyState >= 2, level);
+    // A small seek makes a standing player show a frame of what it now holds, however busy the machine is.
+    await page.evaluate(() => (video.currentTime += 0.2));
+    await until(`a picture of rung ${level}`, (height) => !video.seeking && video.videoHeight === height, levels[level].height);
+    await page.evaluate(() => {
       video.play();
-    }, level);
-    await until(`rung ${level}`, ([index, height]) => hls.currentLevel === index && video.videoHeight === height, [level, levels[level].height]);
+    });
     const from = await page.evaluate(() => video.currentTime);
     await until(`rung ${level} playing`, (time) => video.currentTime > time + 0.5, from);
     heights.push(await page.evaluate(() => video.videoHeight));
