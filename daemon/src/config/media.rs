@@ -15,8 +15,6 @@ pub struct MediaConfig {
     pub inbox: String,
     /// The rungs made below the original, highest first; empty makes none.
     pub ladder: Vec<Rung>,
-    /// Bytes that renditions may take; the least recently used go first.
-    pub rendition_bytes_max: u64,
 }
 
 /// One rung of the ladder.
@@ -29,25 +27,18 @@ pub struct Rung {
     pub height: u32,
     /// Bits per second of the video.
     pub video_bps: u64,
-    /// Bits per second of the audio.
-    pub audio_bps: u64,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        let rung = |name: &str, height, video_bps, audio_bps| Rung {
+        let rung = |name: &str, height, video_bps| Rung {
             name: name.to_owned(),
             height,
             video_bps,
-            audio_bps,
         };
         Self {
             inbox: "inbox".to_owned(),
-            ladder: vec![
-                rung("720p", 720, 2_800_000, 128_000),
-                rung("480p", 480, 1_200_000, 96_000),
-            ],
-            rendition_bytes_max: 64 << 30,
+            ladder: vec![rung("720p", 720, 2_800_000), rung("480p", 480, 1_200_000)],
         }
     }
 }
@@ -112,12 +103,10 @@ impl Rung {
                 "choose an even height from 64 to 4320",
             );
         }
-        if !(50_000..=200_000_000).contains(&self.video_bps)
-            || !(8_000..=1_000_000).contains(&self.audio_bps)
-        {
+        if !(50_000..=200_000_000).contains(&self.video_bps) {
             return refuse(
                 format!("rung `{}` has a bit rate out of bounds", self.name),
-                "choose video_bps from 50000 to 200000000 and audio_bps from 8000 to 1000000",
+                "choose video_bps from 50000 to 200000000",
             );
         }
         Ok(())

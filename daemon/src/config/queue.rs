@@ -15,8 +15,6 @@ pub struct QueueConfig {
     pub redis_url: Option<String>,
     /// Seconds after which a silent worker loses its job.
     pub lease_s: u64,
-    /// Attempts before a job is dead.
-    pub attempts_max: u32,
 }
 
 impl Default for QueueConfig {
@@ -24,7 +22,6 @@ impl Default for QueueConfig {
         Self {
             redis_url: None,
             lease_s: 30,
-            attempts_max: 5,
         }
     }
 }
@@ -32,7 +29,6 @@ impl Default for QueueConfig {
 impl QueueConfig {
     pub(super) fn check(&self) -> Result<(), Fault> {
         Fault::bounds("queue.lease_s", self.lease_s, 1, 3600)?;
-        Fault::bounds("queue.attempts_max", u64::from(self.attempts_max), 1, 100)?;
         match &self.redis_url {
             Some(url) if !secret::is_reference(url) && has_password(url) => Err(Fault::new(
                 "queue.redis_url",

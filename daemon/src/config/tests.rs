@@ -162,7 +162,7 @@ fn every_bad_value_names_its_line() {
         ("[worker]\nmemory_mib = -1\n", 2, "worker.memory_mib"),
         ("[media]\ninbox = \"No\"\n", 2, "media.inbox"),
         (
-            "[media]\nladder = [{ name = \"a\", height = 3, video_bps = 1, audio_bps = 1 }]\n",
+            "[media]\nladder = [{ name = \"a\", height = 3, video_bps = 1 }]\n",
             2,
             "media.ladder",
         ),

@@ -9,6 +9,8 @@ use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
 use super::error::{self, say};
 use super::wire::Sums;
+use crate::kernel::BucketName;
+use crate::kernel::limits::INLINE_BYTES_MAX;
 use crate::store::{ChecksumAlgorithm, Sealed, Store, StoreError, WriteOptions};
 
 /// What the client says the bytes are.
@@ -195,6 +197,8 @@ pub(super) struct Intake {
     pub(super) also: Option<ChecksumAlgorithm>,
     /// Whether it is a part.
     pub(super) is_part: bool,
+    /// Where it goes, which decides whether it is synced before the answer.
+    pub(super) bucket: BucketName,
 }
 
 impl Intake {
@@ -207,11 +211,13 @@ impl Intake {
                     .map_err(|_| say(S3ErrorCode::InvalidArgument, "Content-Length is negative"))?,
             ),
         };
+        // What fits a row is as durable as its commit, so only large bodies ask.
+        let large = size.is_none_or(|size| size > INLINE_BYTES_MAX as u64);
         let options = WriteOptions {
             size,
             checksums: self.expected.algorithms(self.also),
             always_blob: self.is_part,
-            relaxed: false,
+            relaxed: large && store.is_relaxed(&self.bucket).await.map_err(error::of)?,
         };
         let mut writer = store.writer(options).await.map_err(error::of)?;
         if let Some(mut body) = self.body {

@@ -93,6 +93,7 @@ impl Operations {
             expected: Expected::of(&request.headers)?,
             also: metadata.checksum.map(|(algorithm, _)| algorithm),
             is_part: true,
+            bucket: bucket.clone(),
         };
         let sealed = intake.take(&self.store).await?;
         let part = self

@@ -52,6 +52,7 @@ impl Operations {
             expected: Expected::of(&request.headers)?,
             also: None,
             is_part: false,
+            bucket: put.bucket.clone(),
         };
         let sealed = intake.take(&self.store).await?;
         let published = self.store.publish(put, sealed).await.map_err(error::of)?;

@@ -120,6 +120,12 @@ impl Store {
             .await
     }
 
+    /// Whether writes to a bucket may be answered before they are synced; a bucket that is not there promises nothing either way.
+    pub async fn is_relaxed(&self, name: &BucketName) -> Result<bool, StoreError> {
+        let row = self.0.catalog.bucket(name).await?;
+        Ok(row.is_some_and(|row| row.durability() == Durability::Relaxed))
+    }
+
     /// One setting of a bucket, such as `tagging` or `cors`; `None` when it was never set.
     pub async fn bucket_setting(
         &self,

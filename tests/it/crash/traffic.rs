@@ -199,8 +199,6 @@ impl Multipart {
     async fn look(&mut self, field: &Field, id: &str, hash: Hash) -> Option<bool> {
         let list = field.s3.list_parts().bucket("films").key(&self.key);
         match field.asked(list.upload_id(id).send()).await? {
-            // Nothing listed: finished, and kept for a while to answer a completion that is asked for again.
-            Ok(listed) if listed.parts().is_empty() && self.done.len() > 1 => Some(true),
             Ok(listed) => {
                 for part in &self.done {
                     let same = |found: &&aws_sdk_s3::types::Part| {
