@@ -78,10 +78,23 @@ fn text(config: &Config, listen: &[String], root: &RootKey, colour: bool) -> Str
     }
     line(String::new());
     line("  Next, in another terminal:".to_owned());
+    if let Some(dir) = unknown_to_path() {
+        line(format!("    export PATH=\"{dir}:$PATH\""));
+    }
     line(format!("    nebula login {url}"));
     line("    nebula mb films".to_owned());
     line("    nebula push FILM.mp4 films:".to_owned());
     line("    nebula play FILM".to_owned());
     line(String::new());
     out
+}
+
+/// Where `nebula` lies beside this program, when a shell would not find it by name.
+fn unknown_to_path() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside = dir.join("nebula").exists();
+    let known = std::env::split_paths(&path).any(|place| place.join("nebula").exists());
+    (beside && !known).then(|| dir.display().to_string())
 }
