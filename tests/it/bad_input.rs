@@ -168,10 +168,16 @@ async fn index_job(appliance: &Appliance, key: &str) -> Job {
         kind: Some("index".into()),
         ..JobsQuery::default()
     };
-    let jobs = appliance.client().jobs(&query).await.unwrap().items;
-    jobs.into_iter()
-        .find(|job| job.object.as_ref().is_some_and(|object| object.key == key))
-        .unwrap()
+    let client = appliance.client();
+    let settled = async || {
+        let jobs = client.jobs(&query).await.unwrap().items;
+        let about = |job: &Job| job.object.as_ref().is_some_and(|object| object.key == key);
+        jobs.into_iter()
+            .find(|job| about(job) && !job.state.is_active())
+    };
+    // The verdict on the asset is committed a moment before the job is settled.
+    wait::until_async("the index job ends", async || settled().await.is_some()).await;
+    settled().await.unwrap()
 }
 
 #[tokio::test]
