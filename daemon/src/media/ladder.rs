@@ -13,7 +13,9 @@ const RECIPE_VERSION: u32 = 1;
 const ENCODER_THREADS: u8 = 2;
 /// Sound for everyone.
 const AUDIO_BPS: u64 = 128_000;
-/// A rung of the source's own size is worth it when the source takes this many times the rung's bits.
+/// Rungs up to this short side are made of every source that is as tall: see ARCHITECTURE.md, "A rung as tall as its source".
+const ALWAYS_MADE_LINES: u32 = 720;
+/// A taller rung of the source's own size is worth it when the source takes this many times the rung's bits.
 const SAME_SIZE_GAIN: f64 = 1.5;
 /// Shorter films are not worth a ladder, in seconds.
 const LADDER_S_MIN: f64 = 0.5;
@@ -99,6 +101,7 @@ fn rungs(
     let fits = |rung: &&RungSetting| {
         geometry::rung(shown, rung.height).is_some()
             && (rung.height < short
+                || rung.height <= ALWAYS_MADE_LINES
                 || !served
                 || track.bitrate_bps as f64 > rung.video_bps as f64 * SAME_SIZE_GAIN)
     };
@@ -241,7 +244,20 @@ mod tests {
             height,
             video_bps,
         };
-        vec![rung(720, 2_800_000), rung(480, 1_200_000)]
+        vec![
+            rung(1080, 5_000_000),
+            rung(720, 2_800_000),
+            rung(480, 1_200_000),
+        ]
+    }
+
+    fn tall(lines: u32, bitrate_bps: u64) -> nebula_hwaccel::index::MediaIndex {
+        let mut index = film(10, 25);
+        index.facts.tracks[0].bitrate_bps = bitrate_bps;
+        if let TrackKind::Video(picture) = &mut index.facts.tracks[0].kind {
+            (picture.display_width, picture.display_height) = (lines * 16 / 9, lines);
+        }
+        index
     }
 
     fn names(index: nebula_hwaccel::index::MediaIndex) -> Vec<String> {
@@ -252,15 +268,16 @@ mod tests {
     }
 
     #[test]
-    fn rungs_lie_below_the_source() {
-        assert_eq!(names(film(10, 25)), ["480p"]);
+    fn a_lean_source_gets_the_rungs_up_to_720_lines() {
+        assert_eq!(names(tall(1080, 2_000_000)), ["720p", "480p"]);
+        assert_eq!(names(tall(720, 1_000_000)), ["720p", "480p"]);
+        assert_eq!(names(tall(480, 500_000)), ["480p"]);
+        assert!(names(tall(360, 500_000)).is_empty());
     }
 
     #[test]
-    fn a_fat_source_gets_a_slim_rung_of_its_size() {
-        let mut index = film(10, 25);
-        index.facts.tracks[0].bitrate_bps = 20_000_000;
-        assert_eq!(names(index), ["720p", "480p"]);
+    fn a_fat_tall_source_gets_a_slim_rung_of_its_size() {
+        assert_eq!(names(tall(1080, 20_000_000)), ["1080p", "720p", "480p"]);
     }
 
     #[test]
