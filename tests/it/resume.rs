@@ -107,6 +107,26 @@ async fn a_push_started_anew_goes_on_where_both_sides_were_killed() {
     .await;
 }
 
+/// Creates an upload and returns its path.
+async fn created(appliance: &Appliance, key: &str, size: usize) -> String {
+    let metadata = format!(
+        "bucket {},filename {}",
+        STANDARD.encode("films"),
+        STANDARD.encode(key)
+    );
+    let created = appliance
+        .request(Method::POST, "/-/tus/")
+        .header("Tus-Resumable", "1.0.0")
+        .header("Upload-Length", size)
+        .header("Upload-Metadata", metadata)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(created.status(), 201);
+    let location = created.headers()["location"].to_str().unwrap();
+    location[location.find("/-/tus/").unwrap()..].to_owned()
+}
+
 /// An upload over raw tus whose body we let through piece by piece.
 struct Slow {
     path: String,
@@ -116,22 +136,7 @@ struct Slow {
 
 impl Slow {
     async fn begin(appliance: &Appliance, key: &str, size: usize) -> Self {
-        let metadata = format!(
-            "bucket {},filename {}",
-            STANDARD.encode("films"),
-            STANDARD.encode(key)
-        );
-        let created = appliance
-            .request(Method::POST, "/-/tus/")
-            .header("Tus-Resumable", "1.0.0")
-            .header("Upload-Length", size)
-            .header("Upload-Metadata", metadata)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(created.status(), 201);
-        let location = created.headers()["location"].to_str().unwrap();
-        let path = location[location.find("/-/tus/").unwrap()..].to_owned();
+        let path = created(appliance, key, size).await;
         let (body, pieces) = futures::channel::mpsc::channel(1);
         let patch = appliance
             .request(Method::PATCH, &path)
@@ -215,4 +220,34 @@ async fn sigterm_in_mid_upload_keeps_every_received_byte() {
         assert_eq!(blake3::hash(&back), blake3::hash(&content));
     })
     .await;
+}
+
+/// What a client is told that is wrong twice, or speaks through a proxy that knows few methods.
+#[tokio::test]
+async fn the_offset_is_judged_before_the_size_and_the_named_method_is_the_one() {
+    let mut appliance = Appliance::start().await;
+    let films = nebula_client::api::CreateBucket {
+        name: "films".into(),
+        ..Default::default()
+    };
+    appliance.client().create_bucket(&films).await.unwrap();
+    let path = created(&appliance, "small.bin", 5).await;
+    let patch = |offset: &'static str, meant: Option<&'static str>, body: &'static str| {
+        let mut request = appliance
+            .request(Method::PATCH, &path)
+            .header("tus-resumable", "1.0.0")
+            .header("upload-offset", offset)
+            .header("content-type", "application/offset+octet-stream")
+            .body(body);
+        if let Some(method) = meant {
+            request = request.header("x-http-method-override", method);
+        }
+        request.send()
+    };
+    assert_eq!(patch("3", None, "hello").await.unwrap().status(), 409);
+    assert_eq!(patch("0", None, "hello you").await.unwrap().status(), 413);
+    patch("0", Some("HEAD"), "hello").await.unwrap();
+    assert_eq!(offset(&appliance, &path).await, 0);
+    assert_eq!(patch("0", None, "hello").await.unwrap().status(), 204);
+    appliance.stop().await;
 }

@@ -70,6 +70,10 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
     let total = length.or(upload.length).unwrap_or(door.options.size_max);
     let announced = bytes(&parts.headers, "content-length")?.unwrap_or(0);
     if offset.saturating_add(announced) > total {
+        if offset != upload.offset {
+            // A client that is wrong about the offset shall hear that: its size follows from it.
+            door.store.append(upload.id, offset, None).await?;
+        }
         return Err(problem::too_large(total));
     }
     let session = door

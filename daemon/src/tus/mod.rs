@@ -111,11 +111,8 @@ async fn protocol(State(door): State<Door>, mut request: Request, next: Next) ->
     response
 }
 
-/// A client behind a proxy that knows only POST says what it means in a header (tus 1.0, "X-HTTP-Method-Override").
+/// A client behind a proxy that knows few methods says what it means in a header; the real method is then ignored (tus 1.0, "X-HTTP-Method-Override").
 fn override_method(request: &mut Request) {
-    if request.method() != Method::POST {
-        return;
-    }
     let meant = request
         .headers()
         .get(METHOD_OVERRIDE)
