@@ -80,6 +80,7 @@ fn object(bucket_id: i64, key: &str, version: VersionId, at_ms: i64) -> NewObjec
         tags: "{}".into(),
         checksums: "{}".into(),
         inline: None,
+        extras: "{}".into(),
         owner: "root".into(),
         modified_ms: at_ms,
     }
@@ -221,6 +222,7 @@ async fn upload(catalog: &Catalog, bucket_id: i64) {
         protocol: Protocol::Tus,
         bucket_id,
         key: "up".parse().expect("a key"),
+        extras: "{}".into(),
         owner: "root".into(),
         length: None,
         blob: Some(blob),

@@ -257,16 +257,25 @@ impl Catalog {
     }
 }
 
-const SQLITE: &[(i64, &str, &str)] = &[(
-    1,
-    "house",
-    include_str!("../../migrations/sqlite/0001_house.sql"),
-)];
-const POSTGRES: &[(i64, &str, &str)] = &[(
-    1,
-    "house",
-    include_str!("../../migrations/postgres/0001_house.sql"),
-)];
+/// Number, file and text of each migration, the same in both folders.
+macro_rules! steps {
+    ($folder:literal: $($number:literal $name:literal,)*) => {
+        &[$((
+            $number,
+            $name,
+            include_str!(concat!("../../migrations/", $folder, "/", $name, ".sql")),
+        ),)*]
+    };
+}
+
+const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
+    1 "0001_house",
+    2 "0002_extras",
+};
+const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
+    1 "0001_house",
+    2 "0002_extras",
+};
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {
     let step = |(number, name, sql): &(i64, &'static str, &'static str)| {

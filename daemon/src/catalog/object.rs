@@ -29,6 +29,8 @@ pub struct ObjectRow {
     pub tags: String,
     /// JSON: checksums, part sizes.
     pub checksums: String,
+    /// JSON: access list, lock, encryption.
+    pub extras: String,
     /// The bytes of a small object, where the query asked for them.
     pub inline: Option<Vec<u8>>,
     /// Whether the bytes are in the row.
@@ -56,6 +58,7 @@ impl ObjectRow {
             headers: new.headers.clone(),
             tags: new.tags.clone(),
             checksums: new.checksums.clone(),
+            extras: new.extras.clone(),
             inline: None,
             is_inline: new.inline.is_some(),
             owner: new.owner.clone(),
@@ -119,6 +122,8 @@ pub struct NewObject {
     pub tags: String,
     /// JSON: checksums, part sizes.
     pub checksums: String,
+    /// JSON: access list, lock, encryption.
+    pub extras: String,
     /// The bytes of a small object.
     pub inline: Option<Vec<u8>>,
     /// Who writes it.
@@ -132,7 +137,7 @@ macro_rules! select {
     ($inline:literal, $rest:literal) => {
         concat!(
             "SELECT o.id, o.bucket_id, b.name AS bucket, o.key, o.version_id, o.is_latest, o.is_delete_marker, o.size_bytes, o.etag, ",
-            "o.content_id, o.headers, o.tags, o.checksums, ",
+            "o.content_id, o.headers, o.tags, o.checksums, o.extras, ",
             $inline,
             " AS inline, o.inline IS NOT NULL AS is_inline, o.owner, o.modified_ms ",
             "FROM object_version o JOIN bucket b ON b.id = o.bucket_id ",
@@ -172,10 +177,11 @@ pub(super) const PROMOTE: &str = "UPDATE object_version SET is_latest = TRUE WHE
      (SELECT id FROM object_version WHERE bucket_id = $1 AND key = $2 ORDER BY id DESC LIMIT 1) AND NOT EXISTS \
      (SELECT 1 FROM object_version WHERE bucket_id = $1 AND key = $2 AND is_latest)";
 pub(super) const INSERT: &str = "INSERT INTO object_version (bucket_id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, \
-     content_id, headers, tags, checksums, inline, owner, modified_ms) \
-     VALUES ($1, $2, $3, TRUE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
+     content_id, headers, tags, checksums, extras, inline, owner, modified_ms) \
+     VALUES ($1, $2, $3, TRUE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id";
 pub(super) const DELETE: &str = "DELETE FROM object_version WHERE id = $1";
 pub(super) const SET_TAGS: &str = "UPDATE object_version SET tags = $2 WHERE id = $1";
+pub(super) const SET_EXTRAS: &str = "UPDATE object_version SET extras = $2 WHERE id = $1";
 pub(super) const SET_HEADERS: &str = "UPDATE object_version SET headers = $2 WHERE id = $1";
 /// Serialises the writers of one key; SQLite has one writer at a time anyway.
 pub(super) const LOCK_KEY: &str = "SELECT pg_advisory_xact_lock($1, hashtext(encode($2, 'hex')))";
@@ -310,6 +316,7 @@ impl Tx {
             .bind(&new.headers)
             .bind(&new.tags)
             .bind(&new.checksums)
+            .bind(&new.extras)
             .bind(&new.inline)
             .bind(&new.owner)
             .bind(new.modified_ms)
@@ -325,6 +332,12 @@ impl Tx {
     /// Replaces the tags of a version.
     pub async fn set_object_tags(&mut self, id: i64, tags: &str) -> Result<(), CatalogError> {
         on_tx!(self, conn => sqlx::query(SET_TAGS).bind(id).bind(tags).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Replaces the access list, lock and encryption of a version.
+    pub async fn set_object_extras(&mut self, id: i64, extras: &str) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(SET_EXTRAS).bind(id).bind(extras).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 

@@ -102,6 +102,7 @@ const SHARED: &[&str] = &[
     object::INSERT,
     object::DELETE,
     object::SET_TAGS,
+    object::SET_EXTRAS,
     object::SET_HEADERS,
     part::PUT,
     part::GET,

@@ -76,6 +76,8 @@ pub struct NewUpload {
     pub tags: String,
     /// JSON: what only the protocol needs.
     pub metadata: String,
+    /// JSON: access list, lock and encryption of the object to be.
+    pub extras: String,
     /// Now.
     pub created_ms: Millis,
     /// When it may be swept.
@@ -107,6 +109,8 @@ pub struct UploadRow {
     pub tags: String,
     /// JSON: what only the protocol needs.
     pub metadata: String,
+    /// JSON: access list, lock and encryption of the object to be.
+    pub extras: String,
     /// Version of the object it became.
     pub version_id: Option<String>,
     /// When it was begun.
@@ -163,15 +167,15 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.length_bytes, u.offset_bytes, u.blob_id, ",
-            "u.sums, u.headers, u.tags, u.metadata, u.version_id, u.created_ms, u.expires_ms ",
+            "u.sums, u.headers, u.tags, u.metadata, u.extras, u.version_id, u.created_ms, u.expires_ms ",
             "FROM upload u JOIN bucket b ON b.id = u.bucket_id ",
             $rest
         )
     };
 }
 
-pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, created_ms, expires_ms) \
-     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12)";
+pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, extras, created_ms, expires_ms) \
+     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12, $13)";
 pub(super) const GET: &str = select!("WHERE u.id = $1");
 pub(super) const OF_BUCKET: &str = select!(
     "WHERE u.bucket_id = $1 AND u.protocol = 's3' AND u.state = 'open' AND (u.key > $2 OR (u.key = $2 AND u.id > $3)) ORDER BY u.key, u.id LIMIT $4"
@@ -252,6 +256,7 @@ impl Tx {
             .bind(&new.headers)
             .bind(&new.tags)
             .bind(&new.metadata)
+            .bind(&new.extras)
             .bind(new.created_ms)
             .bind(new.expires_ms)
             .execute(conn).await.map(|_| ()))?;

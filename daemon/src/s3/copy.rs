@@ -117,6 +117,7 @@ impl Operations {
             key,
             headers: replaced,
             tags,
+            extras: crate::store::ObjectExtras::default(),
             owner,
             condition: condition(&request.headers),
         };

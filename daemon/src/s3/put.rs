@@ -38,6 +38,7 @@ impl Operations {
             key: object_key(&input.key)?,
             headers: headers::of(&request.headers, input.metadata)?,
             tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
+            extras: crate::store::ObjectExtras::default(),
             owner,
             condition: condition(&request.headers),
             etag: None,

@@ -143,6 +143,7 @@ fn marker(bucket_id: i64, target: &Target, version_id: VersionId, now_ms: Millis
         headers: "{}".into(),
         tags: "{}".into(),
         checksums: to_json(&super::Checksums::default()),
+        extras: "{}".into(),
         inline: None,
         owner: target.owner.clone(),
         modified_ms: now_ms,

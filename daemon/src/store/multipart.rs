@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::existing;
 use super::checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, PartSummary, combine};
+use super::extras::ObjectExtras;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::{json, to_json};
 use super::parts::{content_of, part, release_parts};
@@ -30,6 +31,8 @@ pub struct NewMultipart {
     pub headers: ObjectHeaders,
     /// Its tags.
     pub tags: Tags,
+    /// Access list, lock and encryption of the object to be.
+    pub extras: ObjectExtras,
     /// Who begins it.
     pub owner: String,
     /// The checksum that every part carries, when one was chosen, and how the object's follows from them.
@@ -80,6 +83,7 @@ impl Store {
                         metadata: to_json(&MultipartMetadata {
                             checksum: new.checksum,
                         }),
+                        extras: to_json(&new.extras),
                         created_ms: now_ms,
                         expires_ms: None,
                     })
@@ -269,6 +273,7 @@ async fn complete_in(
             key: key.clone(),
             headers: json("upload.headers", &upload.headers)?,
             tags: json("upload.tags", &upload.tags)?,
+            extras: json("upload.extras", &upload.extras)?,
             owner: upload.owner.clone(),
             condition,
             etag: None,

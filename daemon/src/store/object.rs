@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::checksum::Checksums;
+use super::extras::ObjectExtras;
 use super::headers::{ObjectHeaders, Tags};
 use super::{Store, StoreError};
 use crate::catalog::{CatalogError, ObjectRow};
@@ -33,6 +34,8 @@ pub struct Object {
     pub tags: Tags,
     /// Checksums and the parts of a multipart object.
     pub checksums: Checksums,
+    /// Access list, lock and encryption.
+    pub extras: ObjectExtras,
     /// Who wrote it.
     pub owner: String,
     /// When it was published.
@@ -77,6 +80,7 @@ impl Object {
             headers: json("object_version.headers", &row.headers)?,
             tags: json("object_version.tags", &row.tags)?,
             checksums: json("object_version.checksums", &row.checksums)?,
+            extras: json("object_version.extras", &row.extras)?,
             owner: row.owner,
             modified_ms: row.modified_ms,
             inline: row.inline.map(Bytes::from),

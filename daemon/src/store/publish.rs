@@ -5,6 +5,7 @@ use serde_json::json as object;
 use super::bucket::existing;
 use super::checksum::Checksums;
 use super::delete::remove_version;
+use super::extras::ObjectExtras;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::{Object, to_json};
 use super::writer::{Sealed, SealedBytes};
@@ -59,6 +60,8 @@ pub struct PutObject {
     pub headers: ObjectHeaders,
     /// Tags.
     pub tags: Tags,
+    /// Access list, lock and encryption.
+    pub extras: ObjectExtras,
     /// Who writes it.
     pub owner: String,
     /// What must be true of the key.
@@ -80,6 +83,8 @@ pub struct Copy {
     pub headers: Option<ObjectHeaders>,
     /// New tags; `None` keeps the source's.
     pub tags: Option<Tags>,
+    /// Access list, lock and encryption.
+    pub extras: ObjectExtras,
     /// Who writes it.
     pub owner: String,
     /// What must be true of the key.
@@ -174,6 +179,7 @@ impl Store {
                 key: copy.key,
                 headers: copy.headers.unwrap_or(source.headers),
                 tags: copy.tags.unwrap_or(source.tags),
+                extras: copy.extras,
                 owner: copy.owner,
                 condition: copy.condition,
                 etag: None,
@@ -330,6 +336,7 @@ pub(super) async fn publish_in(
         headers: to_json(&put.headers),
         tags: to_json(&put.tags),
         checksums: to_json(&checksums),
+        extras: to_json(&put.extras),
         inline,
         owner: put.owner.clone(),
         modified_ms: now_ms,

@@ -386,6 +386,7 @@ async fn finish_in(
             key: row.key()?,
             headers,
             tags,
+            extras: json("upload.extras", &row.extras)?,
             owner: row.owner.clone(),
             condition: Condition::default(),
             etag: None,

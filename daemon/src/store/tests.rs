@@ -64,6 +64,7 @@ fn named(name: &str, condition: Condition) -> PutObject {
         key: key(name),
         headers: ObjectHeaders::default(),
         tags: Tags::new(),
+        extras: crate::store::ObjectExtras::default(),
         owner: "me".into(),
         condition,
         etag: None,
@@ -281,6 +282,7 @@ async fn copies_share_bytes_until_the_last_is_gone() {
         key: key("b"),
         headers: None,
         tags: None,
+        extras: crate::store::ObjectExtras::default(),
         owner: "me".into(),
         condition: Condition::default(),
     };
@@ -367,6 +369,7 @@ async fn multipart_becomes_one_object_and_answers_twice() {
         key: key("big"),
         headers: ObjectHeaders::default(),
         tags: Tags::new(),
+        extras: crate::store::ObjectExtras::default(),
         owner: "me".into(),
         checksum: None,
     };

@@ -106,6 +106,7 @@ impl Store {
                         headers: to_json(&new.headers),
                         tags: to_json(&new.tags),
                         metadata: new.metadata,
+                        extras: to_json(&super::ObjectExtras::default()),
                         created_ms: now_ms,
                         expires_ms: new.idle_ms.map(|idle_ms| now_ms + idle_ms),
                     })

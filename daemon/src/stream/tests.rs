@@ -125,6 +125,7 @@ impl House {
             key: key.parse().unwrap(),
             headers: ObjectHeaders::default(),
             tags: crate::store::Tags::default(),
+            extras: crate::store::ObjectExtras::default(),
             owner: "test".into(),
             condition: Condition::default(),
             etag: None,

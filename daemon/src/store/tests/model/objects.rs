@@ -207,6 +207,7 @@ impl World {
             key,
             headers: None,
             tags: None,
+            extras: crate::store::ObjectExtras::default(),
             owner: "me".into(),
             condition: Condition::default(),
         };

@@ -10,6 +10,7 @@ impl World {
             key,
             headers: ObjectHeaders::default(),
             tags: Tags::new(),
+            extras: crate::store::ObjectExtras::default(),
             owner: "me".into(),
             checksum: None,
         };
