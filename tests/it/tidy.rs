@@ -91,10 +91,11 @@ const ROOMS: &[Room] = &[
 /// Rooms that see every other: wiring, listeners, signals, the command line.
 const ROOF: &[&str] = &["app", "cli", "lib", "lifecycle", "main", "serve"];
 
-/// The store's files in blob, the configuration's and its secrets' in config, the keys' in identity; sockets and
-/// locks under the roof.
+/// The store's files in blob, what lies beside the database in catalog, the configuration's and its secrets' in config,
+/// the keys' in identity; sockets and locks under the roof.
 const FILE_OPENERS: &[&str] = &[
     "blob",
+    "catalog",
     "config",
     "identity",
     "app",

@@ -54,7 +54,7 @@ pub(super) async fn create(
             .create_bucket(&name, &caller.actor().to_string())
             .await?;
         apply(&parts, &name, versioning, durability).await?;
-        Ok(wire(&parts.store.bucket(&name).await?))
+        Ok(wire(&parts.store.bucket_with_usage(&name).await?))
     };
     let resource = Resource::Bucket(&name);
     let bucket = audited(
@@ -75,7 +75,9 @@ pub(super) async fn get(
 ) -> Result<axum::Json<Bucket>, Problem> {
     let name: BucketName = name.parse()?;
     require(&caller, Action::ListObjects, &Resource::Bucket(&name))?;
-    Ok(axum::Json(wire(&parts.store.bucket(&name).await?)))
+    Ok(axum::Json(wire(
+        &parts.store.bucket_with_usage(&name).await?,
+    )))
 }
 
 pub(super) async fn patch(
@@ -88,7 +90,7 @@ pub(super) async fn patch(
     let work = async {
         let (versioning, durability) = settings(&body)?;
         apply(&parts, &name, versioning, durability).await?;
-        Ok(wire(&parts.store.bucket(&name).await?))
+        Ok(wire(&parts.store.bucket_with_usage(&name).await?))
     };
     let resource = Resource::Bucket(&name);
     let bucket = audited(

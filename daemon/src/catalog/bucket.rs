@@ -1,8 +1,11 @@
 //! Buckets and their usage figures.
 
+use std::sync::Arc;
+
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::memory::Found;
 use crate::kernel::{BucketName, Millis};
 
 /// Whether a bucket keeps old versions.
@@ -122,8 +125,27 @@ pub(super) const SET_SETTINGS: &str = "UPDATE bucket SET settings = $2 WHERE id 
 pub(super) const ADD_USAGE: &str = "UPDATE bucket SET usage_bytes = usage_bytes + $2, usage_objects = usage_objects + $3 WHERE id = $1";
 
 impl Catalog {
-    /// The bucket of this name.
-    pub async fn bucket(&self, name: &BucketName) -> Result<Option<BucketRow>, CatalogError> {
+    /// The bucket of this name, mostly without a statement: its settings are those of now, its usage figures may be older.
+    pub async fn bucket(&self, name: &BucketName) -> Result<Option<Arc<BucketRow>>, CatalogError> {
+        let found = self
+            .memory
+            .as_ref()
+            .map(|memory| memory.bucket(name.as_str()));
+        if let Some(Found::Here(row)) = found {
+            return Ok(Some(row));
+        }
+        let row = self.bucket_with_usage(name).await?.map(Arc::new);
+        if let (Some(memory), Some(Found::Ask(since)), Some(row)) = (&self.memory, found, &row) {
+            memory.put_bucket(since, row);
+        }
+        Ok(row)
+    }
+
+    /// The bucket of this name with the usage of this moment.
+    pub async fn bucket_with_usage(
+        &self,
+        name: &BucketName,
+    ) -> Result<Option<BucketRow>, CatalogError> {
         Ok(
             on_pool!(self, pool => sqlx::query_as(BY_NAME).bind(name.as_str()).fetch_optional(pool).await)?,
         )
@@ -145,6 +167,7 @@ impl Tx {
 
     /// Makes a bucket; `false` when the name is taken.
     pub async fn insert_bucket(&mut self, new: &NewBucket) -> Result<bool, CatalogError> {
+        self.touched.buckets();
         let done = on_tx!(self, conn => sqlx::query(INSERT)
             .bind(new.name.as_str())
             .bind(&new.owner)
@@ -157,6 +180,7 @@ impl Tx {
 
     /// Removes an empty bucket; `false` when it still holds a version or an unfinished upload.
     pub async fn delete_bucket(&mut self, id: i64) -> Result<bool, CatalogError> {
+        self.touched.buckets();
         let done = on_tx!(self, conn => sqlx::query(DELETE).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
@@ -167,6 +191,7 @@ impl Tx {
         id: i64,
         versioning: Versioning,
     ) -> Result<(), CatalogError> {
+        self.touched.buckets();
         on_tx!(self, conn => sqlx::query(SET_VERSIONING).bind(id).bind(versioning.as_str()).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
@@ -177,6 +202,7 @@ impl Tx {
         id: i64,
         durability: Durability,
     ) -> Result<(), CatalogError> {
+        self.touched.buckets();
         on_tx!(self, conn => sqlx::query(SET_DURABILITY).bind(id).bind(durability.as_str()).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
@@ -187,11 +213,12 @@ impl Tx {
         id: i64,
         settings: &str,
     ) -> Result<(), CatalogError> {
+        self.touched.buckets();
         on_tx!(self, conn => sqlx::query(SET_SETTINGS).bind(id).bind(settings).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 
-    /// Adds to the usage figures; last in a transaction, as PostgreSQL holds the row's lock until the commit.
+    /// Adds to the usage figures, which nobody remembers; last in a transaction, as PostgreSQL holds the row's lock until the commit.
     pub async fn add_bucket_usage(
         &mut self,
         id: i64,

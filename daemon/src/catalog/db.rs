@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, SqliteConnection, SqlitePool, Transaction};
 
+use super::memory::{Memory, Touched};
 use super::write::Writer;
 
 /// How long a statement waits for another process's lock on the SQLite file.
@@ -112,6 +113,8 @@ impl Options {
 pub struct Catalog {
     pub(super) pools: Pools,
     writer: Option<Writer>,
+    /// Rows read lately; none on PostgreSQL, whose other clients tell us nothing.
+    pub(super) memory: Option<Arc<Memory>>,
     /// The SQLite file, for figures of its size.
     file: Option<Arc<Path>>,
 }
@@ -124,11 +127,27 @@ pub(super) enum Pools {
 }
 
 /// A transaction of either database, open for the length of one write closure.
-pub enum Tx {
+pub struct Tx {
+    pub(super) link: Link,
+    /// What it changes of what the memory may hold.
+    pub(super) touched: Touched,
+}
+
+/// What a transaction talks to.
+pub(super) enum Link {
     /// The writing connection, inside the batch's transaction.
     Sqlite(SqliteConnection),
     /// A transaction of its own.
     Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            link,
+            touched: Touched::default(),
+        }
+    }
 }
 
 /// Runs one body against whichever pool is open; rustc checks it for both drivers.
@@ -144,9 +163,9 @@ macro_rules! on_pool {
 /// Runs one body against the connection of a transaction.
 macro_rules! on_tx {
     ($tx:expr, $conn:ident => $body:expr) => {
-        match $tx {
-            $crate::catalog::db::Tx::Sqlite($conn) => $body,
-            $crate::catalog::db::Tx::Postgres(tx) => {
+        match &mut $tx.link {
+            $crate::catalog::db::Link::Sqlite($conn) => $body,
+            $crate::catalog::db::Link::Postgres(tx) => {
                 let $conn = &mut **tx;
                 $body
             }
@@ -187,10 +206,13 @@ impl Catalog {
             .run(&pool)
             .await
             .map_err(|e| CatalogError::Unavailable(format!("migrating {}: {e}", path.display())))?;
-        let writer = Writer::start(connect.pragma("cache_size", SQLITE_WRITER_CACHE)).await?;
+        let memory = Arc::new(Memory::open(path)?);
+        let connect = connect.pragma("cache_size", SQLITE_WRITER_CACHE);
+        let writer = Writer::start(connect, Arc::clone(&memory)).await?;
         Ok(Self {
             pools: Pools::Sqlite(pool),
             writer: Some(writer),
+            memory: Some(memory),
             file: Some(path.into()),
         })
     }
@@ -211,6 +233,7 @@ impl Catalog {
         Ok(Self {
             pools: Pools::Postgres(pool),
             writer: None,
+            memory: None,
             file: None,
         })
     }

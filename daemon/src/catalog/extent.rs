@@ -1,6 +1,7 @@
 //! Extents: where the bytes of an object version lie.
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::memory::Found;
 use crate::kernel::BlobId;
 
 /// A run of bytes within a blob.
@@ -54,9 +55,17 @@ fn read(rows: Vec<(String, i64, i64)>) -> Result<Vec<Extent>, CatalogError> {
 impl Catalog {
     /// The extents of an object version, in order.
     pub async fn extents(&self, object_id: i64) -> Result<Vec<Extent>, CatalogError> {
-        read(
+        let found = self.memory.as_ref().map(|memory| memory.extents(object_id));
+        if let Some(Found::Here(extents)) = found {
+            return Ok(extents.to_vec());
+        }
+        let extents = read(
             on_pool!(self, pool => sqlx::query_as(OF_OBJECT).bind(object_id).fetch_all(pool).await)?,
-        )
+        )?;
+        if let (Some(memory), Some(Found::Ask(since))) = (&self.memory, found) {
+            memory.put_extents(since, object_id, &extents);
+        }
+        Ok(extents)
     }
 }
 
@@ -72,6 +81,7 @@ impl Tx {
         object_id: i64,
         extents: &[Extent],
     ) -> Result<(), CatalogError> {
+        self.touched.object(object_id);
         for (ordinal, extent) in extents.iter().enumerate() {
             on_tx!(self, conn => sqlx::query(INSERT)
                 .bind(object_id)
@@ -86,6 +96,7 @@ impl Tx {
 
     /// Removes the extents of an object version.
     pub async fn delete_extents(&mut self, object_id: i64) -> Result<(), CatalogError> {
+        self.touched.object(object_id);
         on_tx!(self, conn => sqlx::query(DELETE).bind(object_id).execute(conn).await.map(|_| ()))?;
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! The same statements run on SQLite (the default, in the data directory) and on PostgreSQL.
 //! A change goes through [`Catalog::write`]: a closure over [`Tx`] that sees and changes rows in one transaction.
 //! When `write` returns `Ok`, the change is durable; on SQLite the commits of concurrent callers share one sync.
-//! The room knows no files, no protocol and no clock: times and ids come in as arguments.
+//! On SQLite, rows that are read again and again come from a small memory ([`memory`]), which is never behind the database.
+//! The room knows no files of objects, no protocol and no clock: times and ids come in as arguments.
 
 mod access_key;
 mod asset;
@@ -18,6 +19,8 @@ mod job_run;
 mod lease;
 mod link;
 mod listing;
+mod memory;
+mod neighbours;
 mod object;
 mod part;
 mod rendition;

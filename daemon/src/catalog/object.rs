@@ -2,7 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
+use super::memory::Found;
 use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
 /// A row of `object_version` with the name of its bucket.
@@ -71,6 +72,27 @@ impl ObjectRow {
         let text = String::from_utf8_lossy(&self.key);
         text.parse()
             .map_err(|e| CatalogError::Corrupt(format!("object_version.key {text}: {e}")))
+    }
+
+    /// The key's bytes.
+    pub(super) fn key_bytes(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// What its texts and bytes take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [
+            &self.headers,
+            &self.tags,
+            &self.checksums,
+            &self.extras,
+            &self.owner,
+            &self.etag,
+            &self.bucket,
+        ];
+        // The key stands in the map as well.
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        texts + 2 * self.key.len() + self.inline.as_ref().map_or(0, Vec::len)
     }
 
     /// The version.
@@ -193,9 +215,7 @@ impl Catalog {
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, CatalogError> {
-        Ok(
-            on_pool!(self, pool => sqlx::query_as(LATEST).bind(bucket.as_str()).bind(key.as_bytes()).fetch_optional(pool).await)?,
-        )
+        self.latest(bucket, key, LATEST, true).await
     }
 
     /// The same without the bytes.
@@ -204,9 +224,31 @@ impl Catalog {
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, CatalogError> {
-        Ok(
-            on_pool!(self, pool => sqlx::query_as(LATEST_HEAD).bind(bucket.as_str()).bind(key.as_bytes()).fetch_optional(pool).await)?,
-        )
+        self.latest(bucket, key, LATEST_HEAD, false).await
+    }
+
+    async fn latest(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        sql: &'static str,
+        whole: bool,
+    ) -> Result<Option<ObjectRow>, CatalogError> {
+        let found = self
+            .memory
+            .as_ref()
+            .map(|memory| memory.object(bucket.as_str(), key.as_bytes(), whole));
+        if let Some(Found::Here(object)) = found {
+            return Ok(Some(object.row.clone()));
+        }
+        let row: Option<ObjectRow> = on_pool!(self, pool => sqlx::query_as(sql)
+            .bind(bucket.as_str())
+            .bind(key.as_bytes())
+            .fetch_optional(pool).await)?;
+        if let (Some(memory), Some(Found::Ask(since)), Some(row)) = (&self.memory, found, &row) {
+            memory.put_object(since, row);
+        }
+        Ok(row)
     }
 
     /// One named version, with the bytes of a small object.
@@ -248,7 +290,7 @@ impl Catalog {
 impl Tx {
     /// Makes the other writers of this key wait until this transaction ends, so that a condition stays true until the commit.
     pub async fn lock_key(&mut self, bucket_id: i64, key: &ObjectKey) -> Result<(), CatalogError> {
-        if let Tx::Postgres(tx) = self {
+        if let Link::Postgres(tx) = &mut self.link {
             sqlx::query(LOCK_KEY)
                 .bind(bucket_id as i32)
                 .bind(key.as_bytes())
@@ -289,6 +331,7 @@ impl Tx {
         bucket_id: i64,
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
+        self.touched.key(bucket_id, key.as_bytes());
         on_tx!(self, conn => sqlx::query(DEMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
@@ -299,12 +342,14 @@ impl Tx {
         bucket_id: i64,
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
+        self.touched.key(bucket_id, key.as_bytes());
         on_tx!(self, conn => sqlx::query(PROMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 
     /// Enters a version as the latest of its key and returns its row id; the former latest is demoted before.
     pub async fn insert_object(&mut self, new: &NewObject) -> Result<i64, CatalogError> {
+        self.touched.key(new.bucket_id, new.key.as_bytes());
         Ok(on_tx!(self, conn => sqlx::query_scalar(INSERT)
             .bind(new.bucket_id)
             .bind(new.key.as_bytes())
@@ -325,24 +370,28 @@ impl Tx {
 
     /// Removes a version; its extents are deleted and its blobs released before.
     pub async fn delete_object_row(&mut self, id: i64) -> Result<(), CatalogError> {
+        self.touched.object(id);
         on_tx!(self, conn => sqlx::query(DELETE).bind(id).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 
     /// Replaces the tags of a version.
     pub async fn set_object_tags(&mut self, id: i64, tags: &str) -> Result<(), CatalogError> {
+        self.touched.object(id);
         on_tx!(self, conn => sqlx::query(SET_TAGS).bind(id).bind(tags).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 
     /// Replaces the access list, lock and encryption of a version.
     pub async fn set_object_extras(&mut self, id: i64, extras: &str) -> Result<(), CatalogError> {
+        self.touched.object(id);
         on_tx!(self, conn => sqlx::query(SET_EXTRAS).bind(id).bind(extras).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 
     /// Replaces the headers of a version.
     pub async fn set_object_headers(&mut self, id: i64, headers: &str) -> Result<(), CatalogError> {
+        self.touched.object(id);
         on_tx!(self, conn => sqlx::query(SET_HEADERS).bind(id).bind(headers).execute(conn).await.map(|_| ()))?;
         Ok(())
     }

@@ -153,6 +153,45 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use super::SHARED;
+    use crate::catalog::{bucket, extent, object};
+
+    /// Statements that change rows which the memory may hold, and whose functions say so by `touched`.
+    const TELLING: &[&str] = &[
+        bucket::INSERT,
+        bucket::DELETE,
+        bucket::SET_VERSIONING,
+        bucket::SET_DURABILITY,
+        bucket::SET_SETTINGS,
+        // Usage is not remembered.
+        bucket::ADD_USAGE,
+        extent::INSERT,
+        extent::DELETE,
+        object::DEMOTE,
+        object::PROMOTE,
+        object::INSERT,
+        object::DELETE,
+        object::SET_TAGS,
+        object::SET_EXTRAS,
+        object::SET_HEADERS,
+    ];
+
+    #[test]
+    fn whoever_changes_what_is_remembered_says_so() {
+        for sql in SHARED.iter().filter(|sql| !TELLING.contains(sql)) {
+            let mut words = sql.split_whitespace();
+            let table = match words.next() {
+                Some("UPDATE") => words.next(),
+                Some("INSERT" | "DELETE") => words.nth(1),
+                _ => None,
+            };
+            assert!(
+                !matches!(table, Some("bucket" | "object_version" | "extent")),
+                "its function must call self.touched, and it must stand in the list above: {sql}"
+            );
+        }
+    }
+
     /// A statement that is not listed would never be prepared by the test.
     #[test]
     fn no_statement_is_forgotten() {

@@ -16,7 +16,8 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::db::{Catalog, CatalogError, Pools, Tx};
+use super::db::{Catalog, CatalogError, Link, Pools, Tx};
+use super::memory::Memory;
 
 /// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
 const BATCH_MAX: usize = 256;
@@ -47,10 +48,13 @@ enum Message {
 pub(super) struct Writer(mpsc::Sender<Message>);
 
 impl Writer {
-    pub(super) async fn start(options: SqliteConnectOptions) -> Result<Self, CatalogError> {
+    pub(super) async fn start(
+        options: SqliteConnectOptions,
+        memory: Arc<Memory>,
+    ) -> Result<Self, CatalogError> {
         let connection = SqliteConnection::connect_with(&options).await?;
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(connection, options, receiver));
+        tokio::spawn(run(connection, options, memory, receiver));
         Ok(Self(sender))
     }
 
@@ -67,9 +71,10 @@ impl Writer {
 async fn run(
     connection: SqliteConnection,
     options: SqliteConnectOptions,
+    memory: Arc<Memory>,
     mut receiver: mpsc::Receiver<Message>,
 ) {
-    let mut tx = Tx::Sqlite(connection);
+    let mut tx = Tx::new(Link::Sqlite(connection));
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut expected = 0;
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -77,7 +82,7 @@ async fn run(
         expected = batch.len();
         let mut close = None;
         let mut answers = Vec::with_capacity(batch.len());
-        let outcome = commit(&mut tx, batch.drain(..), &mut answers, &mut close).await;
+        let outcome = commit(&mut tx, &memory, batch.drain(..), &mut answers, &mut close).await;
         if outcome.is_err() {
             reset(&mut tx, &options).await;
         }
@@ -86,7 +91,7 @@ async fn run(
             answer(outcome.clone());
         }
         if let Some(done) = close {
-            if let Tx::Sqlite(connection) = tx {
+            if let Link::Sqlite(connection) = tx.link {
                 let _ = connection.close().await;
             }
             let _ = done.send(());
@@ -111,6 +116,7 @@ async fn gather(receiver: &mut mpsc::Receiver<Message>, batch: &mut Vec<Message>
 /// Runs the batch in one transaction; the answers gathered so far are told of an error.
 async fn commit(
     tx: &mut Tx,
+    memory: &Memory,
     batch: impl Iterator<Item = Message>,
     answers: &mut Vec<Answer>,
     close: &mut Option<oneshot::Sender<()>>,
@@ -139,12 +145,17 @@ async fn commit(
             }
         }
     }
+    // What is changed is forgotten before anybody can read it anew, and the others are told before anybody is answered.
+    let touched = std::mem::take(&mut tx.touched);
     begun?;
-    execute(tx, "COMMIT").await
+    memory.before(&touched);
+    let committed = execute(tx, "COMMIT").await;
+    memory.after(&touched);
+    committed
 }
 
 async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), sqlx::Error> {
-    if let Tx::Sqlite(connection) = tx {
+    if let Link::Sqlite(connection) = &mut tx.link {
         sqlx::query(sql).execute(connection).await?;
     }
     Ok(())
@@ -154,8 +165,8 @@ async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), sqlx::Error> {
 async fn reset(tx: &mut Tx, options: &SqliteConnectOptions) {
     let _ = execute(tx, "ROLLBACK").await;
     if let Ok(fresh) = SqliteConnection::connect_with(options).await {
-        let old = std::mem::replace(tx, Tx::Sqlite(fresh));
-        if let Tx::Sqlite(connection) = old {
+        let old = std::mem::replace(tx, Tx::new(Link::Sqlite(fresh)));
+        if let Link::Sqlite(connection) = old.link {
             let _ = connection.close().await;
         }
     }
@@ -177,9 +188,10 @@ impl Catalog {
     {
         match (&self.pools, self.writer()) {
             (Pools::Postgres(pool), _) => {
-                let mut tx = Tx::Postgres(pool.begin().await.map_err(CatalogError::from)?);
+                let begun = pool.begin().await.map_err(CatalogError::from)?;
+                let mut tx = Tx::new(Link::Postgres(begun));
                 let value = work(&mut tx).await?;
-                let Tx::Postgres(tx) = tx else {
+                let Link::Postgres(tx) = tx.link else {
                     unreachable!("the transaction keeps its kind")
                 };
                 tx.commit().await.map_err(CatalogError::from)?;

@@ -1,5 +1,7 @@
 //! Buckets.
 
+use std::sync::Arc;
+
 use super::object::json;
 use super::{Store, StoreError};
 use crate::catalog::{BucketRow, Durability, EventKind, NewBucket, NewEvent, Tx, Versioning};
@@ -41,14 +43,26 @@ impl Store {
         Ok(row)
     }
 
-    /// The bucket of this name.
+    /// The bucket of this name, mostly without asking the database: its settings are those of now, its usage figures may be older.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBucket`].
-    pub async fn bucket(&self, name: &BucketName) -> Result<BucketRow, StoreError> {
+    pub async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketRow>, StoreError> {
         self.0
             .catalog
             .bucket(name)
+            .await?
+            .ok_or_else(|| StoreError::NoSuchBucket(name.to_string()))
+    }
+
+    /// The bucket of this name with the usage of this moment.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBucket`].
+    pub async fn bucket_with_usage(&self, name: &BucketName) -> Result<BucketRow, StoreError> {
+        self.0
+            .catalog
+            .bucket_with_usage(name)
             .await?
             .ok_or_else(|| StoreError::NoSuchBucket(name.to_string()))
     }

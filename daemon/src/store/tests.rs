@@ -1,6 +1,7 @@
 //! The store's promises, told as short stories over a real catalog and real files.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod memory;
 mod model;
 
 use std::sync::Arc;
@@ -123,7 +124,7 @@ async fn bytes_come_back_as_they_went_in_and_replaced_ones_go() {
         assert_eq!(published.object.size, size as u64);
         assert_eq!(get(store, "a").await.unwrap(), bytes, "{size}");
     }
-    let usage = store.bucket(&bucket()).await.unwrap();
+    let usage = store.bucket_with_usage(&bucket()).await.unwrap();
     assert_eq!((usage.usage_bytes, usage.usage_objects), (3_000_000, 1));
     let deleted = store
         .delete(&bucket(), &key("a"), None, Condition::default(), "me")
@@ -134,7 +135,7 @@ async fn bytes_come_back_as_they_went_in_and_replaced_ones_go() {
         get(store, "a").await,
         Err(StoreError::NoSuchKey(_))
     ));
-    let usage = store.bucket(&bucket()).await.unwrap();
+    let usage = store.bucket_with_usage(&bucket()).await.unwrap();
     assert_eq!((usage.usage_bytes, usage.usage_objects), (0, 0));
     store.blobs().settle().await;
     assert_eq!(store.blobs().files().count(), 0);

@@ -67,6 +67,10 @@ registry! {
         "Changes that shared one commit.";
     CATALOG_COMMIT_SECONDS = Histogram Seconds "nebula_catalog_commit_seconds"
         "Time a commit took.";
+    CATALOG_MEMORY_HITS_TOTAL = Counter Count "nebula_catalog_memory_hits_total"
+        "Look-ups answered without a statement, by what was asked for (bucket, object).";
+    CATALOG_MEMORY_MISSES_TOTAL = Counter Count "nebula_catalog_memory_misses_total"
+        "Look-ups that asked the database, by what was asked for (bucket, object).";
     BLOB_FSYNC_SECONDS = Histogram Seconds "nebula_blob_fsync_seconds"
         "Time a sync of data to the disk took.";
     BLOB_FSYNC_WAITERS = Histogram Count "nebula_blob_fsync_waiters"

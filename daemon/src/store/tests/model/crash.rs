@@ -69,7 +69,7 @@ impl World {
     /// Names, sizes, versions and usage, in pages and folded.
     pub(super) async fn compare_names(&self) {
         for name in BUCKETS {
-            let row = self.store.bucket(&name.parse().unwrap()).await;
+            let row = self.store.bucket_with_usage(&name.parse().unwrap()).await;
             let Some(shelf) = self.shelves.get(name) else {
                 assert!(matches!(row, Err(StoreError::NoSuchBucket(_))));
                 continue;
