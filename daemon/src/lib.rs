@@ -15,6 +15,7 @@ pub mod identity;
 pub mod kernel;
 pub mod lifecycle;
 pub mod media;
+pub mod notify;
 pub mod queue;
 pub mod s3;
 pub mod serve;

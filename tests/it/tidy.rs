@@ -39,6 +39,7 @@ const ROOMS: &[Room] = &[
             "queue",
         ],
     ),
+    Room("notify", &["kernel", "telemetry", "catalog", "store"]),
     Room(
         "s3",
         &[
@@ -48,6 +49,7 @@ const ROOMS: &[Room] = &[
             "http",
             "identity",
             "store",
+            "notify",
         ],
     ),
     Room(
@@ -109,8 +111,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sqlx", &["catalog"]),
     ("redis", &["queue"]),
     ("s3s", &["s3"]),
-    // The tailnet's LocalAPI; and a worker elsewhere fetches its film over HTTP.
-    ("reqwest", &["identity", "media", "app"]),
+    // The tailnet's LocalAPI; and a worker elsewhere fetches its film over HTTP; webhooks.
+    ("reqwest", &["identity", "media", "notify", "app"]),
     ("nebula_hwaccel", &["media"]),
     ("axum", &["http", "s3", "tus", "stream", "admin", "app"]),
     ("toml", &["config"]),

@@ -152,6 +152,8 @@ fn body(row: &EventRow) -> Option<EventBody> {
         version: row.version_id.clone().filter(|version| version != "null"),
     };
     Some(match EventKind::parse(&row.kind)? {
+        // For webhooks alone.
+        EventKind::NotificationTest => return None,
         EventKind::BucketCreated => EventBody::BucketCreated { bucket: bucket() },
         EventKind::BucketDeleted => EventBody::BucketDeleted { bucket: bucket() },
         EventKind::ObjectCreated => EventBody::ObjectCreated {

@@ -95,6 +95,7 @@ impl House {
             gate,
             region: REGION.to_owned(),
             domain: config.server.domain.clone(),
+            webhooks: house::webhooks(config),
         });
         Self {
             router,

@@ -15,6 +15,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{
     self, ChosenHardware, Hardware, Media, MediaParts, RungSetting, Worker, WorkerOptions,
 };
+use crate::notify::{Notifier, NotifierParts, Target, Targets, Terms};
 use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
 use crate::store::{Store, StoreParts};
 
@@ -120,6 +121,13 @@ impl House {
             .run(life.drain()),
         );
         tracker.spawn(sweep(self.store.clone(), life.drain()));
+        let notifier = Notifier::new(NotifierParts {
+            store: self.store.clone(),
+            targets: webhooks(config),
+            region: super::doors::REGION.to_owned(),
+            terms: Terms::default(),
+        });
+        tracker.spawn(notifier.map_err(anyhow::Error::msg)?.run(life.drain()));
         if let Some(url) = &config.secrets.redis_url {
             let dispatcher = Dispatcher::new(
                 self.catalog.clone(),
@@ -168,6 +176,13 @@ async fn sweep(store: Store, stop: CancellationToken) {
             tracing::warn!(%error, "old events stay for now: {error}");
         }
     }
+}
+
+/// The receivers of notifications, as configured.
+pub(super) fn webhooks(config: &Config) -> Targets {
+    let target =
+        |hook: &crate::config::Webhook| Target::new(&hook.name, &hook.url, hook.secret.expose());
+    Targets::new(config.secrets.webhooks.iter().map(target).collect())
 }
 
 /// The rungs below an original, as configured.

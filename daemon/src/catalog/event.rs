@@ -24,10 +24,12 @@ pub enum EventKind {
     RenditionReady,
     /// A job changed its state.
     JobChanged,
+    /// A bucket's notification rules were set: their targets are told once.
+    NotificationTest,
 }
 
 impl EventKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ObjectCreated,
         Self::ObjectDeleted,
         Self::BucketCreated,
@@ -36,6 +38,7 @@ impl EventKind {
         Self::AssetFailed,
         Self::RenditionReady,
         Self::JobChanged,
+        Self::NotificationTest,
     ];
 
     /// As stored and as clients see it.
@@ -49,6 +52,7 @@ impl EventKind {
             Self::AssetFailed => "asset.failed",
             Self::RenditionReady => "rendition.ready",
             Self::JobChanged => "job.changed",
+            Self::NotificationTest => "notification.test",
         }
     }
 
@@ -103,6 +107,13 @@ pub(super) const LAST: &str = "SELECT COALESCE(MAX(seq), 0) FROM event";
 pub(super) const TRIM: &str = "DELETE FROM event WHERE time_ms < $1 AND seq <= (SELECT COALESCE(MIN(seq), 9223372036854775807) FROM event_consumer)";
 pub(super) const CONSUMER: &str = "SELECT seq FROM event_consumer WHERE name = $1";
 pub(super) const SET_CONSUMER: &str = "INSERT INTO event_consumer (name, seq) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq";
+/// A consumer that is new begins behind what the log holds.
+pub(super) const BEGIN_CONSUMER: &str = "INSERT INTO event_consumer (name, seq) SELECT CAST($1 AS TEXT), COALESCE(MAX(seq), 0) FROM event WHERE TRUE \
+     ON CONFLICT (name) DO NOTHING";
+pub(super) const CONSUMERS: &str = "SELECT name FROM event_consumer ORDER BY name";
+/// Only one that left something unread for so long: another daemon may have begun it just now.
+pub(super) const FORGET_CONSUMER: &str = "DELETE FROM event_consumer WHERE name = $1 \
+     AND EXISTS (SELECT 1 FROM event WHERE event.seq > event_consumer.seq AND time_ms < $2)";
 
 impl Catalog {
     /// Up to `limit` events after `seq`, oldest first.
@@ -125,6 +136,11 @@ impl Catalog {
         let seq: Option<i64> = on_pool!(self, pool => sqlx::query_scalar(CONSUMER).bind(name).fetch_optional(pool).await)?;
         Ok(seq.unwrap_or(0))
     }
+
+    /// Every consumer, by name.
+    pub async fn consumers(&self) -> Result<Vec<String>, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(CONSUMERS).fetch_all(pool).await)?)
+    }
 }
 
 impl Tx {
@@ -144,6 +160,22 @@ impl Tx {
     /// Notes how far a consumer has read.
     pub async fn set_consumer_offset(&mut self, name: &str, seq: i64) -> Result<(), CatalogError> {
         on_tx!(self, conn => sqlx::query(SET_CONSUMER).bind(name).bind(seq).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// How far a consumer has read; one that is new begins at the end of the log.
+    pub async fn begin_consumer(&mut self, name: &str) -> Result<i64, CatalogError> {
+        on_tx!(self, conn => sqlx::query(BEGIN_CONSUMER).bind(name).execute(&mut *conn).await.map(|_| ()))?;
+        Ok(on_tx!(self, conn => sqlx::query_scalar(CONSUMER).bind(name).fetch_one(conn).await)?)
+    }
+
+    /// Forgets a consumer that has not read what happened before `before_ms`.
+    pub async fn forget_consumer(
+        &mut self,
+        name: &str,
+        before_ms: Millis,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(FORGET_CONSUMER).bind(name).bind(before_ms).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 

@@ -67,15 +67,31 @@ impl Source {
     /// The line on which a dotted key stands; none when it does not stand in this file.
     pub(super) fn locate(&self, key: &str) -> Option<Origin> {
         let document = DeTable::parse(&self.text).ok()?;
-        let (section, name) = key.split_once('.')?;
-        let DeValue::Table(table) = document.get_ref().get(section)?.get_ref() else {
-            return None;
+        let at = |offset: usize| {
+            Some(Origin::File {
+                path: self.path.clone(),
+                line: self.line_at(offset),
+            })
         };
-        let (name, _) = table.iter().find(|(found, _)| found.get_ref() == name)?;
-        Some(Origin::File {
-            path: self.path.clone(),
-            line: self.line_at(name.span().start),
-        })
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        let value = document.get_ref().get(section)?;
+        // `webhook.2.url` is a key of the second `[[webhook]]`.
+        let (value, name) = match (value.get_ref(), name.split_once('.')) {
+            (DeValue::Array(entries), Some((number, name))) => {
+                let number: usize = number.parse().ok()?;
+                (entries.get(number.checked_sub(1)?)?, name)
+            }
+            _ => (value, name),
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            return at(value.span().start);
+        };
+        match table.iter().find(|(found, _)| found.get_ref() == name) {
+            Some((name, _)) => at(name.span().start),
+            // Of one entry among many, the entry is told; of a section, that the key is not in it.
+            None if key.matches('.').count() == 2 => at(value.span().start),
+            None => None,
+        }
     }
 
     /// Turns the parser's error into file, line, reason and cure.

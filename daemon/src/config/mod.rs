@@ -26,6 +26,7 @@ mod queue;
 pub mod secret;
 mod server;
 mod suggest;
+mod webhook;
 mod worker;
 
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ pub use media::{MediaConfig, Rung};
 pub use queue::QueueConfig;
 pub use secret::Secret;
 pub use server::ServerConfig;
+pub use webhook::{Webhook, WebhookConfig};
 pub use worker::{Acceleration, WorkerConfig};
 
 use error::Fault;
@@ -73,6 +75,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[limits]`: bounds on strangers.
     pub limits: LimitsConfig,
+    /// `[[webhook]]`: who is told what happens to objects.
+    pub webhook: Vec<WebhookConfig>,
     /// Resolved at load; never read from or written to a file.
     #[serde(skip)]
     pub secrets: Secrets,
@@ -93,6 +97,8 @@ pub struct Secrets {
     pub redis_url: Option<Secret>,
     /// The preset root key pair; none lets the first start create one.
     pub root: Option<RootKeys>,
+    /// The webhooks with their secrets.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// A root key pair chosen by the operator.
@@ -157,7 +163,8 @@ impl Config {
         self.media.check()?;
         self.identity.check()?;
         self.log.check()?;
-        self.limits.check()
+        self.limits.check()?;
+        webhook::check(&self.webhook)
     }
 
     /// Creates the data directory if it is missing and proves that it can be written.
@@ -249,6 +256,7 @@ fn resolve(config: &mut Config, environment: &Environment) -> Result<(), Fault> 
         queue::check_scheme(url.expose())?;
     }
     config.secrets.root = config.identity.resolve_root(environment)?;
+    config.secrets.webhooks = webhook::resolve(&config.webhook, environment)?;
     Ok(())
 }
 

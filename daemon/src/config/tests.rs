@@ -30,10 +30,11 @@ fn with_examples() -> String {
         .lines()
         .map(|line| {
             let example = line.strip_prefix("# ").filter(|rest| {
-                rest.split_once(" = ").is_some_and(|(key, _)| {
-                    key.bytes()
-                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-                })
+                rest.starts_with("[[")
+                    || rest.split_once(" = ").is_some_and(|(key, _)| {
+                        key.bytes()
+                            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    })
             });
             example.unwrap_or(line)
         })
@@ -54,11 +55,24 @@ fn the_documented_file_names_every_key() {
         .try_into()
         .unwrap();
     let _strict: Config = toml::from_str(&with_examples()).unwrap();
-    let structs = serde_json::to_value(Config::default()).unwrap();
+    let entry = WebhookConfig {
+        name: String::new(),
+        url: String::new(),
+        secret: String::new(),
+    };
+    let structs = serde_json::to_value(Config {
+        webhook: vec![entry],
+        ..Config::default()
+    })
+    .unwrap();
     for (section, keys) in structs.as_object().unwrap() {
+        let (keys, described) = match keys.get(0) {
+            Some(entry) => (entry, &everything[section][0]),
+            None => (keys, &everything[section]),
+        };
         for key in keys.as_object().unwrap().keys() {
             assert!(
-                everything[section].get(key).is_some(),
+                described.get(key).is_some(),
                 "packaging/nebula.toml does not describe {section}.{key}"
             );
         }
@@ -171,6 +185,26 @@ fn every_bad_value_names_its_line() {
             "[limits]\nconnections_max = 0\n",
             2,
             "limits.connections_max",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"https://h\"\nsecret = \"env:X\"\n",
+            3,
+            "webhook.1.url",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"http://h\"\nsecret = \"plain-and-long-enough\"\n",
+            4,
+            "webhook.1.secret",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"http://h\"\nsecret = \"env:X\"\n[[webhook]]\nname = \"a\"\nurl = \"http://h\"\nsecret = \"env:X\"\n",
+            6,
+            "webhook.2.name",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"http://h\"\nsecret = \"env:NOT_SET_ANYWHERE\"\n",
+            4,
+            "webhook.1.secret",
         ),
     ] {
         let error = refusal(text, &[]);

@@ -300,11 +300,14 @@ fn demand(operation: &str) -> Option<Demand> {
         | "ListObjectsV2"
         | "ListObjectVersions"
         | "ListMultipartUploads" => (Action::ListObjects, false),
-        "GetBucketTagging" | "GetBucketCors" => (Action::ConfigureBucket, false),
+        "GetBucketTagging" | "GetBucketCors" | "GetBucketNotificationConfiguration" => {
+            (Action::ConfigureBucket, false)
+        }
         "PutBucketVersioning"
         | "PutBucketTagging"
         | "DeleteBucketTagging"
         | "PutBucketCors"
+        | "PutBucketNotificationConfiguration"
         | "DeleteBucketCors" => (Action::ConfigureBucket, true),
         "GetObject"
         | "GetObjectAcl"

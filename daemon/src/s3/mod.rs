@@ -24,6 +24,7 @@ mod host;
 mod intake;
 mod list;
 mod multipart;
+mod notification;
 mod operations;
 mod part;
 mod put;
@@ -42,6 +43,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError};
 
 use crate::http::Gate;
+use crate::notify::Targets;
 use crate::store::Store;
 
 /// Largest XML document of a request: a multi-delete of 1,000 long keys, or a completion of 10,000 parts with checksums.
@@ -60,6 +62,8 @@ pub struct S3Parts {
     pub region: String,
     /// The domain below which host names are buckets; path style always works.
     pub domain: Option<String>,
+    /// The receivers that notification rules may name.
+    pub webhooks: Targets,
 }
 
 /// The door; a cheap handle.
@@ -83,6 +87,7 @@ impl S3Door {
         let operations = operations::Operations {
             store: parts.store.clone(),
             region: parts.region.clone(),
+            webhooks: parts.webhooks,
         };
         let mut config = S3Config::default();
         config.xml_max_body_size = XML_BYTES_MAX;

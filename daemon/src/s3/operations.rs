@@ -10,6 +10,7 @@
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use crate::notify::Targets;
 use crate::store::Store;
 
 /// Everything that operations need.
@@ -19,6 +20,8 @@ pub(super) struct Operations {
     pub(super) store: Store,
     /// The region of this appliance.
     pub(super) region: String,
+    /// The receivers that notification rules may name.
+    pub(super) webhooks: Targets,
 }
 
 /// One line for each operation: the trait's method, its shapes, and ours that does it.
@@ -50,6 +53,7 @@ operations! {
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = get_cors;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = location;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = notification;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = get_bucket_tags;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
     get_object(GetObjectInput) -> GetObjectOutput = get;
@@ -65,6 +69,7 @@ operations! {
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list_v2;
     list_parts(ListPartsInput) -> ListPartsOutput = parts;
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = put_notification;
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = put_bucket_tags;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = put_versioning;
     put_object(PutObjectInput) -> PutObjectOutput = put;

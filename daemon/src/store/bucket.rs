@@ -178,6 +178,39 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Replaces the notification rules of a bucket (JSON), and leaves a test event for each target that they name.
+    pub async fn set_notification(
+        &self,
+        name: &BucketName,
+        rules: serde_json::Value,
+        targets: Vec<String>,
+    ) -> Result<(), StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let name = name.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let bucket = existing(tx, &name).await?;
+                    let mut all: serde_json::Map<_, _> = json("bucket.settings", &bucket.settings)?;
+                    all.insert("notification".into(), rules);
+                    tx.set_bucket_settings(bucket.id, &serde_json::Value::Object(all).to_string())
+                        .await?;
+                    if targets.is_empty() {
+                        return Ok::<_, StoreError>(());
+                    }
+                    let test = bucket_event(EventKind::NotificationTest, &name, now_ms);
+                    let payload = serde_json::json!({ "targets": targets }).to_string();
+                    Ok(tx.insert_event(&NewEvent { payload, ..test }).await?)
+                })
+            })
+            .await?;
+        self.touch();
+        Ok(())
+    }
+}
+
 /// The bucket as a transaction sees it, or the error that a door shows.
 pub(super) async fn existing(tx: &mut Tx, name: &BucketName) -> Result<BucketRow, StoreError> {
     tx.bucket(name)

@@ -101,7 +101,8 @@ async fn delete_in(
     } else if target.version.is_some() || versioning == Versioning::Off {
         return Ok((deleted, dead));
     }
-    if target.version.is_none() && versioning != Versioning::Off {
+    let marked = target.version.is_none() && versioning != Versioning::Off;
+    if marked {
         let version_id = if versioning == Versioning::Enabled {
             VersionId::random()
         } else {
@@ -122,7 +123,7 @@ async fn delete_in(
         bucket: Some(target.bucket.to_string()),
         key: Some(target.key.to_string()),
         version_id: deleted.version_id.as_ref().map(ToString::to_string),
-        payload: serde_json::json!({ "is_delete_marker": deleted.is_delete_marker, "owner": target.owner }).to_string(),
+        payload: serde_json::json!({ "is_delete_marker": deleted.is_delete_marker, "owner": target.owner, "via": if marked { "marker" } else { "delete" } }).to_string(),
     })
     .await?;
     if usage != (0, 0) {

@@ -283,6 +283,7 @@ async fn complete_in(
         content_id: content_in(tx, &extents).await?,
         checksums,
         source: Source::Owned(extents),
+        via: "multipart",
     };
     let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
     let unused: Vec<PartRow> = stored.into_values().collect();

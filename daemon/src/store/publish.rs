@@ -108,6 +108,8 @@ pub(super) struct Draft {
     pub(super) content_id: ContentId,
     pub(super) checksums: Checksums,
     pub(super) source: Source,
+    /// How it came, as the event tells it: `put`, `copy` or `multipart`.
+    pub(super) via: &'static str,
 }
 
 /// Where the bytes of a draft lie.
@@ -158,6 +160,7 @@ impl Store {
             content_id: sealed.content_id,
             checksums,
             source,
+            via: "put",
         };
         self.publish_draft(draft, fresh).await
     }
@@ -189,6 +192,7 @@ impl Store {
             content_id: source.content_id,
             checksums: source.checksums,
             source: bytes,
+            via: "copy",
         };
         self.publish_draft(draft, None).await
     }
@@ -296,6 +300,7 @@ pub(super) async fn publish_in(
         content_id,
         checksums,
         source,
+        via,
     } = draft;
     let bucket = existing(tx, &put.bucket).await?;
     let versioning = bucket.versioning();
@@ -351,7 +356,7 @@ pub(super) async fn publish_in(
         bucket: Some(put.bucket.to_string()),
         key: Some(put.key.to_string()),
         version_id: Some(new.version_id.to_string()),
-        payload: object!({ "size_bytes": size, "etag": new.etag.as_str(), "owner": put.owner, "content_id": content_id.to_string() }).to_string(),
+        payload: object!({ "size_bytes": size, "etag": new.etag.as_str(), "owner": put.owner, "content_id": content_id.to_string(), "via": via }).to_string(),
     })
     .await?;
     let jobs = planner(&published);

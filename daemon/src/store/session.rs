@@ -396,6 +396,7 @@ async fn finish_in(
         content_id: ContentId(digest.blake3),
         checksums: Checksums::default(),
         source,
+        via: "put",
     };
     let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
     outcome.dead.extend(dead);

@@ -1,7 +1,7 @@
 //! The registry: every metric of the daemon, once.
 //!
 //! Units are base units and stand last, as Prometheus has it. A label's values are a closed, small set:
-//! `door` (s3, tus, stream, admin), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …).
+//! `door` (s3, tus, stream, admin), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `target` (a webhook of the configuration).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -109,6 +109,10 @@ registry! {
         "Bytes that renditions take.";
     IDENTITY_REFUSALS_TOTAL = Counter Count "nebula_identity_refusals_total"
         "Requests refused, by door and rule.";
+    WEBHOOK_DELIVERIES_TOTAL = Counter Count "nebula_webhook_deliveries_total"
+        "Notifications to webhooks, by target and outcome (ok, failed, given_up).";
+    WEBHOOK_LAG_SECONDS = Gauge Seconds "nebula_webhook_lag_seconds"
+        "Age of the oldest event that a webhook has still to take, by target; 0 when it took all.";
     LIFECYCLE_DRAIN_SECONDS = Gauge Seconds "nebula_lifecycle_drain_seconds"
         "Seconds since the drain began; absent while serving.";
 }

@@ -12,6 +12,7 @@ use nebula_daemon::catalog::{Catalog, Options as Database};
 use nebula_daemon::http::Gate;
 use nebula_daemon::identity::{Identity, Options, RootPreset, Secret};
 use nebula_daemon::kernel::Clock;
+use nebula_daemon::notify::{Target, Targets};
 use nebula_daemon::s3::{DEFAULT_REGION, S3Door, S3Parts};
 use nebula_daemon::store::{Planner, Store, StoreParts};
 use tempfile::TempDir;
@@ -75,6 +76,7 @@ impl Server {
             gate: Gate::new(identity, clock, Vec::new()),
             region: DEFAULT_REGION.into(),
             domain: domain.map(str::to_owned),
+            webhooks: Targets::new(vec![Target::new("hall", "http://127.0.0.1:9/", SECRET_KEY)]),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
