@@ -75,6 +75,8 @@ pub mod code {
     pub const UNAUTHENTICATED: &str = "unauthenticated";
     /// 403: known, but not allowed.
     pub const FORBIDDEN: &str = "forbidden";
+    /// 403: the version is held or retained.
+    pub const OBJECT_LOCKED: &str = "object_locked";
     /// 404: no such route.
     pub const ROUTE_NOT_FOUND: &str = "route_not_found";
     /// 404: no such bucket.

@@ -42,6 +42,18 @@ impl From<StoreError> for Problem {
                 "A condition is not met.",
             )
             .detail(said),
+            StoreError::Locked(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                code::OBJECT_LOCKED,
+                "The version is locked.",
+            )
+            .detail(said),
+            StoreError::NotLockable(_) | StoreError::BucketState(_) => Self::new(
+                StatusCode::CONFLICT,
+                code::CONFLICT,
+                "The bucket does not allow this.",
+            )
+            .detail(said),
             StoreError::OffsetConflict { .. } => {
                 let title = "The upload stands elsewhere.";
                 Self::new(StatusCode::CONFLICT, code::CONFLICT, title)

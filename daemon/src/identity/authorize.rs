@@ -5,7 +5,7 @@
 //! | list buckets, read status, read events | node | whoever has any role; what is shown is filtered bucket by bucket |
 //! | list, read, read jobs or events | a bucket, an object | read there |
 //! | write, delete, uploads, links | a bucket, an object | write there |
-//! | make, configure, remove; manage jobs | a bucket | admin there |
+//! | make, configure, remove; manage jobs; bypass retention, lift a legal hold | a bucket | admin there |
 //! | read jobs, metrics and audit | node | read on `*`; the audit: admin on `*` |
 //! | keys, jobs, the node | node | admin on `*` |
 //! | deploy, worker | node | the grant's flag |
@@ -38,6 +38,8 @@ pub enum Action {
     WriteObject,
     /// Delete an object or a version.
     DeleteObject,
+    /// Remove or weaken what governance mode retains, and lift a legal hold.
+    BypassRetention,
     /// See and end the unfinished uploads of others.
     ManageUploads,
     /// Node status.
@@ -66,7 +68,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, for tables and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ListBuckets,
         Self::CreateBucket,
         Self::DeleteBucket,
@@ -75,6 +77,7 @@ impl Action {
         Self::ReadObject,
         Self::WriteObject,
         Self::DeleteObject,
+        Self::BypassRetention,
         Self::ManageUploads,
         Self::ReadStatus,
         Self::ReadMetrics,
@@ -100,6 +103,7 @@ impl Action {
             Self::ReadObject => "read_object",
             Self::WriteObject => "write_object",
             Self::DeleteObject => "delete_object",
+            Self::BypassRetention => "bypass_retention",
             Self::ManageUploads => "manage_uploads",
             Self::ReadStatus => "read_status",
             Self::ReadMetrics => "read_metrics",
@@ -244,7 +248,8 @@ fn need(action: Action, resource: &Resource<'_>) -> Need {
         (A::ManageUploads | A::CreateLink, R::Bucket(_) | R::Object(..))
         | (A::WriteObject | A::DeleteObject, R::Object(..)) => Need::OnBucket(Role::Write),
         (A::CreateBucket | A::DeleteBucket | A::ConfigureBucket, R::Bucket(_))
-        | (A::ManageJobs, R::Bucket(_) | R::Object(..)) => Need::OnBucket(Role::Admin),
+        | (A::ManageJobs, R::Bucket(_) | R::Object(..))
+        | (A::BypassRetention, R::Object(..)) => Need::OnBucket(Role::Admin),
         _ => Need::Never,
     }
 }
@@ -356,6 +361,13 @@ mod tests {
             (with(Role::Write, "films"), A::ReadObject, object, true),
             (with(Role::Write, "films"), A::WriteObject, object, true),
             (with(Role::Write, "films"), A::DeleteObject, object, true),
+            (
+                with(Role::Write, "films"),
+                A::BypassRetention,
+                object,
+                false,
+            ),
+            (with(Role::Admin, "films"), A::BypassRetention, object, true),
             (with(Role::Write, "films"), A::CreateLink, object, true),
             (with(Role::Write, "films"), A::CreateBucket, bucket, false),
             (with(Role::Write, "f*"), A::ManageUploads, bucket, true),

@@ -296,6 +296,7 @@ fn demand(operation: &str) -> Option<Demand> {
         | "GetBucketAcl"
         | "GetBucketLocation"
         | "GetBucketVersioning"
+        | "GetObjectLockConfiguration"
         | "ListObjects"
         | "ListObjectsV2"
         | "ListObjectVersions"
@@ -308,11 +309,14 @@ fn demand(operation: &str) -> Option<Demand> {
         | "DeleteBucketTagging"
         | "PutBucketCors"
         | "PutBucketNotificationConfiguration"
+        | "PutObjectLockConfiguration"
         | "DeleteBucketCors" => (Action::ConfigureBucket, true),
         "GetObject"
         | "GetObjectAcl"
         | "HeadObject"
         | "GetObjectAttributes"
+        | "GetObjectLegalHold"
+        | "GetObjectRetention"
         | "GetObjectTagging" => (Action::ReadObject, false),
         "ListParts" => (Action::WriteObject, false),
         "PutObject"
@@ -322,6 +326,8 @@ fn demand(operation: &str) -> Option<Demand> {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload"
+        | "PutObjectLegalHold"
+        | "PutObjectRetention"
         | "PutObjectTagging"
         | "DeleteObjectTagging" => (Action::WriteObject, true),
         "DeleteObject" | "DeleteObjects" => (Action::DeleteObject, true),
@@ -332,10 +338,9 @@ fn demand(operation: &str) -> Option<Demand> {
 
 /// Refuses headers that ask for what is not built, so that none of them is silently ignored.
 fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const REFUSED: [&str; 6] = [
+    const REFUSED: [&str; 5] = [
         "x-amz-server-side-encryption",
         "x-amz-copy-source-server-side-encryption",
-        "x-amz-object-lock-",
         "x-amz-grant-",
         "x-amz-write-offset-bytes",
         "x-amz-mfa",
@@ -349,9 +354,7 @@ fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
         let refused = REFUSED.iter().any(|prefix| name.starts_with(prefix))
             || (name == "x-amz-acl"
                 && value != b"private"
-                && value != b"bucket-owner-full-control")
-            || (name == "x-amz-bucket-object-lock-enabled"
-                && !value.eq_ignore_ascii_case(b"false"));
+                && value != b"bucket-owner-full-control");
         if refused {
             return Err(not_built(name));
         }
@@ -401,7 +404,6 @@ mod tests {
             refused("x-amz-server-side-encryption-customer-key", "k"),
             Some(501)
         );
-        assert_eq!(refused("x-amz-object-lock-mode", "GOVERNANCE"), Some(501));
         assert_eq!(refused("x-amz-acl", "public-read"), Some(501));
         assert_eq!(refused("x-amz-acl", "private"), None);
         assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(400));

@@ -65,7 +65,12 @@ impl Operations {
             );
             return Err(say(S3ErrorCode::InvalidLocationConstraint, text));
         }
-        match self.store.create_bucket(&name, &owner).await {
+        let made = if input.object_lock_enabled_for_bucket == Some(true) {
+            self.store.create_locking_bucket(&name, &owner).await
+        } else {
+            self.store.create_bucket(&name, &owner).await
+        };
+        match made {
             Ok(_) => {}
             Err(StoreError::BucketExists(_))
                 if self

@@ -78,6 +78,7 @@ impl Operations {
         let redirects = request
             .headers
             .contains_key("x-amz-website-redirect-location");
+        let lock = self.lock_asked(&request.headers, &bucket).await?;
         let to_itself = from_bucket == bucket && from_key == key && from_version.is_none();
         if to_itself && !new_headers && !new_tags && !redirects {
             return Err(say(
@@ -117,7 +118,10 @@ impl Operations {
             key,
             headers: replaced,
             tags,
-            extras: crate::store::ObjectExtras::default(),
+            extras: crate::store::ObjectExtras {
+                lock,
+                ..Default::default()
+            },
             owner,
             condition: condition(&request.headers),
         };

@@ -4,19 +4,20 @@ use futures::StreamExt as _;
 use http::HeaderMap;
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
-    Error, ObjectIdentifier,
+    Error, ObjectIdentifier, Timestamp,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, caller, note, object_key, owner};
-use super::error::{self, not_built, say};
+use super::error::{self, say};
+use super::lock::bypass;
 use super::operations::Operations;
 use super::put::condition;
-use super::wire::version_id;
+use super::wire::{millis, version_id};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::BucketName;
 use crate::kernel::limits::DELETE_KEYS_MAX;
-use crate::store::{Condition, Deleted, StoreError};
+use crate::store::{Condition, Deleted, Removal, StoreError};
 
 /// Deletions of one request under way at once: enough to share a commit.
 const AT_ONCE: usize = 64;
@@ -29,9 +30,6 @@ impl Operations {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let caller = caller(&request);
         let input = request.input;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(not_built("a deletion on condition of a time or a size"));
-        }
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
             .await?;
@@ -39,13 +37,19 @@ impl Operations {
         let version = version_id(input.version_id.as_deref())?;
         let condition = Condition {
             if_none_match: None,
+            if_modified_at_s: input.if_match_last_modified_time.map(seconds),
+            if_size: input.if_match_size.map(size).transpose()?,
             ..condition(&request.headers)
         };
-        let deleted = match self
-            .store
-            .delete(&bucket, &key, version.as_ref(), condition, &owner(&caller))
-            .await
-        {
+        let removal = Removal {
+            bypass_governance: bypass(&caller, input.bypass_governance_retention, &bucket, &key)?,
+            bucket,
+            key,
+            version,
+            condition,
+            owner: owner(&caller),
+        };
+        let deleted = match self.store.remove(removal).await {
             Err(StoreError::NoSuchKey(_)) => Deleted::default(),
             other => other.map_err(error::of)?,
         };
@@ -74,6 +78,7 @@ impl Operations {
         let bucket = bucket_name(&input.bucket)?;
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
             .await?;
+        let bypasses = input.bypass_governance_retention;
         let objects = input.delete.objects;
         if objects.is_empty() || objects.len() > DELETE_KEYS_MAX {
             return Err(say(
@@ -86,7 +91,7 @@ impl Operations {
         let (bucket, caller) = (&bucket, &caller);
         let work = objects
             .into_iter()
-            .map(|object| async move { self.delete_one(bucket, caller, object).await });
+            .map(|object| async move { self.delete_one(bucket, caller, object, bypasses).await });
         let outcomes: Vec<_> = futures::stream::iter(work)
             .buffered(AT_ONCE)
             .collect()
@@ -110,9 +115,10 @@ impl Operations {
         bucket: &BucketName,
         caller: &Caller,
         object: ObjectIdentifier,
+        bypasses: Option<bool>,
     ) -> Result<DeletedObject, Error> {
         let (key, version) = (object.key.clone(), object.version_id.clone());
-        let result = self.delete_checked(bucket, caller, object).await;
+        let result = self.delete_checked(bucket, caller, object, bypasses).await;
         if let Ok(key) = object_key(&key) {
             note(caller, Action::DeleteObject, bucket, &key, result.is_ok()).await;
         }
@@ -142,29 +148,41 @@ impl Operations {
         bucket: &BucketName,
         caller: &Caller,
         object: ObjectIdentifier,
+        bypasses: Option<bool>,
     ) -> Result<Deleted, S3Error> {
-        if object.last_modified_time.is_some() || object.size.is_some() {
-            return Err(not_built("a deletion on condition of a time or a size"));
-        }
         let key = object_key(&object.key)?;
         let decision = caller.may(Action::DeleteObject, &Resource::Object(bucket, &key));
         if !decision.allow {
             return Err(say(S3ErrorCode::AccessDenied, decision.reason));
         }
-        let version = version_id(object.version_id.as_deref())?;
         let condition = Condition {
             if_match: object.e_tag.map(|tag| tag.value().to_owned()),
             if_none_match: None,
+            if_modified_at_s: object.last_modified_time.map(seconds),
+            if_size: object.size.map(size).transpose()?,
         };
-        match self
-            .store
-            .delete(bucket, &key, version.as_ref(), condition, &owner(caller))
-            .await
-        {
+        let removal = Removal {
+            bypass_governance: bypass(caller, bypasses, bucket, &key)?,
+            bucket: bucket.clone(),
+            key,
+            version: version_id(object.version_id.as_deref())?,
+            condition,
+            owner: owner(caller),
+        };
+        match self.store.remove(removal).await {
             Err(StoreError::NoSuchKey(_)) => Ok(Deleted::default()),
             other => other.map_err(error::of),
         }
     }
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    millis(at).div_euclid(1000)
+}
+
+fn size(sent: i64) -> S3Result<u64> {
+    u64::try_from(sent)
+        .map_err(|_| say(S3ErrorCode::InvalidArgument, "a size must not be negative"))
 }
 
 /// A multi-delete must come with a digest (Amazon S3, DeleteObjects); a signed payload hash is one.

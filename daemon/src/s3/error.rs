@@ -22,6 +22,9 @@ pub(super) fn of(error: StoreError) -> S3Error {
         StoreError::NoSuchVersion(_) => (C::NoSuchVersion, None),
         StoreError::NoSuchUpload(_) => (C::NoSuchUpload, None),
         StoreError::PreconditionFailed(_) => (C::PreconditionFailed, None),
+        StoreError::Locked(_) => (C::AccessDenied, None),
+        StoreError::NotLockable(_) => (C::InvalidRequest, None),
+        StoreError::BucketState(_) => (C::InvalidBucketState, None),
         StoreError::BadDigest { .. } => (C::BadDigest, None),
         StoreError::IncompleteBody { .. } | StoreError::Body(_) => (C::IncompleteBody, None),
         StoreError::TooLarge { .. } => (C::EntityTooLarge, None),
@@ -182,6 +185,13 @@ mod tests {
                 StoreError::PreconditionFailed("If-Match"),
                 "PreconditionFailed",
                 412,
+            ),
+            (StoreError::Locked("x".into()), "AccessDenied", 403),
+            (StoreError::NotLockable("b".into()), "InvalidRequest", 400),
+            (
+                StoreError::BucketState("x".into()),
+                "InvalidBucketState",
+                409,
             ),
             (
                 StoreError::InvalidRange { size_bytes: 3 },

@@ -219,6 +219,13 @@ macro_rules! describe {
         $output.website_redirect_location = object.headers.website_redirect.clone();
         $output.version_id =
             ($named || !object.version_id.is_null()).then(|| object.version_id.to_string());
+        if let Some(lock) = object.extras.lock {
+            let mode = lock.retention.map(|kept| kept.mode.as_str());
+            $output.object_lock_mode = mode.map(dto::ObjectLockMode::from_static);
+            $output.object_lock_retain_until_date =
+                lock.retention.map(|kept| timestamp(kept.until_ms));
+            $output.object_lock_legal_hold_status = lock.legal_hold.map(super::lock::hold_out);
+        }
         if !object.headers.user.is_empty() {
             $output.metadata = Some(object.headers.user.clone().into_iter().collect());
         }

@@ -23,6 +23,7 @@ mod headers;
 mod host;
 mod intake;
 mod list;
+mod lock;
 mod multipart;
 mod notification;
 mod operations;

@@ -106,7 +106,7 @@ impl Operations {
             input.checksum_algorithm.as_ref(),
             input.checksum_type.as_ref(),
         )?;
-        let new = NewMultipart {
+        let mut new = NewMultipart {
             bucket: bucket_name(&input.bucket)?,
             key: object_key(&input.key)?,
             headers: headers::of(&request.headers, input.metadata)?,
@@ -117,6 +117,7 @@ impl Operations {
         };
         self.expect_owner(&new.bucket, input.expected_bucket_owner.as_deref())
             .await?;
+        new.extras.lock = self.lock_asked(&request.headers, &new.bucket).await?;
         let id = self.store.begin_multipart(new).await.map_err(error::of)?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),

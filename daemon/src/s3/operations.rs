@@ -59,6 +59,9 @@ operations! {
     get_object(GetObjectInput) -> GetObjectOutput = get;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = get_hold;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = get_lock;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = get_retention;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get_tags;
     head_bucket(HeadBucketInput) -> HeadBucketOutput = look_at_bucket;
     head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -73,6 +76,9 @@ operations! {
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = put_bucket_tags;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = put_versioning;
     put_object(PutObjectInput) -> PutObjectOutput = put;
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = put_hold;
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = put_lock;
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = put_retention;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = put_tags;
     upload_part(UploadPartInput) -> UploadPartOutput = put_part;
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = copy_part;

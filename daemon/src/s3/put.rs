@@ -22,6 +22,7 @@ pub(super) fn condition(headers: &HeaderMap) -> Condition {
     Condition {
         if_match: text(http::header::IF_MATCH),
         if_none_match: text(http::header::IF_NONE_MATCH),
+        ..Condition::default()
     }
 }
 
@@ -34,7 +35,7 @@ impl Operations {
         let owner = owner(&caller(&request));
         let input = request.input;
         let bucket = bucket_name(&input.bucket)?;
-        let put = PutObject {
+        let mut put = PutObject {
             key: object_key(&input.key)?,
             headers: headers::of(&request.headers, input.metadata)?,
             tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
@@ -46,6 +47,7 @@ impl Operations {
         };
         self.expect_owner(&put.bucket, input.expected_bucket_owner.as_deref())
             .await?;
+        put.extras.lock = self.lock_asked(&request.headers, &put.bucket).await?;
         let intake = Intake {
             body: input.body,
             size: input.content_length,

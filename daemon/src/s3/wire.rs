@@ -30,6 +30,12 @@ pub(super) fn timestamp(ms: Millis) -> Timestamp {
         .into()
 }
 
+/// The same of a request.
+pub(super) fn millis(at: Timestamp) -> Millis {
+    let nanos = OffsetDateTime::from(at).unix_timestamp_nanos();
+    Millis::try_from(nanos.div_euclid(1_000_000)).unwrap_or(Millis::MAX)
+}
+
 /// An entity tag.
 pub(super) fn etag(etag: &ETag) -> dto::ETag {
     dto::ETag::Strong(etag.as_str().to_owned())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::object::json;
-use super::{Store, StoreError};
+use super::{Store, StoreError, lock};
 use crate::catalog::{BucketRow, Durability, EventKind, NewBucket, NewEvent, Tx, Versioning};
 use crate::kernel::BucketName;
 
@@ -17,14 +17,27 @@ impl Store {
         name: &BucketName,
         owner: &str,
     ) -> Result<BucketRow, StoreError> {
-        let now_ms = self.0.clock.now_ms();
-        let new = NewBucket {
+        self.enter_bucket(self.plain_bucket(name, owner), None)
+            .await
+    }
+
+    /// A bucket without versioning, durable, to be made now.
+    pub(super) fn plain_bucket(&self, name: &BucketName, owner: &str) -> NewBucket {
+        NewBucket {
             name: name.clone(),
             owner: owner.into(),
             versioning: Versioning::Off,
             durability: Durability::Strict,
-            created_ms: now_ms,
-        };
+            created_ms: self.0.clock.now_ms(),
+        }
+    }
+
+    /// Enters a bucket, with settings where it begins with some.
+    pub(super) async fn enter_bucket(
+        &self,
+        new: NewBucket,
+        settings: Option<String>,
+    ) -> Result<BucketRow, StoreError> {
         let row = self
             .0
             .catalog
@@ -33,8 +46,12 @@ impl Store {
                     if !tx.insert_bucket(&new).await? {
                         return Err(StoreError::BucketExists(new.name.to_string()));
                     }
-                    tx.insert_event(&bucket_event(EventKind::BucketCreated, &new.name, now_ms))
-                        .await?;
+                    if let Some(settings) = settings {
+                        let made = existing(tx, &new.name).await?;
+                        tx.set_bucket_settings(made.id, &settings).await?;
+                    }
+                    let event = bucket_event(EventKind::BucketCreated, &new.name, new.created_ms);
+                    tx.insert_event(&event).await?;
                     existing(tx, &new.name).await
                 })
             })
@@ -99,6 +116,9 @@ impl Store {
     }
 
     /// Switches versioning; a bucket that once had it can be suspended but never goes back to `off`.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketState`] when a bucket that can lock its objects should stop keeping versions.
     pub async fn set_versioning(
         &self,
         name: &BucketName,
@@ -110,6 +130,11 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     let bucket = existing(tx, &name).await?;
+                    if versioning != Versioning::Enabled && lock::of_bucket(&bucket)?.is_some() {
+                        return Err(StoreError::BucketState(
+                            "a bucket with object lock cannot stop keeping versions".into(),
+                        ));
+                    }
                     Ok(tx.set_bucket_versioning(bucket.id, versioning).await?)
                 })
             })
@@ -164,14 +189,8 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     let bucket = existing(tx, &name).await?;
-                    let mut all: serde_json::Map<_, _> = json("bucket.settings", &bucket.settings)?;
-                    match value {
-                        Some(value) => all.insert(setting.into(), value),
-                        None => all.remove(setting),
-                    };
-                    Ok(tx
-                        .set_bucket_settings(bucket.id, &serde_json::Value::Object(all).to_string())
-                        .await?)
+                    let settings = with_setting(&bucket, setting, value)?;
+                    Ok(tx.set_bucket_settings(bucket.id, &settings).await?)
                 })
             })
             .await
@@ -209,6 +228,20 @@ impl Store {
         self.touch();
         Ok(())
     }
+}
+
+/// The settings of a bucket with one of them set or, with `None`, cleared.
+pub(super) fn with_setting(
+    bucket: &BucketRow,
+    setting: &str,
+    value: Option<serde_json::Value>,
+) -> Result<String, StoreError> {
+    let mut all: serde_json::Map<_, _> = json("bucket.settings", &bucket.settings)?;
+    match value {
+        Some(value) => all.insert(setting.into(), value),
+        None => all.remove(setting),
+    };
+    Ok(serde_json::Value::Object(all).to_string())
 }
 
 /// The bucket as a transaction sees it, or the error that a door shows.

@@ -3,7 +3,7 @@
 use super::bucket::existing;
 use super::object::to_json;
 use super::publish::Condition;
-use super::{Store, StoreError};
+use super::{Store, StoreError, lock};
 use crate::catalog::{EventKind, NewEvent, NewObject, ObjectRow, Tx, Versioning};
 use crate::kernel::{BlobId, BucketName, ETag, Millis, ObjectKey, VersionId};
 
@@ -16,6 +16,23 @@ pub struct Deleted {
     pub is_delete_marker: bool,
     /// Whether there was anything to delete.
     pub existed: bool,
+}
+
+/// What is to be deleted, by whom, and when.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// One version of it; `None` deletes as the bucket's versioning has it.
+    pub version: Option<VersionId>,
+    /// What must be true of that version, or of the latest.
+    pub condition: Condition,
+    /// Whether retention in governance mode may be bypassed: the caller has the right and says so.
+    pub bypass_governance: bool,
+    /// Who deletes.
+    pub owner: String,
 }
 
 impl Store {
@@ -33,18 +50,27 @@ impl Store {
         condition: Condition,
         owner: &str,
     ) -> Result<Deleted, StoreError> {
-        let now_ms = self.0.clock.now_ms();
-        let target = Target {
+        self.remove(Removal {
             bucket: bucket.clone(),
             key: key.clone(),
             version: version.cloned(),
             condition,
+            bypass_governance: false,
             owner: owner.into(),
-        };
+        })
+        .await
+    }
+
+    /// The same, with the right to bypass retention in governance mode.
+    ///
+    /// # Errors
+    /// Those of [`Store::delete`]; [`StoreError::Locked`] when the version is held or retained.
+    pub async fn remove(&self, removal: Removal) -> Result<Deleted, StoreError> {
+        let now_ms = self.0.clock.now_ms();
         let (deleted, dead) = self
             .0
             .catalog
-            .write(move |tx| Box::pin(async move { delete_in(tx, target, now_ms).await }))
+            .write(move |tx| Box::pin(async move { remove_in(tx, &removal, None, now_ms).await }))
             .await?;
         if deleted.existed || deleted.is_delete_marker {
             self.touch();
@@ -54,17 +80,11 @@ impl Store {
     }
 }
 
-struct Target {
-    bucket: BucketName,
-    key: ObjectKey,
-    version: Option<VersionId>,
-    condition: Condition,
-    owner: String,
-}
-
-async fn delete_in(
+/// Deletes inside a transaction; the caller buries the dead after the commit. `rule` names the lifecycle rule that asks.
+pub(super) async fn remove_in(
     tx: &mut Tx,
-    target: Target,
+    target: &Removal,
+    rule: Option<&str>,
     now_ms: Millis,
 ) -> Result<(Deleted, Vec<BlobId>), StoreError> {
     let bucket = existing(tx, &target.bucket).await?;
@@ -76,7 +96,9 @@ async fn delete_in(
         Some(version) => tx.object_version(bucket.id, &target.key, version).await?,
         None => latest.clone(),
     };
-    target.condition.check(named.as_ref(), &target.key)?;
+    target
+        .condition
+        .check_deletion(named.as_ref(), &target.key)?;
 
     let mut usage = (0, 0);
     let mut dead = Vec::new();
@@ -94,7 +116,7 @@ async fn delete_in(
         deleted.is_delete_marker = row.is_delete_marker;
         deleted.version_id = Some(row.version_id()?);
         usage = (row.size() as i64, i64::from(!row.is_delete_marker));
-        dead = remove_version(tx, &row).await?;
+        dead = remove_version(tx, &row, target.bypass_governance, now_ms).await?;
         if row.is_latest {
             tx.promote_latest(bucket.id, &target.key).await?;
         }
@@ -109,7 +131,7 @@ async fn delete_in(
             VersionId::null()
         };
         tx.demote_latest(bucket.id, &target.key).await?;
-        tx.insert_object(&marker(bucket.id, &target, version_id.clone(), now_ms))
+        tx.insert_object(&marker(bucket.id, target, version_id.clone(), now_ms))
             .await?;
         deleted = Deleted {
             version_id: Some(version_id),
@@ -117,13 +139,18 @@ async fn delete_in(
             existed: latest.is_some(),
         };
     }
+    let via = if marked { "marker" } else { "delete" };
+    let mut payload = serde_json::json!({ "is_delete_marker": deleted.is_delete_marker, "owner": target.owner, "via": via });
+    if let Some(rule) = rule {
+        payload["lifecycle_rule"] = rule.into();
+    }
     tx.insert_event(&NewEvent {
         time_ms: now_ms,
         kind: EventKind::ObjectDeleted,
         bucket: Some(target.bucket.to_string()),
         key: Some(target.key.to_string()),
         version_id: deleted.version_id.as_ref().map(ToString::to_string),
-        payload: serde_json::json!({ "is_delete_marker": deleted.is_delete_marker, "owner": target.owner, "via": if marked { "marker" } else { "delete" } }).to_string(),
+        payload: payload.to_string(),
     })
     .await?;
     if usage != (0, 0) {
@@ -132,7 +159,7 @@ async fn delete_in(
     Ok((deleted, dead))
 }
 
-fn marker(bucket_id: i64, target: &Target, version_id: VersionId, now_ms: Millis) -> NewObject {
+fn marker(bucket_id: i64, target: &Removal, version_id: VersionId, now_ms: Millis) -> NewObject {
     NewObject {
         bucket_id,
         key: target.key.clone(),
@@ -151,11 +178,18 @@ fn marker(bucket_id: i64, target: &Target, version_id: VersionId, now_ms: Millis
     }
 }
 
-/// Removes a version's rows; returns the blobs that nothing refers to any more.
+/// Removes a version's rows unless it is locked; returns the blobs that nothing refers to any more.
+///
+/// Nothing else removes a version, so that no way leads past its lock.
 pub(super) async fn remove_version(
     tx: &mut Tx,
     row: &ObjectRow,
+    bypass_governance: bool,
+    now_ms: Millis,
 ) -> Result<Vec<BlobId>, StoreError> {
+    if let Some(lock) = lock::of_row(row)? {
+        lock.release(bypass_governance, now_ms)?;
+    }
     let mut dead = Vec::new();
     if !row.is_inline && !row.is_delete_marker {
         let extents = tx.extents(row.id).await?;

@@ -37,6 +37,15 @@ pub enum StoreError {
     /// A condition of the request is not met.
     #[error("the condition {0} is not met")]
     PreconditionFailed(&'static str),
+    /// The version is held or retained.
+    #[error("the version cannot be removed or its lock weakened: {0}")]
+    Locked(String),
+    /// A lock was asked for in a bucket that has none.
+    #[error("the bucket `{0}` has no object lock: switch it on first")]
+    NotLockable(String),
+    /// The bucket is not in a state that allows it.
+    #[error("{0}")]
+    BucketState(String),
     /// The bytes do not match the digest that came with them.
     #[error("the {algorithm} of the body does not match: sent {expected}, computed {computed}")]
     BadDigest {

@@ -7,7 +7,11 @@ use super::{Store, StoreError};
 
 /// Access list, lock and encryption of an object version; what is not set is left out of the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectExtras {}
+pub struct ObjectExtras {
+    /// What keeps the version from being removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<super::ObjectLock>,
+}
 
 impl Store {
     /// Changes the extras of a version inside one transaction; `change` sees what is stored at that moment and may refuse.

@@ -18,6 +18,7 @@ mod extras;
 mod fsck;
 mod headers;
 mod list;
+mod lock;
 mod multipart;
 mod object;
 mod parts;
@@ -33,12 +34,16 @@ mod tests;
 
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
-pub use delete::Deleted;
+pub use delete::{Deleted, Removal};
 pub use error::StoreError;
 pub use extras::ObjectExtras;
 pub use fsck::{Finding, FsckReport};
 pub use headers::{ObjectHeaders, Tags};
 pub use list::{ListItem, ListPage, ListRequest};
+pub use lock::{
+    BucketLock, DefaultRetention, LOCK_YEARS_MAX, LockChange, ObjectLock, Period, Retention,
+    RetentionMode,
+};
 pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart};
 pub use object::Object;
 pub use parts::Part;

@@ -9,7 +9,7 @@ use super::extras::ObjectExtras;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::{Object, to_json};
 use super::writer::{Sealed, SealedBytes};
-use super::{Planner, Store, StoreError};
+use super::{Planner, Store, StoreError, lock};
 use crate::blob::SealedBlob;
 use crate::catalog::{EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
@@ -21,10 +21,14 @@ pub struct Condition {
     pub if_match: Option<String>,
     /// `If-None-Match`: a list of entity tags or `*`.
     pub if_none_match: Option<String>,
+    /// When it was published, to the second (`x-amz-if-match-last-modified-time`).
+    pub if_modified_at_s: Option<i64>,
+    /// Its bytes (`x-amz-if-match-size`).
+    pub if_size: Option<u64>,
 }
 
 impl Condition {
-    /// Decides against the latest version, which may be a delete marker or absent.
+    /// Decides a write against the latest version, which may be a delete marker or absent.
     pub(super) fn check(
         &self,
         latest: Option<&ObjectRow>,
@@ -40,10 +44,46 @@ impl Condition {
                 Some(_) => {}
             }
         }
+        if let Some(row) = current {
+            self.check_facts(row)?;
+        }
         if let (Some(tags), Some(row)) = (&self.if_none_match, current)
             && row.etag().matches_any_weakly(tags)
         {
             return Err(StoreError::PreconditionFailed("If-None-Match"));
+        }
+        Ok(())
+    }
+
+    /// Decides a deletion against the version that it is about.
+    ///
+    /// Deleting nothing succeeds whatever the condition; a delete marker is something, but has no tag, and nothing that `*` would mean (Amazon S3, DeleteObject).
+    pub(super) fn check_deletion(
+        &self,
+        named: Option<&ObjectRow>,
+        key: &ObjectKey,
+    ) -> Result<(), StoreError> {
+        let is_conditional =
+            self.if_match.is_some() || self.if_modified_at_s.is_some() || self.if_size.is_some();
+        match (named, self.if_match.as_deref()) {
+            (None, _) if !is_conditional => Ok(()),
+            (None, _) => Err(StoreError::NoSuchKey(key.to_string())),
+            (Some(row), _) if !row.is_delete_marker => self.check(Some(row), key),
+            (Some(_), Some("*")) => Err(StoreError::NoSuchKey(key.to_string())),
+            (Some(_), Some(_)) => Err(StoreError::PreconditionFailed("If-Match")),
+            (Some(row), None) => self.check_facts(row),
+        }
+    }
+
+    fn check_facts(&self, row: &ObjectRow) -> Result<(), StoreError> {
+        let modified_at_s = row.modified_ms.div_euclid(1000);
+        if self.if_modified_at_s.is_some_and(|at| at != modified_at_s) {
+            return Err(StoreError::PreconditionFailed(
+                "x-amz-if-match-last-modified-time",
+            ));
+        }
+        if self.if_size.is_some_and(|size| size != row.size()) {
+            return Err(StoreError::PreconditionFailed("x-amz-if-match-size"));
         }
         Ok(())
     }
@@ -294,7 +334,7 @@ pub(super) async fn publish_in(
     now_ms: Millis,
 ) -> Result<Outcome, StoreError> {
     let Draft {
-        put,
+        mut put,
         size,
         etag,
         content_id,
@@ -307,6 +347,7 @@ pub(super) async fn publish_in(
     tx.lock_key(bucket.id, &put.key).await?;
     let latest = tx.object(bucket.id, &put.key).await?;
     put.condition.check(latest.as_ref(), &put.key)?;
+    put.extras.lock = lock::of_new(&bucket, put.extras.lock, now_ms)?;
 
     let version_id = if versioning == Versioning::Enabled {
         VersionId::random()
@@ -324,7 +365,7 @@ pub(super) async fn publish_in(
         if let Some(row) = replaced {
             freed_bytes = row.size() as i64;
             freed_objects = i64::from(!row.is_delete_marker);
-            dead = remove_version(tx, &row).await?;
+            dead = remove_version(tx, &row, false, now_ms).await?;
         }
     }
     if latest.is_some() {
