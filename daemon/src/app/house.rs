@@ -17,7 +17,7 @@ use crate::media::{
 };
 use crate::notify::{Notifier, NotifierParts, Target, Targets, Terms};
 use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
-use crate::store::{Store, StoreParts};
+use crate::store::{LifecycleRunner, Store, StoreParts};
 
 /// How often expired uploads and read events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -128,6 +128,8 @@ impl House {
             terms: Terms::default(),
         });
         tracker.spawn(notifier.map_err(anyhow::Error::msg)?.run(life.drain()));
+        let every = Duration::from_secs(config.data.lifecycle_interval_s);
+        tracker.spawn(LifecycleRunner::new(self.store.clone(), every).run(life.drain()));
         if let Some(url) = &config.secrets.redis_url {
             let dispatcher = Dispatcher::new(
                 self.catalog.clone(),

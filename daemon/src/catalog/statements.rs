@@ -2,8 +2,8 @@
 
 use super::db::{Catalog, Pools};
 use super::{
-    access_key, asset, audit, blob, bucket, event, extent, job, job_run, lease, link, listing,
-    object, part, rendition, setting, upload,
+    access_key, asset, audit, blob, bucket, event, extent, history, job, job_run, lease, link,
+    listing, object, part, rendition, setting, upload,
 };
 
 /// Those that both databases run.
@@ -60,6 +60,8 @@ const SHARED: &[&str] = &[
     extent::INSERT,
     extent::OF_OBJECT,
     extent::DELETE,
+    history::PAGE,
+    history::IS_LONE,
     job::INSERT,
     job::GET,
     job::ACTIVE_WITH_KEY,

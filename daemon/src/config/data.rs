@@ -13,6 +13,9 @@ use super::error::Fault;
 /// SQLite pages stop being cheap to read in one go above this.
 const INLINE_BYTES_MAX: u64 = 256 * 1024;
 
+/// Rules count in days, so a walk a day is the least that keeps them.
+const LIFECYCLE_INTERVAL_S_MAX: u64 = 24 * 60 * 60;
+
 /// Where objects and, by default, the catalog are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +26,8 @@ pub struct DataConfig {
     pub reserve_bytes: u64,
     /// Objects up to this size are kept in the catalog instead of a file.
     pub inline_bytes_max: u64,
+    /// Seconds between two walks over what lifecycle rules may have ended.
+    pub lifecycle_interval_s: u64,
 }
 
 impl Default for DataConfig {
@@ -31,6 +36,7 @@ impl Default for DataConfig {
             dir: PathBuf::new(),
             reserve_bytes: 1 << 30,
             inline_bytes_max: 16 * 1024,
+            lifecycle_interval_s: 3600,
         }
     }
 }
@@ -49,6 +55,12 @@ impl DataConfig {
             self.inline_bytes_max,
             0,
             INLINE_BYTES_MAX,
+        )?;
+        Fault::bounds(
+            "data.lifecycle_interval_s",
+            self.lifecycle_interval_s,
+            1,
+            LIFECYCLE_INTERVAL_S_MAX,
         )
     }
 

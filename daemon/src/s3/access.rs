@@ -301,14 +301,17 @@ fn demand(operation: &str) -> Option<Demand> {
         | "ListObjectsV2"
         | "ListObjectVersions"
         | "ListMultipartUploads" => (Action::ListObjects, false),
-        "GetBucketTagging" | "GetBucketCors" | "GetBucketNotificationConfiguration" => {
-            (Action::ConfigureBucket, false)
-        }
+        "GetBucketTagging"
+        | "GetBucketCors"
+        | "GetBucketLifecycleConfiguration"
+        | "GetBucketNotificationConfiguration" => (Action::ConfigureBucket, false),
         "PutBucketVersioning"
         | "PutBucketTagging"
         | "DeleteBucketTagging"
         | "PutBucketCors"
         | "PutBucketNotificationConfiguration"
+        | "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
         | "PutObjectLockConfiguration"
         | "DeleteBucketCors" => (Action::ConfigureBucket, true),
         "GetObject"

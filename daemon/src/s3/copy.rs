@@ -137,6 +137,7 @@ impl Operations {
             result.checksum_type = Some(kind_out(object.checksums.kind));
         }
         Ok(S3Response::new(CopyObjectOutput {
+            expiration: self.expiration(&object).await,
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
             version_id: published

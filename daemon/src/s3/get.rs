@@ -271,6 +271,7 @@ impl Operations {
         let reader = self.store.reader(&object).await.map_err(error::of)?;
         let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
         let mut output = GetObjectOutput {
+            expiration: self.expiration(&object).await,
             body: Some(StreamingBlob::new(body)),
             ..GetObjectOutput::default()
         };
@@ -318,7 +319,10 @@ impl Operations {
             .range
             .filter(|_| condition::if_range(&request.headers, &object.etag, object.modified_ms));
         let slice = slice(&object, range, input.part_number)?;
-        let mut output = HeadObjectOutput::default();
+        let mut output = HeadObjectOutput {
+            expiration: self.expiration(&object).await,
+            ..HeadObjectOutput::default()
+        };
         describe!(
             output,
             &object,

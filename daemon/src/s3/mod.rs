@@ -22,6 +22,7 @@ mod guard;
 mod headers;
 mod host;
 mod intake;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;

@@ -167,6 +167,7 @@ impl Operations {
             .map_err(error::of)?;
         let object = published.object;
         let mut output = CompleteMultipartUploadOutput {
+            expiration: self.expiration(&object).await,
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),
             key: Some(input.key),

@@ -46,12 +46,14 @@ operations! {
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = create_upload;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = remove_bucket;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = delete_cors;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = delete_lifecycle;
     delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = delete_bucket_tags;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = delete_tags;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete_many;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = get_cors;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = get_lifecycle;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = location;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = notification;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = get_bucket_tags;
@@ -73,6 +75,7 @@ operations! {
     list_parts(ListPartsInput) -> ListPartsOutput = parts;
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
     put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = put_notification;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = put_lifecycle;
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = put_bucket_tags;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = put_versioning;
     put_object(PutObjectInput) -> PutObjectOutput = put;

@@ -60,6 +60,7 @@ impl Operations {
         let sealed = intake.take(&self.store).await?;
         let published = self.store.publish(put, sealed).await.map_err(error::of)?;
         let mut output = PutObjectOutput {
+            expiration: self.expiration(&published.object).await,
             e_tag: Some(etag(&published.object.etag)),
             version_id: published
                 .is_versioned

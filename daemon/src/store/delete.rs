@@ -187,7 +187,7 @@ pub(super) async fn remove_version(
     bypass_governance: bool,
     now_ms: Millis,
 ) -> Result<Vec<BlobId>, StoreError> {
-    if let Some(lock) = lock::of_row(row)? {
+    if let Some(lock) = lock::of_extras(&row.extras)? {
         lock.release(bypass_governance, now_ms)?;
     }
     let mut dead = Vec::new();

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::bucket::existing;
 use super::object::{Object, json};
 use super::{Store, StoreError};
-use crate::catalog::{BucketRow, NewBucket, ObjectRow, Versioning};
+use crate::catalog::{BucketRow, NewBucket, Versioning};
 use crate::kernel::{BucketName, Millis};
 
 /// Longest default retention (Amazon S3, PutObjectLockConfiguration).
@@ -164,12 +164,12 @@ fn until(kept: Retention) -> String {
 }
 
 /// The lock of a stored version.
-pub(super) fn of_row(row: &ObjectRow) -> Result<Option<ObjectLock>, StoreError> {
+pub(super) fn of_extras(extras: &str) -> Result<Option<ObjectLock>, StoreError> {
     // Most rows hold `{}`, which needs no reading.
-    if row.extras.len() <= 2 {
+    if extras.len() <= 2 {
         return Ok(None);
     }
-    let extras: super::ObjectExtras = json("object_version.extras", &row.extras)?;
+    let extras: super::ObjectExtras = json("object_version.extras", extras)?;
     Ok(extras.lock)
 }
 
@@ -235,7 +235,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBucket`].
     pub async fn bucket_lock(&self, name: &BucketName) -> Result<Option<BucketLock>, StoreError> {
-        of_bucket(&self.bucket(name).await?)
+        of_bucket(&*self.bucket(name).await?)
     }
 
     /// Lets a bucket lock its objects from now on, and sets what new versions get.

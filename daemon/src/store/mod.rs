@@ -17,6 +17,7 @@ mod error;
 mod extras;
 mod fsck;
 mod headers;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
@@ -39,6 +40,10 @@ pub use error::StoreError;
 pub use extras::ObjectExtras;
 pub use fsck::{Finding, FsckReport};
 pub use headers::{ObjectHeaders, Tags};
+pub use lifecycle::{
+    Ended, Expiration, Expiry, LifecycleRule, LifecycleRules, LifecycleRunner,
+    NoncurrentExpiration, RuleFilter,
+};
 pub use list::{ListItem, ListPage, ListRequest};
 pub use lock::{
     BucketLock, DefaultRetention, LOCK_YEARS_MAX, LockChange, ObjectLock, Period, Retention,
@@ -83,6 +88,8 @@ struct Inner {
     /// Counts commits of this process, so that readers of the outbox need not wait for their timer.
     changes: watch::Sender<u64>,
     sessions: session::Sessions,
+    /// Rung when the rules of a bucket change.
+    lifecycle_changed: tokio::sync::Notify,
 }
 
 /// What the store is made of.
@@ -117,6 +124,7 @@ impl Store {
                 .min(crate::kernel::limits::INLINE_BYTES_MAX),
             changes,
             sessions: session::Sessions::default(),
+            lifecycle_changed: tokio::sync::Notify::new(),
         }))
     }
 

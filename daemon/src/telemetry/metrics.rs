@@ -87,6 +87,8 @@ registry! {
         "Bytes of those objects.";
     STORE_EVENTS_TOTAL = Counter Count "nebula_store_events_total"
         "Durable events written, by kind.";
+    LIFECYCLE_ENDED_TOTAL = Counter Count "nebula_lifecycle_ended_total"
+        "What the lifecycle rules of buckets ended, by kind (current, noncurrent, marker, upload).";
     UPLOADS_OPEN = Gauge Count "nebula_uploads_open"
         "Uploads that are neither finished nor ended.";
     UPLOADS_EXPIRED_TOTAL = Counter Count "nebula_uploads_expired_total"
