@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::script::later;
 use crate::kernel::{AccessKeyId, Millis};
 
 /// A row of `access_key`, to be written or as read.
@@ -161,7 +162,7 @@ impl Tx {
         id: &AccessKeyId,
         used_ms: Millis,
     ) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(TOUCH).bind(id.as_str()).bind(used_ms).execute(conn).await.map(|_| ()))?;
+        later!(self, TOUCH, id.as_str(), used_ms)?;
         Ok(())
     }
 }

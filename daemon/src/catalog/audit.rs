@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::script::later;
 use crate::kernel::Millis;
 
 /// A line of the audit to be written.
@@ -63,15 +64,17 @@ impl Catalog {
 impl Tx {
     /// Adds a line; in the transaction of the change itself, or in one of its own.
     pub async fn insert_audit(&mut self, line: &NewAudit) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(INSERT)
-            .bind(line.time_ms)
-            .bind(&line.actor)
-            .bind(line.action)
-            .bind(&line.resource)
-            .bind(line.outcome)
-            .bind(&line.rule)
-            .bind(&line.source)
-            .execute(conn).await.map(|_| ()))?;
+        later!(
+            self,
+            INSERT,
+            line.time_ms,
+            &line.actor,
+            line.action,
+            &line.resource,
+            line.outcome,
+            &line.rule,
+            &line.source,
+        )?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::script::later;
 use crate::kernel::{BlobId, Millis};
 
 /// The life of a blob.
@@ -151,15 +152,17 @@ impl Tx {
         sums: &[u8],
         now_ms: Millis,
     ) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(INSERT)
-            .bind(id.to_string())
-            .bind(size as i64)
-            .bind(BlobState::Live.as_str())
-            .bind(refs)
-            .bind(blake3.as_slice())
-            .bind(sums)
-            .bind(now_ms)
-            .execute(conn).await.map(|_| ()))?;
+        later!(
+            self,
+            INSERT,
+            id.to_string(),
+            size as i64,
+            BlobState::Live.as_str(),
+            refs,
+            blake3.as_slice(),
+            sums,
+            now_ms,
+        )?;
         Ok(())
     }
 
@@ -169,15 +172,17 @@ impl Tx {
         id: BlobId,
         now_ms: Millis,
     ) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(INSERT)
-            .bind(id.to_string())
-            .bind(0_i64)
-            .bind(BlobState::Open.as_str())
-            .bind(1_i64)
-            .bind(None::<Vec<u8>>)
-            .bind(None::<Vec<u8>>)
-            .bind(now_ms)
-            .execute(conn).await.map(|_| ()))?;
+        later!(
+            self,
+            INSERT,
+            id.to_string(),
+            0_i64,
+            BlobState::Open.as_str(),
+            1_i64,
+            None::<Vec<u8>>,
+            None::<Vec<u8>>,
+            now_ms,
+        )?;
         Ok(())
     }
 
@@ -216,13 +221,13 @@ impl Tx {
         id: BlobId,
         state: BlobState,
     ) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(SET_STATE).bind(id.to_string()).bind(state.as_str()).execute(conn).await.map(|_| ()))?;
+        later!(self, SET_STATE, id.to_string(), state.as_str())?;
         Ok(())
     }
 
     /// Forgets a dead blob whose file is gone.
     pub async fn delete_dead_blob(&mut self, id: BlobId) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(DELETE_DEAD).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
+        later!(self, DELETE_DEAD, id.to_string())?;
         Ok(())
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
 use super::memory::Found;
+use super::script::{ask, later};
 use crate::kernel::{BucketName, Millis};
 
 /// Whether a bucket keeps old versions.
@@ -160,14 +161,26 @@ impl Catalog {
 impl Tx {
     /// The bucket of this name, as this transaction sees it.
     pub async fn bucket(&mut self, name: &BucketName) -> Result<Option<BucketRow>, CatalogError> {
-        Ok(
-            on_tx!(self, conn => sqlx::query_as(BY_NAME).bind(name.as_str()).fetch_optional(conn).await)?,
-        )
+        let known = self
+            .known
+            .buckets
+            .iter()
+            .find(|row| row.name == name.as_str());
+        if let Some(row) = known {
+            return Ok(Some(row.clone()));
+        }
+        let row: Option<BucketRow> = ask!(self, BY_NAME, name.as_str())?;
+        // On PostgreSQL others write at the same time.
+        if let (Link::Sqlite(_), Some(row)) = (&self.link, &row) {
+            self.known.buckets.push(row.clone());
+        }
+        Ok(row)
     }
 
     /// Makes a bucket; `false` when the name is taken.
     pub async fn insert_bucket(&mut self, new: &NewBucket) -> Result<bool, CatalogError> {
         self.touched.buckets();
+        self.known.buckets.clear();
         let done = on_tx!(self, conn => sqlx::query(INSERT)
             .bind(new.name.as_str())
             .bind(&new.owner)
@@ -181,6 +194,7 @@ impl Tx {
     /// Removes an empty bucket; `false` when it still holds a version or an unfinished upload.
     pub async fn delete_bucket(&mut self, id: i64) -> Result<bool, CatalogError> {
         self.touched.buckets();
+        self.known.buckets.clear();
         let done = on_tx!(self, conn => sqlx::query(DELETE).bind(id).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
@@ -192,7 +206,8 @@ impl Tx {
         versioning: Versioning,
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
-        on_tx!(self, conn => sqlx::query(SET_VERSIONING).bind(id).bind(versioning.as_str()).execute(conn).await.map(|_| ()))?;
+        self.known.buckets.clear();
+        later!(self, SET_VERSIONING, id, versioning.as_str())?;
         Ok(())
     }
 
@@ -203,7 +218,8 @@ impl Tx {
         durability: Durability,
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
-        on_tx!(self, conn => sqlx::query(SET_DURABILITY).bind(id).bind(durability.as_str()).execute(conn).await.map(|_| ()))?;
+        self.known.buckets.clear();
+        later!(self, SET_DURABILITY, id, durability.as_str())?;
         Ok(())
     }
 
@@ -214,7 +230,8 @@ impl Tx {
         settings: &str,
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
-        on_tx!(self, conn => sqlx::query(SET_SETTINGS).bind(id).bind(settings).execute(conn).await.map(|_| ()))?;
+        self.known.buckets.clear();
+        later!(self, SET_SETTINGS, id, settings)?;
         Ok(())
     }
 
@@ -225,7 +242,11 @@ impl Tx {
         bytes: i64,
         objects: i64,
     ) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(ADD_USAGE).bind(id).bind(bytes).bind(objects).execute(conn).await.map(|_| ()))?;
+        for row in self.known.buckets.iter_mut().filter(|row| row.id == id) {
+            row.usage_bytes += bytes;
+            row.usage_objects += objects;
+        }
+        later!(self, ADD_USAGE, id, bytes, objects)?;
         Ok(())
     }
 }

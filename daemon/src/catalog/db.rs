@@ -9,9 +9,11 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
+use super::bucket::BucketRow;
 use super::memory::{Memory, Touched};
+use super::script::Script;
 use super::write::Writer;
 
 /// How long a statement waits for another process's lock on the SQLite file.
@@ -131,12 +133,22 @@ pub struct Tx {
     pub(super) link: Link,
     /// What it changes of what the memory may hold.
     pub(super) touched: Touched,
+    pub(super) known: Known,
+}
+
+/// What the only writer of SQLite knows without asking again, while its transaction lasts and nothing is undone.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Buckets, with the usage of this moment.
+    pub(super) buckets: Vec<BucketRow>,
+    /// Row id of the newest object version.
+    pub(super) object_id: Option<i64>,
 }
 
 /// What a transaction talks to.
 pub(super) enum Link {
     /// The writing connection, inside the batch's transaction.
-    Sqlite(SqliteConnection),
+    Sqlite(Script),
     /// A transaction of its own.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -146,6 +158,7 @@ impl Tx {
         Self {
             link,
             touched: Touched::default(),
+            known: Known::default(),
         }
     }
 }
@@ -164,7 +177,10 @@ macro_rules! on_pool {
 macro_rules! on_tx {
     ($tx:expr, $conn:ident => $body:expr) => {
         match &mut $tx.link {
-            $crate::catalog::db::Link::Sqlite($conn) => $body,
+            $crate::catalog::db::Link::Sqlite(script) => match script.connection().await {
+                Ok($conn) => $body,
+                Err(error) => Err(error),
+            },
             $crate::catalog::db::Link::Postgres(tx) => {
                 let $conn = &mut **tx;
                 $body

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Pools, Tx, on_pool, on_tx};
+use super::script::later;
 use crate::kernel::Millis;
 
 /// What happened; the wire form is the name in the JSON API and in server-sent events.
@@ -146,14 +147,16 @@ impl Catalog {
 impl Tx {
     /// Writes an event.
     pub async fn insert_event(&mut self, new: &NewEvent) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(INSERT)
-            .bind(new.time_ms)
-            .bind(new.kind.as_str())
-            .bind(&new.bucket)
-            .bind(new.key.as_deref().map(str::as_bytes))
-            .bind(&new.version_id)
-            .bind(&new.payload)
-            .execute(conn).await.map(|_| ()))?;
+        later!(
+            self,
+            INSERT,
+            new.time_ms,
+            new.kind.as_str(),
+            &new.bucket,
+            new.key.as_deref().map(str::as_bytes),
+            &new.version_id,
+            &new.payload,
+        )?;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
 use super::memory::Found;
+use super::script::later;
 use crate::kernel::BlobId;
 
 /// A run of bytes within a blob.
@@ -83,13 +84,15 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         self.touched.object(object_id);
         for (ordinal, extent) in extents.iter().enumerate() {
-            on_tx!(self, conn => sqlx::query(INSERT)
-                .bind(object_id)
-                .bind(ordinal as i64)
-                .bind(extent.blob.to_string())
-                .bind(extent.offset as i64)
-                .bind(extent.length as i64)
-                .execute(conn).await.map(|_| ()))?;
+            later!(
+                self,
+                INSERT,
+                object_id,
+                ordinal as i64,
+                extent.blob.to_string(),
+                extent.offset as i64,
+                extent.length as i64,
+            )?;
         }
         Ok(())
     }
@@ -97,7 +100,7 @@ impl Tx {
     /// Removes the extents of an object version.
     pub async fn delete_extents(&mut self, object_id: i64) -> Result<(), CatalogError> {
         self.touched.object(object_id);
-        on_tx!(self, conn => sqlx::query(DELETE).bind(object_id).execute(conn).await.map(|_| ()))?;
+        later!(self, DELETE, object_id)?;
         Ok(())
     }
 }

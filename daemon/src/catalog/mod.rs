@@ -25,6 +25,7 @@ mod neighbours;
 mod object;
 mod part;
 mod rendition;
+mod script;
 mod setting;
 mod statements;
 mod upload;

@@ -2,8 +2,9 @@
 
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
+use super::db::{Catalog, CatalogError, Link, Tx, on_pool};
 use super::memory::Found;
+use super::script::{ask, later};
 use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
 /// A row of `object_version` with the name of its bucket.
@@ -201,6 +202,11 @@ pub(super) const PROMOTE: &str = "UPDATE object_version SET is_latest = TRUE WHE
 pub(super) const INSERT: &str = "INSERT INTO object_version (bucket_id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, \
      content_id, headers, tags, checksums, extras, inline, owner, modified_ms) \
      VALUES ($1, $2, $3, TRUE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id";
+/// SQLite never gives a row id twice, whoever names it.
+pub(super) const INSERT_AT: &str = "INSERT INTO object_version (bucket_id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, \
+     content_id, headers, tags, checksums, extras, inline, owner, modified_ms, id) \
+     VALUES ($1, $2, $3, TRUE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+pub(super) const NEWEST: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'object_version'";
 pub(super) const DELETE: &str = "DELETE FROM object_version WHERE id = $1";
 pub(super) const SET_TAGS: &str = "UPDATE object_version SET tags = $2 WHERE id = $1";
 pub(super) const SET_EXTRAS: &str = "UPDATE object_version SET extras = $2 WHERE id = $1";
@@ -306,9 +312,7 @@ impl Tx {
         bucket_id: i64,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, CatalogError> {
-        Ok(
-            on_tx!(self, conn => sqlx::query_as(TX_LATEST).bind(bucket_id).bind(key.as_bytes()).fetch_optional(conn).await)?,
-        )
+        Ok(ask!(self, TX_LATEST, bucket_id, key.as_bytes())?)
     }
 
     /// One named version of a key, without its bytes.
@@ -318,11 +322,13 @@ impl Tx {
         key: &ObjectKey,
         version: &VersionId,
     ) -> Result<Option<ObjectRow>, CatalogError> {
-        Ok(on_tx!(self, conn => sqlx::query_as(TX_VERSION)
-            .bind(bucket_id)
-            .bind(key.as_bytes())
-            .bind(version.as_str())
-            .fetch_optional(conn).await)?)
+        Ok(ask!(
+            self,
+            TX_VERSION,
+            bucket_id,
+            key.as_bytes(),
+            version.as_str()
+        )?)
     }
 
     /// Takes the rank of latest from whichever version of the key has it.
@@ -332,7 +338,7 @@ impl Tx {
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
         self.touched.key(bucket_id, key.as_bytes());
-        on_tx!(self, conn => sqlx::query(DEMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
+        later!(self, DEMOTE, bucket_id, key.as_bytes())?;
         Ok(())
     }
 
@@ -343,56 +349,87 @@ impl Tx {
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
         self.touched.key(bucket_id, key.as_bytes());
-        on_tx!(self, conn => sqlx::query(PROMOTE).bind(bucket_id).bind(key.as_bytes()).execute(conn).await.map(|_| ()))?;
+        later!(self, PROMOTE, bucket_id, key.as_bytes())?;
         Ok(())
     }
 
     /// Enters a version as the latest of its key and returns its row id; the former latest is demoted before.
     pub async fn insert_object(&mut self, new: &NewObject) -> Result<i64, CatalogError> {
         self.touched.key(new.bucket_id, new.key.as_bytes());
-        Ok(on_tx!(self, conn => sqlx::query_scalar(INSERT)
-            .bind(new.bucket_id)
-            .bind(new.key.as_bytes())
-            .bind(new.version_id.as_str())
-            .bind(new.is_delete_marker)
-            .bind(new.size as i64)
-            .bind(new.etag.as_str())
-            .bind(new.content_id.map(|content| content.0.to_vec()))
-            .bind(&new.headers)
-            .bind(&new.tags)
-            .bind(&new.checksums)
-            .bind(&new.extras)
-            .bind(&new.inline)
-            .bind(&new.owner)
-            .bind(new.modified_ms)
-            .fetch_one(conn).await)?)
+        let content_id = new.content_id.map(|content| content.0.to_vec());
+        if let Link::Postgres(tx) = &mut self.link {
+            return Ok(sqlx::query_scalar(INSERT)
+                .bind(new.bucket_id)
+                .bind(new.key.as_bytes())
+                .bind(new.version_id.as_str())
+                .bind(new.is_delete_marker)
+                .bind(new.size as i64)
+                .bind(new.etag.as_str())
+                .bind(content_id)
+                .bind(&new.headers)
+                .bind(&new.tags)
+                .bind(&new.checksums)
+                .bind(&new.extras)
+                .bind(&new.inline)
+                .bind(&new.owner)
+                .bind(new.modified_ms)
+                .fetch_one(&mut **tx)
+                .await?);
+        }
+        // The only writer gives the ids itself, so that it need not ask for each.
+        let newest = match self.known.object_id {
+            Some(id) => id,
+            None => ask!(self, NEWEST)?.map_or(0, |(id,): (i64,)| id),
+        };
+        let id = newest + 1;
+        self.known.object_id = Some(id);
+        later!(
+            self,
+            INSERT_AT,
+            new.bucket_id,
+            new.key.as_bytes(),
+            new.version_id.as_str(),
+            new.is_delete_marker,
+            new.size as i64,
+            new.etag.as_str(),
+            content_id,
+            &new.headers,
+            &new.tags,
+            &new.checksums,
+            &new.extras,
+            &new.inline,
+            &new.owner,
+            new.modified_ms,
+            id,
+        )?;
+        Ok(id)
     }
 
     /// Removes a version; its extents are deleted and its blobs released before.
     pub async fn delete_object_row(&mut self, id: i64) -> Result<(), CatalogError> {
         self.touched.object(id);
-        on_tx!(self, conn => sqlx::query(DELETE).bind(id).execute(conn).await.map(|_| ()))?;
+        later!(self, DELETE, id)?;
         Ok(())
     }
 
     /// Replaces the tags of a version.
     pub async fn set_object_tags(&mut self, id: i64, tags: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        on_tx!(self, conn => sqlx::query(SET_TAGS).bind(id).bind(tags).execute(conn).await.map(|_| ()))?;
+        later!(self, SET_TAGS, id, tags)?;
         Ok(())
     }
 
     /// Replaces the access list, lock and encryption of a version.
     pub async fn set_object_extras(&mut self, id: i64, extras: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        on_tx!(self, conn => sqlx::query(SET_EXTRAS).bind(id).bind(extras).execute(conn).await.map(|_| ()))?;
+        later!(self, SET_EXTRAS, id, extras)?;
         Ok(())
     }
 
     /// Replaces the headers of a version.
     pub async fn set_object_headers(&mut self, id: i64, headers: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        on_tx!(self, conn => sqlx::query(SET_HEADERS).bind(id).bind(headers).execute(conn).await.map(|_| ()))?;
+        later!(self, SET_HEADERS, id, headers)?;
         Ok(())
     }
 }

@@ -142,6 +142,8 @@ const SHARED: &[&str] = &[
     upload::TAKE_LEASE,
     upload::DROP_LEASE,
 ];
+/// Those that only SQLite needs: its one writer gives the row ids itself.
+const SQLITE: &[&str] = &[object::INSERT_AT, object::NEWEST];
 /// Those that only PostgreSQL needs: SQLite has one writer at a time.
 const POSTGRES: &[&str] = &[event::AFTER_POSTGRES, object::LOCK_KEY];
 
@@ -149,7 +151,7 @@ impl Catalog {
     /// Every statement this catalog may send to its database.
     pub fn statements(&self) -> Vec<&'static str> {
         let own = match self.pools {
-            Pools::Sqlite(_) => &[],
+            Pools::Sqlite(_) => SQLITE,
             Pools::Postgres(_) => POSTGRES,
         };
         SHARED.iter().chain(own).copied().collect()
@@ -158,7 +160,7 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
-    use super::SHARED;
+    use super::{SHARED, SQLITE};
     use crate::catalog::{bucket, extent, object};
 
     /// Statements that change rows which the memory may hold, and whose functions say so by `touched`.
@@ -175,6 +177,7 @@ mod tests {
         object::DEMOTE,
         object::PROMOTE,
         object::INSERT,
+        object::INSERT_AT,
         object::DELETE,
         object::SET_TAGS,
         object::SET_EXTRAS,
@@ -183,7 +186,8 @@ mod tests {
 
     #[test]
     fn whoever_changes_what_is_remembered_says_so() {
-        for sql in SHARED.iter().filter(|sql| !TELLING.contains(sql)) {
+        let all = SHARED.iter().chain(SQLITE);
+        for sql in all.filter(|sql| !TELLING.contains(sql)) {
             let mut words = sql.split_whitespace();
             let table = match words.next() {
                 Some("UPDATE") => words.next(),

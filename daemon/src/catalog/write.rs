@@ -5,6 +5,7 @@
 //! Callers that were answered together come back together, but the first of them a little earlier: a batch smaller than
 //! the one before waits a moment for the others, or every second sync would be spent on one change.
 //! Each change runs in a savepoint of its own, so one that fails leaves its neighbours alone.
+//! Its statements are sent a few at a time ([`super::script`]).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,13 +17,16 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::db::{Catalog, CatalogError, Link, Pools, Tx};
+use super::db::{Catalog, CatalogError, Known, Link, Pools, Tx};
 use super::memory::Memory;
+use super::script::Script;
 
 /// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
 const BATCH_MAX: usize = 256;
 /// How long a batch waits to become as large as the one before; about the time of one sync.
 const GATHER: Duration = Duration::from_millis(2);
+/// Begins a change.
+const SAVEPOINT: &str = "SAVEPOINT change";
 /// Changes that may wait for the next batch; further callers wait to be let in.
 const QUEUE_MAX: usize = 1024;
 
@@ -74,7 +78,7 @@ async fn run(
     memory: Arc<Memory>,
     mut receiver: mpsc::Receiver<Message>,
 ) {
-    let mut tx = Tx::new(Link::Sqlite(connection));
+    let mut tx = Tx::new(Link::Sqlite(Script::new(connection)));
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut expected = 0;
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -91,8 +95,8 @@ async fn run(
             answer(outcome.clone());
         }
         if let Some(done) = close {
-            if let Link::Sqlite(connection) = tx.link {
-                let _ = connection.close().await;
+            if let Link::Sqlite(script) = tx.link {
+                let _ = script.into_connection().close().await;
             }
             let _ = done.send(());
             return;
@@ -121,7 +125,8 @@ async fn commit(
     answers: &mut Vec<Answer>,
     close: &mut Option<oneshot::Sender<()>>,
 ) -> Result<(), sqlx::Error> {
-    let mut begun = execute(tx, "BEGIN IMMEDIATE").await;
+    tx.known = Known::default();
+    let mut begun = tx.execute("BEGIN IMMEDIATE").await;
     for message in batch {
         let change = match message {
             Message::Change(change) => change,
@@ -130,45 +135,88 @@ async fn commit(
                 continue;
             }
         };
-        if begun.is_ok() {
-            begun = execute(tx, "SAVEPOINT change").await;
-        }
         // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
+        if let Err(error) = &begun {
+            tx.refuse(Some(error.to_string()));
+        }
+        tx.begin_change();
         let (keep, answer) = change(tx).await;
         answers.push(answer);
-        if begun.is_ok() {
-            if !keep {
-                begun = execute(tx, "ROLLBACK TO change").await;
-            }
-            if begun.is_ok() {
-                begun = execute(tx, "RELEASE change").await;
-            }
+        if !keep && begun.is_ok() {
+            begun = tx.undo_change().await;
         }
     }
     // What is changed is forgotten before anybody can read it anew, and the others are told before anybody is answered.
     let touched = std::mem::take(&mut tx.touched);
     begun?;
     memory.before(&touched);
-    let committed = execute(tx, "COMMIT").await;
+    let committed = tx.execute("COMMIT").await;
     memory.after(&touched);
     committed
 }
 
-async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), sqlx::Error> {
-    if let Link::Sqlite(connection) = &mut tx.link {
-        sqlx::query(sql).execute(connection).await?;
-    }
-    Ok(())
-}
-
 /// After a failed batch the connection may still be inside a transaction or beyond use (disk full, file gone and back).
 async fn reset(tx: &mut Tx, options: &SqliteConnectOptions) {
-    let _ = execute(tx, "ROLLBACK").await;
+    tx.refuse(None);
+    if let Link::Sqlite(script) = &mut tx.link {
+        script.forget();
+    }
+    let _ = tx.execute("ROLLBACK").await;
     if let Ok(fresh) = SqliteConnection::connect_with(options).await {
-        let old = std::mem::replace(tx, Tx::new(Link::Sqlite(fresh)));
-        if let Link::Sqlite(connection) = old.link {
-            let _ = connection.close().await;
+        let old = std::mem::replace(tx, Tx::new(Link::Sqlite(Script::new(fresh))));
+        if let Link::Sqlite(script) = old.link {
+            let _ = script.into_connection().close().await;
         }
+    }
+}
+
+/// One change within the batch of SQLite; on PostgreSQL it is the transaction, and nothing of this does anything.
+impl Tx {
+    async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        if let Link::Sqlite(script) = &mut self.link {
+            let connection = script.connection().await?;
+            sqlx::query(sql).execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, why: Option<String>) {
+        if let Link::Sqlite(script) = &mut self.link {
+            script.refuse(why);
+        }
+    }
+
+    fn begin_change(&mut self) {
+        if let Link::Sqlite(script) = &mut self.link {
+            script.note(SAVEPOINT);
+        }
+    }
+
+    /// Sends the rest of a change, so that it either stands or fails here.
+    async fn end_change(&mut self) -> Result<(), CatalogError> {
+        if let Link::Sqlite(script) = &mut self.link {
+            // One that did nothing leaves nothing.
+            if script.noted_since(SAVEPOINT) == Some(1) {
+                script.forget();
+            } else {
+                script.note("RELEASE change");
+                script.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo_change(&mut self) -> Result<(), sqlx::Error> {
+        self.known = Known::default();
+        if let Link::Sqlite(script) = &mut self.link {
+            let sent = script.noted_since(SAVEPOINT).is_none();
+            script.forget();
+            if sent {
+                script.note("ROLLBACK TO change").note("RELEASE change");
+                script.send().await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -215,7 +263,12 @@ impl Writer {
         let (sender, receiver) = oneshot::channel::<Result<T, E>>();
         let change: Change = Box::new(move |tx| {
             Box::pin(async move {
-                let outcome = work(tx).await;
+                let mut outcome = work(tx).await;
+                if outcome.is_ok()
+                    && let Err(error) = tx.end_change().await
+                {
+                    outcome = Err(error.into());
+                }
                 let keep = outcome.is_ok();
                 let answer: Answer = Box::new(move |committed| {
                     let outcome = match committed {
