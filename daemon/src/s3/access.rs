@@ -2,6 +2,7 @@
 //!
 //! The guard reads which access key claims to have signed and looks it up once; `s3s` verifies the signature with its secret; only then is the caller believed.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use http::HeaderMap;
@@ -9,7 +10,7 @@ use http::request::Parts;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::CopySource;
-use s3s::{S3ErrorCode, S3Request, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 use super::error::{not_built, say};
 use super::guard::Claim;
@@ -30,6 +31,37 @@ pub(super) struct Context {
     caller: Caller,
     /// What was allowed, for the audit.
     deed: OnceLock<Deed>,
+    /// Whether this request goes in twice, and has gone once (see [`super::lenient`]).
+    times: Cell<Times>,
+    /// How far it has come.
+    stage: Cell<Stage>,
+    /// Why the body is refused, noted where it is read; `s3s` would call it an error of ours.
+    refusal: Cell<Option<S3Error>>,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has decided on it.
+    Outside,
+    /// It was allowed, and `s3s` reads what it needs of the body.
+    Admitted,
+    /// An operation has it.
+    Begun,
+}
+
+/// How often a request goes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// Once.
+    One,
+    /// For the first of two times, for its signature alone.
+    First,
+    /// For the second time, after a first that was signed or not.
+    Second {
+        /// Whether it was.
+        verified: bool,
+    },
 }
 
 /// A mutation that was allowed or refused.
@@ -91,7 +123,62 @@ pub(super) async fn context(gate: &Gate, claim: &Claim, request: &Parts) -> S3Re
         secret,
         caller,
         deed: OnceLock::new(),
+        times: Cell::new(Times::One),
+        stage: Cell::new(Stage::Outside),
+        refusal: Cell::new(None),
     })
+}
+
+impl Context {
+    /// Marks a request that goes in twice.
+    pub(super) fn twice(self) -> Self {
+        self.times.set(Times::First);
+        self
+    }
+}
+
+/// Whether the request is here for its signature alone.
+pub(super) fn is_first_of_two() -> bool {
+    REQUEST
+        .try_with(|context| context.times.get() == Times::First)
+        .unwrap_or(false)
+}
+
+/// Notes that a request came through `s3s` for the first time, and whether it was signed.
+pub(super) fn vouch(verified: bool) {
+    let _ = REQUEST.try_with(|context| context.times.set(Times::Second { verified }));
+}
+
+/// Whether the second time may follow.
+pub(super) fn is_vouched_for() -> bool {
+    REQUEST
+        .try_with(|context| matches!(context.times.get(), Times::Second { .. }))
+        .unwrap_or(false)
+}
+
+/// Notes that an operation has the request.
+pub(super) fn begin() {
+    let _ = REQUEST.try_with(|context| context.stage.set(Stage::Begun));
+}
+
+/// Whether the request was allowed and came to no operation: then its body was not what it should be.
+pub(super) fn stopped_at_body() -> bool {
+    REQUEST
+        .try_with(|context| context.stage.get() == Stage::Admitted)
+        .unwrap_or(false)
+}
+
+/// Notes why the body is refused.
+pub(super) fn refuse(error: S3Error) {
+    let _ = REQUEST.try_with(|context| context.refusal.set(Some(error)));
+}
+
+/// Why the body was refused, if it was.
+pub(super) fn refusal() -> Option<S3Error> {
+    REQUEST
+        .try_with(|context| context.refusal.take())
+        .ok()
+        .flatten()
 }
 
 /// Runs `work` in this context, and audits what it changed.
@@ -192,8 +279,9 @@ pub(super) struct Access;
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let verified = cx.credentials().is_some();
+        let signed = cx.credentials().is_some();
         let caller = REQUEST.try_with(|context| {
+            let verified = signed || context.times.get() == Times::Second { verified: true };
             let caller = (context.secret.is_some() == verified).then(|| context.caller.clone())?;
             if verified {
                 context.gate.identity().used(&caller);
@@ -218,6 +306,7 @@ impl S3Access for Access {
             .transpose()?;
         let key = cx.s3_path().get_object_key().map(object_key).transpose()?;
         decide(&caller, demand, bucket, key)?;
+        let _ = REQUEST.try_with(|context| context.stage.set(Stage::Admitted));
         cx.extensions_mut().insert(caller);
         Ok(())
     }

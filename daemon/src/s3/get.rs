@@ -18,6 +18,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError};
 use super::access::{bucket_name, object_key};
 use super::error::{self, say};
 use super::headers::DEFAULT_CONTENT_TYPE;
+use super::lenient::conditions;
 use super::operations::Operations;
 use super::wire::{Sums, etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{self, Verdict};
@@ -71,7 +72,7 @@ struct Slice {
 }
 
 /// Decides which bytes are meant by `Range` or `partNumber`.
-fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Result<Slice> {
+fn slice(object: &Object, range: Option<ByteRange>, part: Option<i32>) -> S3Result<Slice> {
     let size = object.size;
     let content_range = |range: &Range<u64>| {
         (range.start < range.end).then(|| format!("bytes {}-{}/{size}", range.start, range.end - 1))
@@ -127,11 +128,7 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
             sums: None,
         });
     };
-    let asked = match range {
-        dto::Range::Int { first, last } => ByteRange::From { first, last },
-        dto::Range::Suffix { length } => ByteRange::Suffix { length },
-    };
-    let range = asked
+    let range = range
         .resolve(size)
         .ok_or_else(|| error::of(StoreError::InvalidRange { size_bytes: size }))?;
     Ok(Slice {
@@ -140,6 +137,18 @@ fn slice(object: &Object, range: Option<dto::Range>, part: Option<i32>) -> S3Res
         parts: None,
         sums: None,
     })
+}
+
+/// The one range that is asked for; one that is none, or several, are ignored (RFC 9110 §14.2).
+fn range_of(headers: &HeaderMap, object: &Object) -> Option<ByteRange> {
+    let mut lines = headers.get_all(header::RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let ranges = ByteRange::parse_header(line.to_str().ok()?)?;
+    let one = <[ByteRange; 1]>::try_from(ranges).ok();
+    one.map(|[range]| range)
+        .filter(|_| condition::if_range(headers, &object.etag, object.modified_ms))
 }
 
 /// 304 or 412, with what a cache needs.
@@ -245,6 +254,7 @@ impl Operations {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
+        let asked = conditions(&request.extensions, &request.headers);
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
@@ -256,17 +266,10 @@ impl Operations {
             .await
             .map_err(|e| missing(e, version.is_some()))?;
         refuse(
-            condition::evaluate(
-                &request.method,
-                &request.headers,
-                &object.etag,
-                object.modified_ms,
-            ),
+            condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
         )?;
-        let range = input
-            .range
-            .filter(|_| condition::if_range(&request.headers, &object.etag, object.modified_ms));
+        let range = range_of(asked, &object);
         let slice = slice(&object, range, input.part_number)?;
         let reader = self.store.reader(&object).await.map_err(error::of)?;
         let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
@@ -296,6 +299,7 @@ impl Operations {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let asked = conditions(&request.extensions, &request.headers);
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
@@ -307,17 +311,10 @@ impl Operations {
             .await
             .map_err(|e| missing(e, version.is_some()))?;
         refuse(
-            condition::evaluate(
-                &request.method,
-                &request.headers,
-                &object.etag,
-                object.modified_ms,
-            ),
+            condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
         )?;
-        let range = input
-            .range
-            .filter(|_| condition::if_range(&request.headers, &object.etag, object.modified_ms));
+        let range = range_of(asked, &object);
         let slice = slice(&object, range, input.part_number)?;
         let mut output = HeadObjectOutput {
             expiration: self.expiration(&object).await,

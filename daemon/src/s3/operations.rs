@@ -10,6 +10,7 @@
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use super::access;
 use crate::notify::Targets;
 use crate::store::Store;
 
@@ -31,6 +32,7 @@ macro_rules! operations {
         impl S3 for Operations {
             $(
                 async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    access::begin();
                     self.$ours(request).await
                 }
             )*

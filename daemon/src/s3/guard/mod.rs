@@ -53,6 +53,33 @@ pub(super) fn check(request: &Parts, regions: &[&str]) -> S3Result<Claim> {
     claim(request, regions)
 }
 
+/// Writes the `Date` of a signed request where `s3s` looks for it (AWS Signature Version 4: `x-amz-date`, else `date`).
+pub(super) fn date(request: &mut Parts) {
+    let headers = &mut request.headers;
+    if headers.contains_key("x-amz-date") || !headers.contains_key(header::AUTHORIZATION) {
+        return;
+    }
+    let date = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok());
+    let Some(Ok(date)) = date.map(httpdate::parse_http_date) else {
+        return;
+    };
+    let date = time::OffsetDateTime::from(date);
+    let text = format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        date.hour(),
+        date.minute(),
+        date.second()
+    );
+    if let Ok(value) = http::HeaderValue::from_str(&text) {
+        headers.insert("x-amz-date", value);
+    }
+}
+
 /// How the body is framed, when it is aws-chunked.
 pub(super) fn framing(request: &Parts) -> Option<Framing> {
     let sha256 = request.headers.get("x-amz-content-sha256")?.to_str().ok()?;
@@ -89,6 +116,33 @@ mod tests {
             Some("gzip, br")
         );
         assert_eq!(content_encoding(None), None);
+    }
+
+    #[test]
+    fn a_date_serves_where_no_other_stands() {
+        let dated = |headers: &[(&'static str, &str)]| {
+            let mut request = http::Request::get("/");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            date(&mut parts);
+            parts
+                .headers
+                .remove("x-amz-date")
+                .map(|v| v.to_str().unwrap().to_owned())
+        };
+        let (signed, now) = (
+            ("authorization", "AWS4"),
+            ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        );
+        assert_eq!(dated(&[signed, now]).as_deref(), Some("19941106T084937Z"));
+        assert_eq!(
+            dated(&[signed, now, ("x-amz-date", "x")]).as_deref(),
+            Some("x")
+        );
+        assert_eq!(dated(&[now]), None);
+        assert_eq!(dated(&[signed, ("date", "today")]), None);
     }
 
     #[test]
