@@ -382,7 +382,7 @@ pub enum KeysCommand {
         /// What it is for
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
-        /// BUCKET:ROLE with role read, write or admin; the bucket may have * in it
+        /// BUCKET:ROLE with role own, read, write or admin; the bucket may have * in it
         #[arg(long = "grant", short, value_name = "GRANT", required = true, value_parser = grant)]
         grants: Vec<Grant>,
         /// How long it works; for ever if not given
@@ -432,10 +432,15 @@ fn grant(text: &str) -> Result<Grant, String> {
         .rsplit_once(':')
         .ok_or("it is no grant; films:read and '*:admin' are")?;
     let role = match role {
+        "own" => Role::Own,
         "read" => Role::Read,
         "write" => Role::Write,
         "admin" => Role::Admin,
-        _ => return Err(format!("'{role}' is no role; read, write and admin are")),
+        _ => {
+            return Err(format!(
+                "'{role}' is no role; own, read, write and admin are"
+            ));
+        }
     };
     if bucket.is_empty() {
         return Err("it names no bucket; * stands for all".into());

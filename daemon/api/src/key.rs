@@ -36,17 +36,19 @@ pub struct Grant {
     pub role: Role,
 }
 
-/// What is allowed; each includes those before it.
+/// What is allowed; each from `read` on includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Make buckets, with every right on those that it made; on others only what their policies and lists allow.
+    Own = 1,
     /// List, read and play.
-    Read = 1,
+    Read = 2,
     /// And store, delete and share.
-    Write = 2,
+    Write = 3,
     /// And make and remove buckets; on `*` also keys, jobs and the node itself.
-    Admin = 3,
+    Admin = 4,
     /// No right at all, or a value this reader does not know; the least of them.
     #[serde(other)]
     None = 0,
@@ -57,6 +59,7 @@ impl Role {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Own => "own",
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",

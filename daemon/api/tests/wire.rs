@@ -36,14 +36,19 @@ fn a_newer_daemon_does_not_break_an_older_reader() {
         JobState::Other
     );
     assert_eq!(
-        from_value::<Role>(json!("owner")).expect("None"),
+        from_value::<Role>(json!("emperor")).expect("None"),
         Role::None
     );
 }
 
 #[test]
 fn roles_are_ordered() {
-    assert!(Role::None < Role::Read && Role::Read < Role::Write && Role::Write < Role::Admin);
+    assert!(
+        Role::None < Role::Own
+            && Role::Own < Role::Read
+            && Role::Read < Role::Write
+            && Role::Write < Role::Admin
+    );
 }
 
 #[test]

@@ -84,12 +84,13 @@ pub(super) async fn delete(
 fn grant(wire: &nebula_api::Grant) -> Result<Grant, Problem> {
     let bucket: BucketPattern = wire.bucket.parse().map_err(Problem::invalid)?;
     let role = match wire.role {
+        nebula_api::Role::Own => Role::Own,
         nebula_api::Role::Read => Role::Read,
         nebula_api::Role::Write => Role::Write,
         nebula_api::Role::Admin => Role::Admin,
         nebula_api::Role::None => {
             return Err(Problem::invalid(
-                "a grant's role is `read`, `write` or `admin`",
+                "a grant's role is `own`, `read`, `write` or `admin`",
             ));
         }
     };
@@ -117,6 +118,7 @@ fn wire(key: &KeyInfo) -> AccessKey {
 
 pub(super) fn wire_role(role: Role) -> nebula_api::Role {
     match role {
+        Role::Own => nebula_api::Role::Own,
         Role::Read => nebula_api::Role::Read,
         Role::Write => nebula_api::Role::Write,
         Role::Admin => nebula_api::Role::Admin,

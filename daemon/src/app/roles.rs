@@ -83,7 +83,7 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
             buckets,
         } => {
             let role = Role::parse(&role)
-                .ok_or_else(|| anyhow!("`{role}` is no role: it is read, write or admin"))?;
+                .ok_or_else(|| anyhow!("`{role}` is no role: it is own, read, write or admin"))?;
             let patterns = if buckets.is_empty() {
                 vec!["*".to_owned()]
             } else {

@@ -129,7 +129,7 @@ pub enum KeysCommand {
         /// What it is for.
         #[arg(long)]
         name: String,
-        /// read, write or admin.
+        /// own, read, write or admin; own makes buckets and rules those it made.
         #[arg(long, default_value = "write")]
         role: String,
         /// Buckets it is good for, as in `media` or `inbox-*`; without it, all.

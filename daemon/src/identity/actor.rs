@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::authorize::{Action, Decision, Resource, authorize};
 use super::grant::{Grant, Role};
+use super::rules::Circumstances;
 use crate::kernel::{AccessKeyId, BucketName, LinkId, ObjectKey};
 
 /// Who does something; its `Display` is what logs and the audit say: `key:NEB…`, `tailnet:alice@example.org`, `tailnet-node:nas.example.ts.net`, `link:…`, `system`, `anonymous`.
@@ -188,8 +189,28 @@ impl Caller {
         granted.filter_map(|g| g.role).max()
     }
 
-    /// Asks [`authorize`].
+    /// The id by which owners, policies and access lists name it; nobody known has none.
+    pub fn account(&self) -> Option<&str> {
+        match &*self.actor {
+            Actor::AccessKey { id, .. } => Some(id.as_str()),
+            Actor::TailnetUser { login, .. } => Some(login),
+            Actor::TailnetNode { name, .. } => Some(name),
+            Actor::Link { .. } | Actor::System | Actor::Anonymous => None,
+        }
+    }
+
+    /// Asks [`authorize`] where a bucket's own rules have no say.
     pub fn may(&self, action: Action, resource: &Resource<'_>) -> Decision {
-        authorize(self, action, resource)
+        authorize(self, action, resource, &Circumstances::default())
+    }
+
+    /// Asks [`authorize`] with what surrounds the question.
+    pub fn may_here(
+        &self,
+        action: Action,
+        resource: &Resource<'_>,
+        here: &Circumstances<'_>,
+    ) -> Decision {
+        authorize(self, action, resource, here)
     }
 }

@@ -10,14 +10,17 @@
 //! | keys, jobs, the node | node | admin on `*` |
 //! | deploy, worker | node | the grant's flag |
 //!
-//! The root key and the system may do everything, a signed link may read the objects of its scope, and what no line allows is denied.
+//! The root key and the system may do everything, and a signed link may read the objects of its scope.
+//! For everybody else a bucket's own rules come in where a door knows them ([`Circumstances`]): what its policy denies is denied, whatever a grant says; what no line above allows may be allowed by the role `own` on a bucket that the caller made, by the policy, or by an access list, in this order.
+//! What nothing allows is denied.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::actor::{Actor, Caller};
 use super::grant::{BucketPattern, Grant, Role};
-use crate::kernel::{BucketName, ObjectKey};
+use super::rules::{Circumstances, Judgement};
+use crate::kernel::{BucketName, ObjectKey, Permission};
 
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -167,6 +170,12 @@ pub enum Rule {
     Grant(BucketPattern, Role),
     /// A grant's flag.
     Flag(&'static str),
+    /// The role `own` by this pattern, on what the caller made.
+    Own(BucketPattern),
+    /// A statement of the bucket's policy: its Sid, or its number.
+    Policy(String),
+    /// An access list grants this permission.
+    Acl(Permission),
     /// The scope of a signed link.
     Link,
     /// No rule allows it.
@@ -180,6 +189,9 @@ impl fmt::Display for Rule {
             Self::Root => f.write_str("root key"),
             Self::Grant(pattern, role) => write!(f, "grant {pattern}: {role}"),
             Self::Flag(flag) => write!(f, "grant: {flag}"),
+            Self::Own(pattern) => write!(f, "grant {pattern}: own"),
+            Self::Policy(statement) => write!(f, "bucket policy: {}", statement.escape_debug()),
+            Self::Acl(permission) => write!(f, "access list: {}", permission.as_str()),
             Self::Link => f.write_str("signed link"),
             Self::Default => f.write_str("default deny"),
         }
@@ -255,13 +267,94 @@ fn need(action: Action, resource: &Resource<'_>) -> Need {
 }
 
 /// Decides; pure, and called by every door before it acts.
-pub fn authorize(caller: &Caller, action: Action, resource: &Resource<'_>) -> Decision {
+pub fn authorize(
+    caller: &Caller,
+    action: Action,
+    resource: &Resource<'_>,
+    here: &Circumstances<'_>,
+) -> Decision {
     match caller.actor() {
         Actor::System => return Decision::by(Rule::System),
         Actor::AccessKey { root: true, .. } => return Decision::by(Rule::Root),
         Actor::Link { .. } => return by_link(caller, action, resource),
-        Actor::Anonymous => return Decision::denied("no credential was given"),
-        Actor::AccessKey { .. } | Actor::TailnetUser { .. } | Actor::TailnetNode { .. } => {}
+        Actor::Anonymous
+        | Actor::AccessKey { .. }
+        | Actor::TailnetUser { .. }
+        | Actor::TailnetNode { .. } => {}
+    }
+    let judgement = judge(caller, resource, here);
+    if let Judgement::Denied(statement) = judgement {
+        return Decision {
+            allow: false,
+            reason: Cow::Borrowed("the policy of the bucket denies it"),
+            rule: Rule::Policy(statement),
+        };
+    }
+    let granted = by_grant(caller, action, resource);
+    if granted.allow {
+        return granted;
+    }
+    let rule = by_owner(caller, action, resource, here).or(match judgement {
+        Judgement::Allowed(statement) => Some(Rule::Policy(statement)),
+        _ => by_list(caller, resource, here),
+    });
+    rule.map_or(granted, Decision::by)
+}
+
+/// What the bucket's policy says.
+fn judge(caller: &Caller, resource: &Resource<'_>, here: &Circumstances<'_>) -> Judgement {
+    match (here.rules, &here.s3) {
+        (Some(rules), _) if rules.is_unreadable => {
+            Judgement::Denied("its access rules cannot be read".to_owned())
+        }
+        (Some(rules), Some(ask)) if rules.policy.is_some() => {
+            let path = match resource {
+                Resource::Node => return Judgement::Silent,
+                Resource::Bucket(bucket) => Cow::Borrowed(bucket.as_str()),
+                Resource::Object(bucket, key) => Cow::Owned(format!("{bucket}/{}", key.as_str())),
+            };
+            rules.judge(caller.account(), caller.source(), &path, ask)
+        }
+        _ => Judgement::Silent,
+    }
+}
+
+/// The pattern by which the caller may own buckets of this name.
+fn owning<'a>(caller: &'a Caller, bucket: &BucketName) -> Option<&'a BucketPattern> {
+    let grants = caller.grants().iter();
+    let own = grants.filter(|grant| grant.role == Some(Role::Own));
+    own.flat_map(|grant| &grant.buckets)
+        .find(|pattern| pattern.matches(bucket))
+}
+
+/// Whether the role `own` allows it: making a bucket, and everything on one that the caller made.
+fn by_owner(
+    caller: &Caller,
+    action: Action,
+    resource: &Resource<'_>,
+    here: &Circumstances<'_>,
+) -> Option<Rule> {
+    let bucket = resource.bucket()?;
+    let pattern = owning(caller, bucket)?;
+    let made = || {
+        here.rules
+            .is_some_and(|rules| caller.account() == Some(rules.owner.as_str()))
+    };
+    let sensible = matches!(need(action, resource), Need::OnBucket(_));
+    (sensible && (action == Action::CreateBucket || made())).then(|| Rule::Own(pattern.clone()))
+}
+
+/// Whether an access list allows it.
+fn by_list(caller: &Caller, resource: &Resource<'_>, here: &Circumstances<'_>) -> Option<Rule> {
+    let (rules, ask, bucket) = (here.rules?, here.s3?, resource.bucket()?);
+    let owns = owning(caller, bucket).is_some();
+    rules.listed(caller.account(), owns, &ask).map(Rule::Acl)
+}
+
+/// What the caller's grants say.
+fn by_grant(caller: &Caller, action: Action, resource: &Resource<'_>) -> Decision {
+    if caller.is_anonymous() {
+        return Decision::denied("no credential was given");
     }
     let held = |role: Role, wanted: &dyn Fn(&BucketPattern) -> bool| {
         caller.grants().iter().find_map(|grant| {
@@ -278,10 +371,7 @@ pub fn authorize(caller: &Caller, action: Action, resource: &Resource<'_>) -> De
             Some((role, resource.bucket().map_or("*", BucketName::as_str))),
         ),
         Need::OnAll(role) => (held(role, &BucketPattern::is_all), Some((role, "*"))),
-        Need::Any => (
-            held(Role::Read, &|_| true),
-            Some((Role::Read, "any bucket")),
-        ),
+        Need::Any => (held(Role::Own, &|_| true), Some((Role::Read, "any bucket"))),
         Need::Flag(name, set) => {
             let rule = caller.grants().iter().any(set).then_some(Rule::Flag(name));
             return rule.map_or_else(
@@ -389,7 +479,7 @@ mod tests {
             (Caller::anonymous(), A::ReadObject, object, false),
         ];
         for (caller, action, resource, expected) in table {
-            let decision = authorize(&caller, action, &resource);
+            let decision = caller.may(action, &resource);
             assert_eq!(
                 decision.allow,
                 expected,
@@ -433,7 +523,7 @@ mod tests {
             ];
             for caller in callers {
                 for resource in [Resource::Node, Resource::Bucket(&bucket), Resource::Object(&bucket, &key)] {
-                    prop_assert!(!authorize(&caller, action, &resource).allow);
+                    prop_assert!(!caller.may(action, &resource).allow);
                 }
             }
         }
@@ -445,14 +535,14 @@ mod tests {
             prop_assume!(mine != other);
             let caller = with(Role::Admin, mine.as_str());
             for resource in [Resource::Bucket(&other), Resource::Object(&other, &key)] {
-                prop_assert!(!authorize(&caller, action, &resource).allow);
+                prop_assert!(!caller.may(action, &resource).allow);
             }
         }
 
         #[test]
         fn a_higher_role_never_loses_a_right(bucket in bucket_name(), key in key(), action in action()) {
             for resource in [Resource::Node, Resource::Bucket(&bucket), Resource::Object(&bucket, &key)] {
-                let may = |role| authorize(&with(role, "*"), action, &resource).allow;
+                let may = |role| with(role, "*").may(action, &resource).allow;
                 prop_assert!(!may(Role::Read) || may(Role::Write));
                 prop_assert!(!may(Role::Write) || may(Role::Admin));
             }

@@ -12,10 +12,12 @@ pub const GRANTS_MAX: usize = 256;
 /// Bucket patterns of one grant.
 pub const PATTERNS_MAX: usize = 256;
 
-/// What is allowed on a bucket; each includes those before it.
+/// What is allowed on a bucket; each from [`Role::Read`] on includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Make buckets, with every right on those that it made; on others only what their policies and lists allow.
+    Own,
     /// List, read and play.
     Read,
     /// And store, delete and share.
@@ -28,6 +30,7 @@ impl Role {
     /// As stored and as people write it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Own => "own",
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
@@ -36,7 +39,7 @@ impl Role {
 
     /// Reads what [`Role::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Write, Self::Admin]
+        [Self::Own, Self::Read, Self::Write, Self::Admin]
             .into_iter()
             .find(|role| role.as_str() == text)
     }

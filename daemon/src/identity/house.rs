@@ -10,6 +10,7 @@ use super::cache::{Cache, Found};
 use super::error::IdentityError;
 use super::grant::Grant;
 use super::links::LinkEntry;
+use super::rules::RulesMemory;
 use super::seal::MasterKey;
 use super::secret::Secret;
 use super::tailnet::{Tailnet, TailnetOptions};
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     tailnet: Option<Tailnet>,
     pub(super) keys: Cache<AccessKeyId, Arc<KeyEntry>>,
     pub(super) links: Cache<LinkId, Arc<LinkEntry>>,
+    pub(super) rules: RulesMemory,
     pub(super) notes: Notes,
 }
 
@@ -108,6 +110,7 @@ impl Identity {
             tailnet: tailnet.transpose()?,
             keys: Cache::new(),
             links: Cache::new(),
+            rules: RulesMemory::default(),
             notes: Notes::new(),
         })))
     }
@@ -148,7 +151,24 @@ impl Identity {
         }
     }
 
+    /// What an account is called: the name of an access key, used or not; `None` for a key that does not exist, and for what is no key.
+    pub async fn display_name(&self, account: &str) -> Result<Option<String>, IdentityError> {
+        let entry = self.known_key(account).await?;
+        Ok(entry.map(|entry| match entry.caller.actor() {
+            Actor::AccessKey { name, .. } if !name.is_empty() => name.clone(),
+            _ => account.to_owned(),
+        }))
+    }
+
     async fn usable_key(&self, id: &str) -> Result<Option<Arc<KeyEntry>>, IdentityError> {
+        let now_ms = self.0.clock.now_ms();
+        let alive = |entry: &Arc<KeyEntry>| {
+            !entry.disabled && entry.expires_ms.is_none_or(|end| now_ms < end)
+        };
+        Ok(self.known_key(id).await?.filter(alive))
+    }
+
+    async fn known_key(&self, id: &str) -> Result<Option<Arc<KeyEntry>>, IdentityError> {
         let Ok(id) = id.parse::<AccessKeyId>() else {
             return Ok(None);
         };
@@ -165,8 +185,7 @@ impl Identity {
                 entry
             }
         };
-        let alive = !entry.disabled && entry.expires_ms.is_none_or(|end| now_ms < end);
-        Ok(alive.then_some(entry))
+        Ok(Some(entry))
     }
 
     fn open_key(&self, id: &AccessKeyId, row: AccessKeyRow) -> Result<KeyEntry, IdentityError> {

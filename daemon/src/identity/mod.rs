@@ -3,6 +3,7 @@
 //! A door hands over what a request carried; [`Identity`] answers with a [`Caller`], and [`authorize`] decides each [`Action`] on each [`Resource`] for it.
 //! Five roads lead to a caller: an access key ([`Identity::basic`], or [`Identity::secret_of`] where the door checks a SigV4 signature itself), a tailnet address ([`Identity::peer`]), a signed link ([`Identity::link`]), the daemon's own work ([`Caller::system`]), and nothing at all ([`Caller::anonymous`]).
 //! What no rule allows is denied, and a wrong credential is `Ok(None)`, never a reason.
+//! What a bucket itself says, by policy and access list, is read by [`Identity::rules`] and decided in the same place: [`policy`] holds the documents, [`rules`] what surrounds them.
 //!
 //! Secrets rest sealed (AES-256-GCM) by `master.key` in the data directory; the root key pair is kept beside it in `root-credentials`, both mode 0600.
 //! Those two files are all that this room reads or writes on disk.
@@ -23,7 +24,9 @@ mod grant;
 mod house;
 mod keys;
 mod links;
+mod policy;
 mod root;
+mod rules;
 mod seal;
 mod secret;
 mod tailnet;
@@ -42,7 +45,12 @@ pub use grant::{BucketPattern, GRANTS_MAX, Grant, PATTERNS_MAX, PatternError, Ro
 pub use house::{Identity, Options};
 pub use keys::{CreatedKey, KeyInfo, NewKey};
 pub use links::{CreatedLink, LINK_LIFE_MAX_S, LinkInfo};
+pub use policy::{ConditionKey, Facts, NoFacts, POLICY_BYTES_MAX, Policy, PolicyError};
 pub use root::{ROOT_CREDENTIALS_FILE, RootKey, RootPreset};
+pub use rules::{
+    ACL_SETTING, BLOCK_SETTING, BucketRules, Circumstances, OWNERSHIP_SETTING, ObjectRules,
+    Ownership, POLICY_SETTING, PublicAccessBlock, S3Ask, is_of_object_list,
+};
 pub use seal::{MASTER_KEY_FILE, MasterKey};
 pub use secret::{SECRET_CHARACTERS, Secret};
 pub use tailnet::{TAILNET_CAPABILITY, TAILSCALED_SOCKET, TailnetOptions};

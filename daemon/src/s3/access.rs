@@ -9,14 +9,16 @@ use http::HeaderMap;
 use http::request::Parts;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::dto::CopySource;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
-use super::error::{not_built, say};
+use super::decide::{Decider, Question, refused};
+use super::error::{self, not_built, say};
+use super::facts::parameter;
 use super::guard::Claim;
 use crate::http::{Gate, PeerAddr};
-use crate::identity::{Action, Actor, Caller, Outcome, Resource, Rule, Secret};
+use crate::identity::{Action, Caller, Decision, Identity, Outcome, Resource, Rule, Secret};
 use crate::kernel::{BucketName, ObjectKey};
+use crate::store::{Store, StoreError};
 
 tokio::task_local! {
     static REQUEST: Context;
@@ -29,6 +31,8 @@ pub(super) struct Context {
     secret: Option<Secret>,
     /// The claimed key's caller, or the tailnet's word about an unsigned request, or nobody.
     caller: Caller,
+    /// Whether the request was a form, whose signature this door has verified itself.
+    is_form: bool,
     /// What was allowed, for the audit.
     deed: OnceLock<Deed>,
     /// Whether this request goes in twice, and has gone once (see [`super::lenient`]).
@@ -122,6 +126,7 @@ pub(super) async fn context(gate: &Gate, claim: &Claim, request: &Parts) -> S3Re
         gate: gate.clone(),
         secret,
         caller,
+        is_form: false,
         deed: OnceLock::new(),
         times: Cell::new(Times::One),
         stage: Cell::new(Stage::Outside),
@@ -154,6 +159,11 @@ pub(super) fn is_vouched_for() -> bool {
     REQUEST
         .try_with(|context| matches!(context.times.get(), Times::Second { .. }))
         .unwrap_or(false)
+}
+
+/// Notes that the request was allowed.
+fn admit() {
+    let _ = REQUEST.try_with(|context| context.stage.set(Stage::Admitted));
 }
 
 /// Notes that an operation has the request.
@@ -216,13 +226,17 @@ pub(super) async fn note(
     action: Action,
     bucket: &BucketName,
     key: &ObjectKey,
+    decision: &Decision,
     done: bool,
 ) {
-    let Ok(identity) = REQUEST.try_with(|context| context.gate.identity().clone()) else {
+    let Some(identity) = identity() else {
         return;
     };
+    if caller.is_anonymous() && !decision.allow {
+        // What strangers try could fill the audit.
+        return;
+    }
     let resource = Resource::Object(bucket, key);
-    let decision = caller.may(action, &resource);
     let outcome = match (decision.allow, done) {
         (false, _) => Outcome::Refused,
         (true, true) => Outcome::Done,
@@ -231,6 +245,17 @@ pub(super) async fn note(
     identity
         .audit(caller, action, &resource, outcome, &decision.rule)
         .await;
+}
+
+/// The identity room behind the request that is being worked on.
+pub(super) fn identity() -> Option<Identity> {
+    let found = REQUEST.try_with(|context| context.gate.identity().clone());
+    found.ok()
+}
+
+/// Whether the request that is being worked on was a form.
+pub(super) fn is_form() -> bool {
+    REQUEST.try_with(|context| context.is_form).unwrap_or(false)
 }
 
 /// Whether an answer says that it was done.
@@ -250,12 +275,8 @@ pub(super) fn caller<T>(request: &S3Request<T>) -> Caller {
 
 /// How a caller is named as the owner of what it makes.
 pub(super) fn owner(caller: &Caller) -> String {
-    match caller.actor() {
-        Actor::AccessKey { id, .. } => id.to_string(),
-        Actor::TailnetUser { login, .. } => login.clone(),
-        Actor::TailnetNode { name, .. } => name.clone(),
-        other => other.to_string(),
-    }
+    let account = caller.account().map(str::to_owned);
+    account.unwrap_or_else(|| caller.actor().to_string())
 }
 
 /// The hook that hands out secrets.
@@ -274,7 +295,7 @@ impl S3Auth for Auth {
 }
 
 /// The hook that decides, before a body is read.
-pub(super) struct Access;
+pub(super) struct Access(pub(super) Store);
 
 #[async_trait::async_trait]
 impl S3Access for Access {
@@ -282,89 +303,110 @@ impl S3Access for Access {
         let signed = cx.credentials().is_some();
         let caller = REQUEST.try_with(|context| {
             let verified = signed || context.times.get() == Times::Second { verified: true };
-            let caller = (context.secret.is_some() == verified).then(|| context.caller.clone())?;
-            if verified {
+            let believed = context.is_form || context.secret.is_some() == verified;
+            let caller = believed.then(|| context.caller.clone())?;
+            if verified || (context.is_form && context.secret.is_some()) {
                 context.gate.identity().used(&caller);
             }
             Some(caller)
         });
         let caller = caller.ok().flatten().unwrap_or_else(Caller::anonymous);
-        if caller.is_anonymous() {
-            return Err(say(
-                S3ErrorCode::AccessDenied,
-                "sign the request with an access key of this appliance",
+        let name = cx.s3_op().name().to_owned();
+        let Some(bucket) = cx.s3_path().get_bucket_name() else {
+            return self.check_node(cx, caller, &name);
+        };
+        let bucket = bucket_name(bucket)?;
+        let Some(demand) = demand(&name) else {
+            // Nobody unknown is told what is built.
+            if caller.is_anonymous() {
+                return Err(refused(
+                    &caller,
+                    caller.may(Action::ListBuckets, &Resource::Node),
+                ));
+            }
+            return Err(not_built(&name));
+        };
+        let key = cx.s3_path().get_object_key().map(object_key).transpose()?;
+        let (decider, exists) = if demand.action == Action::CreateBucket {
+            // No bucket has a say on its own making.
+            (Decider::alone(&caller), true)
+        } else {
+            Decider::before(&self.0, &caller, &bucket).await?
+        };
+        let version = parameter(cx.uri().query(), "versionId").filter(|id| !id.is_empty());
+        let asked = Question {
+            operation: &name,
+            action: demand.action,
+            bucket: &bucket,
+            key: key.as_ref(),
+            version: version.as_deref(),
+            headers: cx.headers(),
+            query: cx.uri().query(),
+            brought: None,
+        };
+        // The keys of a multi-delete are decided one by one where they are known.
+        if decider.waits_for_body(&name) {
+            // Decided with the tags in hand.
+        } else if key.is_some() || demand.action != Action::DeleteObject {
+            let decision = decider.decide(&self.0, &asked).await?;
+            if demand.changes {
+                note_deed(&caller, &asked, &decision);
+            }
+            if !decision.allow {
+                return Err(if exists {
+                    refused(&caller, decision)
+                } else {
+                    error::of(StoreError::NoSuchBucket(bucket.to_string()))
+                });
+            }
+        } else if !exists {
+            return Err(error::of(StoreError::NoSuchBucket(bucket.to_string())));
+        } else if caller.is_anonymous() && decider.is_plain() {
+            return Err(refused(
+                &caller,
+                caller.may(Action::DeleteObject, &Resource::Bucket(&bucket)),
             ));
         }
-        let Some(demand) = demand(cx.s3_op().name()) else {
-            return Err(not_built(cx.s3_op().name()));
-        };
         unbuilt_headers(cx.headers())?;
-        let bucket = cx
-            .s3_path()
-            .get_bucket_name()
-            .map(bucket_name)
-            .transpose()?;
-        let key = cx.s3_path().get_object_key().map(object_key).transpose()?;
-        decide(&caller, demand, bucket, key)?;
-        let _ = REQUEST.try_with(|context| context.stage.set(Stage::Admitted));
+        admit();
+        cx.extensions_mut().insert(caller);
+        cx.extensions_mut().insert(decider);
+        Ok(())
+    }
+}
+
+impl Access {
+    /// What is asked of the appliance as a whole.
+    fn check_node(&self, cx: &mut S3AccessContext<'_>, caller: Caller, name: &str) -> S3Result<()> {
+        let action = demand(name).map(|demand| demand.action);
+        let decision = caller.may(action.unwrap_or(Action::ListBuckets), &Resource::Node);
+        if caller.is_anonymous() || (action.is_some() && !decision.allow) {
+            return Err(refused(&caller, decision));
+        }
+        if action.is_none() {
+            return Err(not_built(name));
+        }
+        unbuilt_headers(cx.headers())?;
+        admit();
         cx.extensions_mut().insert(caller);
         Ok(())
     }
 }
 
-fn decide(
-    caller: &Caller,
-    demand: Demand,
-    bucket: Option<BucketName>,
-    key: Option<ObjectKey>,
-) -> S3Result<()> {
-    let decision = match (&bucket, &key) {
-        // Keys are decided one by one where they are known.
-        (Some(_), None) if demand.action == Action::DeleteObject => return Ok(()),
-        (Some(bucket), Some(key)) => caller.may(demand.action, &Resource::Object(bucket, key)),
-        (Some(bucket), None) => caller.may(demand.action, &Resource::Bucket(bucket)),
-        (None, _) => caller.may(demand.action, &Resource::Node),
+/// Keeps for the audit what was allowed or refused; what strangers are refused could fill it.
+pub(super) fn note_deed(caller: &Caller, asked: &Question<'_>, decision: &Decision) {
+    if caller.is_anonymous() && !decision.allow {
+        return;
+    }
+    let deed = Deed {
+        caller: caller.clone(),
+        action: asked.action,
+        bucket: asked.bucket.clone(),
+        key: asked.key.cloned(),
+        rule: decision.rule.clone(),
+        allowed: decision.allow,
     };
-    let allowed = decision.allow;
-    if demand.changes
-        && let Some(bucket) = bucket
-    {
-        let deed = Deed {
-            caller: caller.clone(),
-            action: demand.action,
-            bucket,
-            key,
-            rule: decision.rule,
-            allowed,
-        };
-        let _ = REQUEST.try_with(|context| context.deed.set(deed).is_ok());
-    }
-    if allowed {
-        Ok(())
-    } else {
-        Err(say(S3ErrorCode::AccessDenied, decision.reason))
-    }
-}
-
-/// Reads from a copy's source, and whether the caller may read it.
-pub(super) fn source<T>(
-    request: &S3Request<T>,
-    source: &CopySource,
-) -> S3Result<(BucketName, ObjectKey, Option<String>)> {
-    let CopySource::Bucket {
-        bucket,
-        key,
-        version_id,
-    } = source
-    else {
-        return Err(not_built("a copy from an access point"));
-    };
-    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
-    let decision = caller(request).may(Action::ReadObject, &Resource::Object(&bucket, &key));
-    if !decision.allow {
-        return Err(say(S3ErrorCode::AccessDenied, decision.reason));
-    }
-    Ok((bucket, key, version_id.as_deref().map(str::to_owned)))
+    let _ = REQUEST.try_with(|context| context.deed.set(deed).is_ok());
 }
 
 /// What an operation asks for.
@@ -393,7 +435,11 @@ fn demand(operation: &str) -> Option<Demand> {
         "GetBucketTagging"
         | "GetBucketCors"
         | "GetBucketLifecycleConfiguration"
-        | "GetBucketNotificationConfiguration" => (Action::ConfigureBucket, false),
+        | "GetBucketNotificationConfiguration"
+        | "GetBucketPolicy"
+        | "GetBucketPolicyStatus"
+        | "GetPublicAccessBlock"
+        | "GetBucketOwnershipControls" => (Action::ConfigureBucket, false),
         "PutBucketVersioning"
         | "PutBucketTagging"
         | "DeleteBucketTagging"
@@ -402,7 +448,14 @@ fn demand(operation: &str) -> Option<Demand> {
         | "PutBucketLifecycleConfiguration"
         | "DeleteBucketLifecycle"
         | "PutObjectLockConfiguration"
-        | "DeleteBucketCors" => (Action::ConfigureBucket, true),
+        | "DeleteBucketCors"
+        | "PutBucketPolicy"
+        | "DeleteBucketPolicy"
+        | "PutPublicAccessBlock"
+        | "DeletePublicAccessBlock"
+        | "PutBucketOwnershipControls"
+        | "DeleteBucketOwnershipControls"
+        | "PutBucketAcl" => (Action::ConfigureBucket, true),
         "GetObject"
         | "GetObjectAcl"
         | "HeadObject"
@@ -420,6 +473,7 @@ fn demand(operation: &str) -> Option<Demand> {
         | "AbortMultipartUpload"
         | "PutObjectLegalHold"
         | "PutObjectRetention"
+        | "PutObjectAcl"
         | "PutObjectTagging"
         | "DeleteObjectTagging" => (Action::WriteObject, true),
         "DeleteObject" | "DeleteObjects" => (Action::DeleteObject, true),
@@ -430,10 +484,9 @@ fn demand(operation: &str) -> Option<Demand> {
 
 /// Refuses headers that ask for what is not built, so that none of them is silently ignored.
 fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const REFUSED: [&str; 5] = [
+    const REFUSED: [&str; 4] = [
         "x-amz-server-side-encryption",
         "x-amz-copy-source-server-side-encryption",
-        "x-amz-grant-",
         "x-amz-write-offset-bytes",
         "x-amz-mfa",
     ];
@@ -443,10 +496,7 @@ fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
             continue;
         }
         let value = value.as_bytes();
-        let refused = REFUSED.iter().any(|prefix| name.starts_with(prefix))
-            || (name == "x-amz-acl"
-                && value != b"private"
-                && value != b"bucket-owner-full-control");
+        let refused = REFUSED.iter().any(|prefix| name.starts_with(prefix));
         if refused {
             return Err(not_built(name));
         }
@@ -496,16 +546,14 @@ mod tests {
             refused("x-amz-server-side-encryption-customer-key", "k"),
             Some(501)
         );
-        assert_eq!(refused("x-amz-acl", "public-read"), Some(501));
-        assert_eq!(refused("x-amz-acl", "private"), None);
         assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(400));
         assert_eq!(refused("x-amz-meta-a", "1"), None);
     }
 
     #[test]
     fn an_operation_that_nobody_decided_on_is_not_built() {
-        assert!(demand("PutBucketPolicy").is_none());
-        assert!(demand("PutObjectAcl").is_none());
+        assert!(demand("PutBucketReplication").is_none());
+        assert!(demand("GetObjectTorrent").is_none());
         assert!(demand("GetObject").is_some_and(|d| d.action == Action::ReadObject && !d.changes));
     }
 

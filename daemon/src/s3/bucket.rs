@@ -10,12 +10,13 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::DEFAULT_REGION;
-use super::access::{bucket_name, caller, owner};
+use super::access::{bucket_name, caller, identity, owner};
 use super::error::{self, not_built, say};
 use super::operations::Operations;
+use super::ownership;
 use super::wire;
 use crate::catalog::Versioning;
-use crate::identity::{Action, Resource};
+use crate::identity::{ACL_SETTING, Action, Circumstances, OWNERSHIP_SETTING, Resource};
 use crate::kernel::BucketName;
 use crate::store::StoreError;
 
@@ -48,8 +49,18 @@ impl Operations {
         request: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let owner = owner(&caller(&request));
+        let acl = self.brought_bucket(&request.headers, &owner).await?;
+        let ownership = ownership::of_headers(&request.headers)?;
+        ownership::fits(ownership, acl.as_ref())?;
         let input = request.input;
         let name = bucket_name(&input.bucket)?;
+        let mut settings = serde_json::Map::new();
+        if let Some(acl) = acl {
+            settings.insert(ACL_SETTING.to_owned(), serde_json::json!(acl));
+        }
+        if let Some(ownership) = ownership {
+            settings.insert(OWNERSHIP_SETTING.to_owned(), serde_json::json!(ownership));
+        }
         let place = input
             .create_bucket_configuration
             .and_then(|c| c.location_constraint);
@@ -66,9 +77,11 @@ impl Operations {
             return Err(say(S3ErrorCode::InvalidLocationConstraint, text));
         }
         let made = if input.object_lock_enabled_for_bucket == Some(true) {
-            self.store.create_locking_bucket(&name, &owner).await
+            self.store
+                .create_locking_bucket(&name, &owner, settings)
+                .await
         } else {
-            self.store.create_bucket(&name, &owner).await
+            self.store.create_bucket_with(&name, &owner, settings).await
         };
         match made {
             Ok(_) => {}
@@ -125,13 +138,18 @@ impl Operations {
             input.continuation_token.unwrap_or_default(),
         );
         let rows = self.store.buckets().await.map_err(error::of)?;
+        let identity = identity();
         let visible = rows.into_iter().filter(|row| {
+            let rules = identity.as_ref().map(|identity| identity.rules(row));
+            let here = Circumstances {
+                rules: rules.as_deref(),
+                s3: None,
+            };
             row.name.starts_with(&prefix)
                 && row.name > after
                 && row.name.parse().is_ok_and(|name| {
-                    caller
-                        .may(Action::ListObjects, &Resource::Bucket(&name))
-                        .allow
+                    let bucket = Resource::Bucket(&name);
+                    caller.may_here(Action::ListObjects, &bucket, &here).allow
                 })
         });
         let mut shown: Vec<_> = visible.take(limit.saturating_add(1)).collect();

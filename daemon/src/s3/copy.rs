@@ -6,7 +6,7 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, caller, object_key, owner, source};
+use super::access::{bucket_name, caller, object_key, owner};
 use super::error::{self, say};
 use super::get::missing;
 use super::headers;
@@ -14,7 +14,7 @@ use super::operations::Operations;
 use super::put::condition;
 use super::wire::{etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{Verdict, evaluate};
-use crate::store::{Copy, Object};
+use crate::store::{Copy, Object, ObjectExtras};
 
 /// Decides `x-amz-copy-source-if-*`, which read like the conditions of a GET.
 pub(super) fn source_condition(headers: &HeaderMap, object: &Object) -> S3Result<()> {
@@ -53,10 +53,14 @@ impl Operations {
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        let (from_bucket, from_key, from_version) = source(&request, &request.input.copy_source)?;
-        let owner = owner(&caller(&request));
+        let (from_bucket, from_key, from_version) =
+            self.source(&request, &request.input.copy_source).await?;
+        let bucket = bucket_name(&request.input.bucket)?;
+        let brought = self
+            .brought(&request, &bucket, owner(&caller(&request)))
+            .await?;
         let input = request.input;
-        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        let key = object_key(&input.key)?;
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
             .await?;
         self.expect_owner(&from_bucket, input.expected_source_bucket_owner.as_deref())
@@ -118,11 +122,12 @@ impl Operations {
             key,
             headers: replaced,
             tags,
-            extras: crate::store::ObjectExtras {
+            extras: ObjectExtras {
+                acl: brought.acl,
                 lock,
-                ..Default::default()
+                ..ObjectExtras::default()
             },
-            owner,
+            owner: brought.owner,
             condition: condition(&request.headers),
         };
         let published = self.store.copy(copy).await.map_err(error::of)?;

@@ -9,18 +9,29 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, caller, note, object_key, owner};
+use super::decide::{Decider, Question, decider, refused};
 use super::error::{self, say};
 use super::lock::bypass;
 use super::operations::Operations;
 use super::put::condition;
 use super::wire::{millis, version_id};
-use crate::identity::{Action, Caller, Resource};
-use crate::kernel::BucketName;
+use crate::identity::{Action, Caller};
 use crate::kernel::limits::DELETE_KEYS_MAX;
+use crate::kernel::{BucketName, ObjectKey};
 use crate::store::{Condition, Deleted, Removal, StoreError};
 
 /// Deletions of one request under way at once: enough to share a commit.
 const AT_ONCE: usize = 64;
+
+/// What the deletions of one request share.
+struct Many<'a> {
+    bucket: &'a BucketName,
+    caller: &'a Caller,
+    decider: &'a Decider,
+    headers: &'a HeaderMap,
+    /// Whether governance mode is to be bypassed.
+    bypasses: Option<bool>,
+}
 
 impl Operations {
     /// Deletes an object or a version of it; deleting nothing is a success.
@@ -28,7 +39,7 @@ impl Operations {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let caller = caller(&request);
+        let (caller, decider) = (caller(&request), decider(&request));
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
@@ -42,7 +53,7 @@ impl Operations {
             ..condition(&request.headers)
         };
         let removal = Removal {
-            bypass_governance: bypass(&caller, input.bypass_governance_retention, &bucket, &key)?,
+            bypass_governance: bypass(&decider, input.bypass_governance_retention, &bucket, &key)?,
             bucket,
             key,
             version,
@@ -72,7 +83,7 @@ impl Operations {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let caller = caller(&request);
+        let (caller, decider) = (caller(&request), decider(&request));
         proof(&request.headers)?;
         let input = request.input;
         let bucket = bucket_name(&input.bucket)?;
@@ -88,10 +99,17 @@ impl Operations {
         }
         self.store.bucket(&bucket).await.map_err(error::of)?;
         let quiet = input.delete.quiet.unwrap_or(false);
-        let (bucket, caller) = (&bucket, &caller);
+        let many = Many {
+            bucket: &bucket,
+            caller: &caller,
+            decider: &decider,
+            headers: &request.headers,
+            bypasses,
+        };
+        let many = &many;
         let work = objects
             .into_iter()
-            .map(|object| async move { self.delete_one(bucket, caller, object, bypasses).await });
+            .map(|object| async move { self.delete_one(many, object).await });
         let outcomes: Vec<_> = futures::stream::iter(work)
             .buffered(AT_ONCE)
             .collect()
@@ -112,16 +130,11 @@ impl Operations {
 
     async fn delete_one(
         &self,
-        bucket: &BucketName,
-        caller: &Caller,
+        many: &Many<'_>,
         object: ObjectIdentifier,
-        bypasses: Option<bool>,
     ) -> Result<DeletedObject, Error> {
         let (key, version) = (object.key.clone(), object.version_id.clone());
-        let result = self.delete_checked(bucket, caller, object, bypasses).await;
-        if let Ok(key) = object_key(&key) {
-            note(caller, Action::DeleteObject, bucket, &key, result.is_ok()).await;
-        }
+        let result = self.delete_checked(many, object).await;
         match result {
             Ok(deleted) => {
                 let marker = deleted
@@ -145,16 +158,37 @@ impl Operations {
 
     async fn delete_checked(
         &self,
-        bucket: &BucketName,
-        caller: &Caller,
+        many: &Many<'_>,
         object: ObjectIdentifier,
-        bypasses: Option<bool>,
     ) -> Result<Deleted, S3Error> {
         let key = object_key(&object.key)?;
-        let decision = caller.may(Action::DeleteObject, &Resource::Object(bucket, &key));
-        if !decision.allow {
-            return Err(say(S3ErrorCode::AccessDenied, decision.reason));
-        }
+        let asked = Question {
+            operation: "DeleteObjects",
+            action: Action::DeleteObject,
+            bucket: many.bucket,
+            key: Some(&key),
+            version: object.version_id.as_deref().filter(|id| !id.is_empty()),
+            headers: many.headers,
+            query: None,
+            brought: None,
+        };
+        let decision = many.decider.decide(&self.store, &asked).await?;
+        let result = if decision.allow {
+            self.delete_allowed(many, &key, object).await
+        } else {
+            Err(refused(many.caller, decision.clone()))
+        };
+        let (action, done) = (Action::DeleteObject, result.is_ok());
+        note(many.caller, action, many.bucket, &key, &decision, done).await;
+        result
+    }
+
+    async fn delete_allowed(
+        &self,
+        many: &Many<'_>,
+        key: &ObjectKey,
+        object: ObjectIdentifier,
+    ) -> Result<Deleted, S3Error> {
         let condition = Condition {
             if_match: object.e_tag.map(|tag| tag.value().to_owned()),
             if_none_match: None,
@@ -162,12 +196,12 @@ impl Operations {
             if_size: object.size.map(size).transpose()?,
         };
         let removal = Removal {
-            bypass_governance: bypass(caller, bypasses, bucket, &key)?,
-            bucket: bucket.clone(),
-            key,
+            bypass_governance: bypass(many.decider, many.bypasses, many.bucket, key)?,
+            bucket: many.bucket.clone(),
+            key: key.clone(),
             version: version_id(object.version_id.as_deref())?,
             condition,
-            owner: owner(caller),
+            owner: owner(many.caller),
         };
         match self.store.remove(removal).await {
             Err(StoreError::NoSuchKey(_)) => Ok(Deleted::default()),

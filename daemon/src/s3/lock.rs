@@ -12,12 +12,12 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, caller, object_key};
+use super::access::{bucket_name, object_key};
+use super::decide::{Decider, decider};
 use super::error::{self, bad_request, say};
 use super::get::missing;
 use super::operations::Operations;
 use super::wire::{millis, timestamp, version_id};
-use crate::identity::{Action, Caller, Resource};
 use crate::kernel::{BucketName, Millis, ObjectKey};
 use crate::store::{
     BucketLock, DefaultRetention, LOCK_YEARS_MAX, LockChange, Object, ObjectLock, Period,
@@ -82,7 +82,7 @@ pub(super) fn asked(headers: &HeaderMap, now_ms: Millis) -> S3Result<Option<Obje
 
 /// Whether the caller bypasses governance mode: only who has the right may say so.
 pub(super) fn bypass(
-    caller: &Caller,
+    decider: &Decider,
     said: Option<bool>,
     bucket: &BucketName,
     key: &ObjectKey,
@@ -90,7 +90,7 @@ pub(super) fn bypass(
     if said != Some(true) {
         return Ok(false);
     }
-    let decision = caller.may(Action::BypassRetention, &Resource::Object(bucket, key));
+    let decision = decider.may_bypass(bucket, key);
     if decision.allow {
         Ok(true)
     } else {
@@ -278,10 +278,10 @@ impl Operations {
         &self,
         request: S3Request<PutObjectRetentionInput>,
     ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-        let caller = caller(&request);
+        let decider = decider(&request);
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
-        let bypass = bypass(&caller, input.bypass_governance_retention, &bucket, &key)?;
+        let bypass = bypass(&decider, input.bypass_governance_retention, &bucket, &key)?;
         let (version, owner) = (
             input.version_id.as_deref(),
             input.expected_bucket_owner.as_deref(),
@@ -328,7 +328,7 @@ impl Operations {
         &self,
         request: S3Request<PutObjectLegalHoldInput>,
     ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-        let caller = caller(&request);
+        let decider = decider(&request);
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         let status = input.legal_hold.and_then(|hold| hold.status);
@@ -343,7 +343,7 @@ impl Operations {
         );
         let object = self.lockable(&bucket, &key, version, owner).await?;
         let held = object.extras.lock.and_then(|lock| lock.legal_hold) == Some(true);
-        bypass(&caller, Some(held && !on), &bucket, &key)?;
+        bypass(&decider, Some(held && !on), &bucket, &key)?;
         self.store
             .change_lock(&object, LockChange::Hold(on))
             .await

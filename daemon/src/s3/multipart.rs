@@ -15,7 +15,7 @@ use super::operations::Operations;
 use super::put::condition;
 use super::wire::{Sums, algorithm, algorithm_out, etag, fill_checksums, kind_out, upload_id};
 use crate::kernel::limits::PARTS_MAX;
-use crate::store::{ChecksumAlgorithm, ChecksumKind, CompletedPart, NewMultipart};
+use crate::store::{ChecksumAlgorithm, ChecksumKind, CompletedPart, NewMultipart, ObjectExtras};
 
 /// The checksum chosen at the beginning, with the kind that S3 gives each algorithm by default.
 fn checksum(
@@ -100,19 +100,25 @@ impl Operations {
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        let owner = owner(&caller(&request));
+        let bucket = bucket_name(&request.input.bucket)?;
+        let brought = self
+            .brought(&request, &bucket, owner(&caller(&request)))
+            .await?;
         let input = request.input;
         let checksum = checksum(
             input.checksum_algorithm.as_ref(),
             input.checksum_type.as_ref(),
         )?;
         let mut new = NewMultipart {
-            bucket: bucket_name(&input.bucket)?,
+            bucket,
             key: object_key(&input.key)?,
             headers: headers::of(&request.headers, input.metadata)?,
             tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
-            extras: crate::store::ObjectExtras::default(),
-            owner,
+            extras: ObjectExtras {
+                acl: brought.acl,
+                ..ObjectExtras::default()
+            },
+            owner: brought.owner,
             checksum,
         };
         self.expect_owner(&new.bucket, input.expected_bucket_owner.as_deref())

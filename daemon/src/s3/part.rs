@@ -9,7 +9,7 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, object_key, source};
+use super::access::{bucket_name, object_key};
 use super::copy::source_condition;
 use super::error::{self, say};
 use super::get::missing;
@@ -114,7 +114,8 @@ impl Operations {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        let (from_bucket, from_key, from_version) = source(&request, &request.input.copy_source)?;
+        let (from_bucket, from_key, from_version) =
+            self.source(&request, &request.input.copy_source).await?;
         let input = request.input;
         let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())

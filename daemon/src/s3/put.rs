@@ -10,7 +10,7 @@ use super::headers;
 use super::intake::{Expected, Intake};
 use super::operations::Operations;
 use super::wire::{etag, fill_checksums};
-use crate::store::{Condition, PutObject};
+use crate::store::{Condition, ObjectExtras, PutObject};
 
 /// The conditions of a write, to be decided inside its commit.
 pub(super) fn condition(headers: &HeaderMap) -> Condition {
@@ -32,15 +32,20 @@ impl Operations {
         &self,
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let owner = owner(&caller(&request));
+        let bucket = bucket_name(&request.input.bucket)?;
+        let brought = self
+            .brought(&request, &bucket, owner(&caller(&request)))
+            .await?;
         let input = request.input;
-        let bucket = bucket_name(&input.bucket)?;
         let mut put = PutObject {
             key: object_key(&input.key)?,
             headers: headers::of(&request.headers, input.metadata)?,
             tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
-            extras: crate::store::ObjectExtras::default(),
-            owner,
+            extras: ObjectExtras {
+                acl: brought.acl,
+                ..ObjectExtras::default()
+            },
+            owner: brought.owner,
             condition: condition(&request.headers),
             etag: None,
             bucket,

@@ -83,8 +83,9 @@ impl Operations {
         &self,
         request: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        let tags = headers::of_object(read(request.input.tagging.tag_set.clone())?)?;
+        self.check_tags(&request, &tags).await?;
         let input = request.input;
-        let tags = headers::of_object(read(input.tagging.tag_set)?)?;
         let (version, owner) = (
             input.version_id.as_deref(),
             input.expected_bucket_owner.as_deref(),

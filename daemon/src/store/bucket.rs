@@ -17,7 +17,21 @@ impl Store {
         name: &BucketName,
         owner: &str,
     ) -> Result<BucketRow, StoreError> {
-        self.enter_bucket(self.plain_bucket(name, owner), None)
+        self.create_bucket_with(name, owner, serde_json::Map::new())
+            .await
+    }
+
+    /// The same with settings that hold from its first moment.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketExists`].
+    pub async fn create_bucket_with(
+        &self,
+        name: &BucketName,
+        owner: &str,
+        settings: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<BucketRow, StoreError> {
+        self.enter_bucket(self.plain_bucket(name, owner), settings)
             .await
     }
 
@@ -36,7 +50,7 @@ impl Store {
     pub(super) async fn enter_bucket(
         &self,
         new: NewBucket,
-        settings: Option<String>,
+        settings: serde_json::Map<String, serde_json::Value>,
     ) -> Result<BucketRow, StoreError> {
         let row = self
             .0
@@ -46,8 +60,9 @@ impl Store {
                     if !tx.insert_bucket(&new).await? {
                         return Err(StoreError::BucketExists(new.name.to_string()));
                     }
-                    if let Some(settings) = settings {
+                    if !settings.is_empty() {
                         let made = existing(tx, &new.name).await?;
+                        let settings = serde_json::Value::Object(settings).to_string();
                         tx.set_bucket_settings(made.id, &settings).await?;
                     }
                     let event = bucket_event(EventKind::BucketCreated, &new.name, new.created_ms);

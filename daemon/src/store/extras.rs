@@ -4,10 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{Object, json, to_json};
 use super::{Store, StoreError};
+use crate::kernel::Acl;
 
 /// Access list, lock and encryption of an object version; what is not set is left out of the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectExtras {
+    /// The access control list; the owner's full control alone when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
     /// What keeps the version from being removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<super::ObjectLock>,

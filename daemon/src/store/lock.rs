@@ -221,13 +221,14 @@ impl Store {
         &self,
         name: &BucketName,
         owner: &str,
+        mut settings: serde_json::Map<String, serde_json::Value>,
     ) -> Result<BucketRow, StoreError> {
-        let settings = serde_json::json!({ SETTING: BucketLock::default() }).to_string();
+        settings.insert(SETTING.to_owned(), serde_json::json!(BucketLock::default()));
         let new = NewBucket {
             versioning: Versioning::Enabled,
             ..self.plain_bucket(name, owner)
         };
-        self.enter_bucket(new, Some(settings)).await
+        self.enter_bucket(new, settings).await
     }
 
     /// Whether and how a bucket locks its objects.

@@ -6,6 +6,13 @@ use super::server::Server;
 async fn an_unsigned_request_is_denied() {
     let server = Server::start().await;
     let http = reqwest::Client::new();
+    server
+        .client()
+        .create_bucket()
+        .bucket("films")
+        .send()
+        .await
+        .unwrap();
     for path in ["/", "/films", "/films/key"] {
         let answer = http
             .get(format!("{}{path}", server.endpoint))

@@ -133,7 +133,10 @@ async fn a_lock_outlives_the_rules() {
     let clock = Clock::manual(MORNING);
     let house = at(&clock).await;
     let store = &house.store;
-    store.create_locking_bucket(&bucket(), "me").await.unwrap();
+    store
+        .create_locking_bucket(&bucket(), "me", serde_json::Map::new())
+        .await
+        .unwrap();
     let mut all = rule("");
     all.expiration = Some(Expiration::Days(1));
     all.noncurrent = Some(NoncurrentExpiration {

@@ -58,7 +58,10 @@ async fn what_is_locked_outlives_every_way_of_deleting() {
     let clock = Clock::manual(MORNING);
     let house = at(&clock).await;
     let store = &house.store;
-    store.create_locking_bucket(&bucket(), "me").await.unwrap();
+    store
+        .create_locking_bucket(&bucket(), "me", serde_json::Map::new())
+        .await
+        .unwrap();
     let lock = BucketLock {
         default_retention: Some(DefaultRetention {
             mode: RetentionMode::Governance,
@@ -103,7 +106,10 @@ async fn a_hold_has_no_end_but_its_lifting() {
     let clock = Clock::manual(MORNING);
     let house = at(&clock).await;
     let store = &house.store;
-    store.create_locking_bucket(&bucket(), "me").await.unwrap();
+    store
+        .create_locking_bucket(&bucket(), "me", serde_json::Map::new())
+        .await
+        .unwrap();
     let object = put(store, "a", b"evidence").await.object;
     assert_eq!(object.extras.lock, None);
     store
