@@ -117,6 +117,8 @@ pub mod code {
     pub const NOT_IMPLEMENTED: &str = "not_implemented";
     /// 503: starting, stopping, or a part it needs is away; try again.
     pub const UNAVAILABLE: &str = "unavailable";
+    /// 507: a bucket or an access key may not hold so much.
+    pub const QUOTA_EXCEEDED: &str = "quota_exceeded";
     /// 507: the disk's reserve is reached; deletes still work.
     pub const STORAGE_FULL: &str = "storage_full";
 }

@@ -98,6 +98,8 @@ pub struct BucketRow {
     pub usage_objects: i64,
     /// When it was made.
     pub created_ms: Millis,
+    /// Whether any owner at all has a quota: where none has, a write need not ask. Not told by lists.
+    pub owners_are_bound: bool,
 }
 
 impl BucketRow {
@@ -114,9 +116,10 @@ impl BucketRow {
 
 pub(super) const INSERT: &str = "INSERT INTO bucket (name, owner, versioning, durability, created_ms) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, name) DO NOTHING";
-pub(super) const BY_NAME: &str = "SELECT id, name, owner, versioning, durability, settings, usage_bytes, usage_objects, created_ms \
+pub(super) const BY_NAME: &str = "SELECT id, name, owner, versioning, durability, settings, usage_bytes, usage_objects, created_ms, \
+     EXISTS (SELECT 1 FROM owner_usage WHERE quota_bytes IS NOT NULL OR quota_objects IS NOT NULL) AS owners_are_bound \
      FROM bucket WHERE tenant = 'default' AND name = $1";
-pub(super) const LIST: &str = "SELECT id, name, owner, versioning, durability, settings, usage_bytes, usage_objects, created_ms \
+pub(super) const LIST: &str = "SELECT id, name, owner, versioning, durability, settings, usage_bytes, usage_objects, created_ms, FALSE AS owners_are_bound \
      FROM bucket WHERE tenant = 'default' ORDER BY name";
 pub(super) const DELETE: &str = "DELETE FROM bucket WHERE id = $1 \
      AND NOT EXISTS (SELECT 1 FROM object_version WHERE bucket_id = $1) AND NOT EXISTS (SELECT 1 FROM upload WHERE bucket_id = $1)";
@@ -124,6 +127,7 @@ pub(super) const SET_VERSIONING: &str = "UPDATE bucket SET versioning = $2 WHERE
 pub(super) const SET_DURABILITY: &str = "UPDATE bucket SET durability = $2 WHERE id = $1";
 pub(super) const SET_SETTINGS: &str = "UPDATE bucket SET settings = $2 WHERE id = $1";
 pub(super) const ADD_USAGE: &str = "UPDATE bucket SET usage_bytes = usage_bytes + $2, usage_objects = usage_objects + $3 WHERE id = $1";
+pub(super) const USAGE: &str = "SELECT usage_bytes, usage_objects FROM bucket WHERE id = $1";
 
 impl Catalog {
     /// The bucket of this name, mostly without a statement: its settings are those of now, its usage figures may be older.
@@ -248,5 +252,11 @@ impl Tx {
         }
         later!(self, ADD_USAGE, id, bytes, objects)?;
         Ok(())
+    }
+
+    /// The usage figures as this transaction left them: bytes and versions.
+    pub async fn bucket_usage(&mut self, id: i64) -> Result<(i64, i64), CatalogError> {
+        let row: Option<(i64, i64)> = ask!(self, USAGE, id)?;
+        Ok(row.unwrap_or_default())
     }
 }

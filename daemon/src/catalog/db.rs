@@ -310,10 +310,12 @@ macro_rules! steps {
 const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     1 "0001_house",
     2 "0002_extras",
+    5 "0005_usage",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     1 "0001_house",
     2 "0002_extras",
+    5 "0005_usage",
 };
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {

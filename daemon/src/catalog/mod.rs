@@ -29,6 +29,7 @@ mod script;
 mod setting;
 mod statements;
 mod upload;
+mod usage;
 mod write;
 
 pub use access_key::AccessKeyRow;
@@ -51,4 +52,5 @@ pub use rendition::{
     RenditionTally, SegmentRow,
 };
 pub use upload::{NewUpload, Protocol, UploadRow, UploadState};
+pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

@@ -3,7 +3,7 @@
 use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, event, extent, history, job, job_run, lease, link,
-    listing, object, part, rendition, setting, upload,
+    listing, object, part, rendition, setting, upload, usage,
 };
 
 /// Those that both databases run.
@@ -48,6 +48,7 @@ const SHARED: &[&str] = &[
     bucket::SET_DURABILITY,
     bucket::SET_SETTINGS,
     bucket::ADD_USAGE,
+    bucket::USAGE,
     event::INSERT,
     event::AFTER_SQLITE,
     event::LAST,
@@ -141,6 +142,15 @@ const SHARED: &[&str] = &[
     upload::DELETE_FINISHED,
     upload::TAKE_LEASE,
     upload::DROP_LEASE,
+    usage::ADD,
+    usage::GET,
+    usage::LIST,
+    usage::SET_QUOTA,
+    usage::WRONG_OWNERS,
+    usage::WRONG_BUCKETS,
+    usage::ZERO_OWNERS,
+    usage::RECOUNT_OWNERS,
+    usage::RECOUNT_BUCKETS,
 ];
 /// Those that only SQLite needs: its one writer gives the row ids itself.
 const SQLITE: &[&str] = &[object::INSERT_AT, object::NEWEST];
@@ -172,6 +182,7 @@ mod tests {
         bucket::SET_SETTINGS,
         // Usage is not remembered.
         bucket::ADD_USAGE,
+        bucket::USAGE,
         extent::INSERT,
         extent::DELETE,
         object::DEMOTE,

@@ -79,6 +79,13 @@ impl From<StoreError> for Problem {
                 "The body is too large.",
             )
             .detail(said),
+            StoreError::QuotaExceeded(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                code::QUOTA_EXCEEDED,
+                "The quota is used up.",
+            )
+            .detail(said)
+            .hint("Delete something, or have the quota raised: nebula quota."),
             StoreError::Full => Self::storage_full(),
             StoreError::Unavailable(_) => {
                 tracing::error!("the store is not available: {said}");

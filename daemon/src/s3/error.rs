@@ -36,6 +36,10 @@ pub(super) fn of(error: StoreError) -> S3Error {
         | StoreError::UploadBusy
         | StoreError::UploadTakenOver
         | StoreError::LengthKnown => (C::OperationAborted, None),
+        StoreError::QuotaExceeded(_) => (
+            C::Custom("QuotaExceeded".into()),
+            Some(StatusCode::FORBIDDEN),
+        ),
         StoreError::Full => (
             C::Custom("InsufficientStorage".into()),
             Some(StatusCode::INSUFFICIENT_STORAGE),
@@ -214,6 +218,7 @@ mod tests {
                 "IncompleteBody",
                 400,
             ),
+            (StoreError::QuotaExceeded("x".into()), "QuotaExceeded", 403),
             (StoreError::Full, "InsufficientStorage", 507),
             (
                 StoreError::Unavailable("x".into()),

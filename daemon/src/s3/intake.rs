@@ -9,8 +9,8 @@ use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
 use super::error::{self, say};
 use super::wire::Sums;
-use crate::kernel::BucketName;
 use crate::kernel::limits::INLINE_BYTES_MAX;
+use crate::kernel::{BucketName, ObjectKey};
 use crate::store::{ChecksumAlgorithm, Sealed, Store, StoreError, WriteOptions};
 
 /// What the client says the bytes are.
@@ -212,6 +212,10 @@ pub(super) struct Intake {
     pub(super) is_part: bool,
     /// Where it goes, which decides whether it is synced before the answer.
     pub(super) bucket: BucketName,
+    /// What it replaces there.
+    pub(super) key: ObjectKey,
+    /// Whose quota it counts for.
+    pub(super) owner: String,
 }
 
 impl Intake {
@@ -226,6 +230,11 @@ impl Intake {
         };
         // What fits a row is as durable as its commit, so only large bodies ask.
         let large = size.is_none_or(|size| size > INLINE_BYTES_MAX as u64);
+        if large {
+            let declared = size.unwrap_or(0);
+            let admitted = store.admit(&self.bucket, Some(&self.key), &self.owner, declared);
+            admitted.await.map_err(error::of)?;
+        }
         let options = WriteOptions {
             size,
             checksums: self.expected.algorithms(self.also),

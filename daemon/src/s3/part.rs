@@ -81,7 +81,7 @@ impl Operations {
             .await?;
         let number = part_number(input.part_number)?;
         let id = upload_id(&input.upload_id)?;
-        let (_, metadata) = self
+        let (upload, metadata) = self
             .store
             .multipart(id, &bucket, &key)
             .await
@@ -94,6 +94,8 @@ impl Operations {
             also: metadata.checksum.map(|(algorithm, _)| algorithm),
             is_part: true,
             bucket: bucket.clone(),
+            key: key.clone(),
+            owner: upload.owner,
         };
         let sealed = intake.take(&self.store).await?;
         let part = self

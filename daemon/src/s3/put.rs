@@ -61,6 +61,8 @@ impl Operations {
             also: None,
             is_part: false,
             bucket: put.bucket.clone(),
+            key: put.key.clone(),
+            owner: put.owner.clone(),
         };
         let sealed = intake.take(&self.store).await?;
         let published = self.store.publish(put, sealed).await.map_err(error::of)?;

@@ -3,7 +3,7 @@
 use super::bucket::existing;
 use super::object::to_json;
 use super::publish::Condition;
-use super::{Store, StoreError, lock};
+use super::{Store, StoreError, lock, quota};
 use crate::catalog::{EventKind, NewEvent, NewObject, ObjectRow, Tx, Versioning};
 use crate::kernel::{BlobId, BucketName, ETag, Millis, ObjectKey, VersionId};
 
@@ -100,7 +100,7 @@ pub(super) async fn remove_in(
         .condition
         .check_deletion(named.as_ref(), &target.key)?;
 
-    let mut usage = (0, 0);
+    let mut freed = None;
     let mut dead = Vec::new();
     let mut deleted = Deleted::default();
     let doomed = match (&target.version, versioning) {
@@ -115,11 +115,11 @@ pub(super) async fn remove_in(
         deleted.existed = true;
         deleted.is_delete_marker = row.is_delete_marker;
         deleted.version_id = Some(row.version_id()?);
-        usage = (row.size() as i64, i64::from(!row.is_delete_marker));
         dead = remove_version(tx, &row, target.bypass_governance, now_ms).await?;
         if row.is_latest {
             tx.promote_latest(bucket.id, &target.key).await?;
         }
+        freed = Some(row);
     } else if target.version.is_some() || versioning == Versioning::Off {
         return Ok((deleted, dead));
     }
@@ -153,9 +153,8 @@ pub(super) async fn remove_in(
         payload: payload.to_string(),
     })
     .await?;
-    if usage != (0, 0) {
-        tx.add_bucket_usage(bucket.id, -usage.0, -usage.1).await?;
-    }
+    let less = freed.as_ref().map(quota::Delta::less);
+    quota::count(tx, &bucket, None, less).await?;
     Ok((deleted, dead))
 }
 

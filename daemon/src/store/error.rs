@@ -109,6 +109,9 @@ pub enum StoreError {
     /// A deferred length was declared before.
     #[error("the length of the upload is known already")]
     LengthKnown,
+    /// A bucket or an owner may not hold so much.
+    #[error("this does not fit: {0}")]
+    QuotaExceeded(String),
     /// The disk has no room for it.
     #[error("the appliance has no space left for this")]
     Full,

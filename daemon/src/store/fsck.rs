@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Store, StoreError};
 use crate::blob::{BlobError, Verdict};
-use crate::catalog::BlobState;
+use crate::catalog::{BlobState, WrongUsageRow};
 use crate::kernel::BlobId;
 
 /// Rows read at a time.
@@ -57,6 +57,15 @@ pub enum Finding {
         /// By its extents.
         extent_bytes: u64,
     },
+    /// The usage of a bucket or an owner is not what its versions add up to.
+    WrongUsage {
+        /// Which.
+        of: String,
+        /// Bytes and versions by its row.
+        row: (i64, i64),
+        /// Bytes and versions as counted.
+        counted: (i64, i64),
+    },
 }
 
 impl std::fmt::Display for Finding {
@@ -95,6 +104,13 @@ impl std::fmt::Display for Finding {
                 write!(
                     f,
                     "object row {object}: its row says {row_bytes} bytes, its extents hold {extent_bytes}"
+                )
+            }
+            Self::WrongUsage { of, row, counted } => {
+                write!(
+                    f,
+                    "{of}: its row says {} bytes in {} objects, there are {} in {}",
+                    row.0, row.1, counted.0, counted.1
                 )
             }
         }
@@ -136,7 +152,27 @@ impl Store {
             .findings
             .extend(files.into_keys().map(|blob| Finding::Orphan { blob }));
         self.check_objects(&mut report).await?;
+        self.check_usage(&mut report).await?;
         Ok(report)
+    }
+
+    async fn check_usage(&self, report: &mut FsckReport) -> Result<(), StoreError> {
+        let buckets = self.0.catalog.wrong_bucket_usages().await?;
+        let owners = self.0.catalog.wrong_owner_usages().await?;
+        let wrong = |kind: &'static str| {
+            move |row: WrongUsageRow| Finding::WrongUsage {
+                of: format!("{kind} {}", row.name),
+                row: (row.usage_bytes, row.usage_objects),
+                counted: (row.counted_bytes, row.counted_objects),
+            }
+        };
+        report
+            .findings
+            .extend(buckets.into_iter().map(wrong("usage of bucket")));
+        report
+            .findings
+            .extend(owners.into_iter().map(wrong("usage of owner")));
+        Ok(())
     }
 
     async fn check_blobs(

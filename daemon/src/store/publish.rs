@@ -8,8 +8,9 @@ use super::delete::remove_version;
 use super::extras::ObjectExtras;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::{Object, to_json};
+use super::quota::Delta;
 use super::writer::{Sealed, SealedBytes};
-use super::{Planner, Store, StoreError, lock};
+use super::{Planner, Store, StoreError, lock, quota};
 use crate::blob::SealedBlob;
 use crate::catalog::{EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
@@ -356,16 +357,15 @@ pub(super) async fn publish_in(
     };
     let (inline, extents) = take_source(tx, source, size, &content_id, now_ms).await?;
     let mut dead = Vec::new();
-    let (mut freed_bytes, mut freed_objects) = (0, 0);
+    let mut freed = None;
     if versioning != Versioning::Enabled && latest.is_some() {
         let replaced = match &latest {
             Some(row) if row.version_id()?.is_null() => latest.clone(),
             _ => tx.object_version(bucket.id, &put.key, &version_id).await?,
         };
         if let Some(row) = replaced {
-            freed_bytes = row.size() as i64;
-            freed_objects = i64::from(!row.is_delete_marker);
             dead = remove_version(tx, &row, false, now_ms).await?;
+            freed = Some(row);
         }
     }
     if latest.is_some() {
@@ -404,8 +404,12 @@ pub(super) async fn publish_in(
     for job in &jobs {
         tx.insert_job(job).await?;
     }
-    tx.add_bucket_usage(bucket.id, size as i64 - freed_bytes, 1 - freed_objects)
-        .await?;
+    let added = Delta {
+        owner: &put.owner,
+        bytes: size as i64,
+        objects: 1,
+    };
+    quota::count(tx, &bucket, Some(added), freed.as_ref().map(Delta::less)).await?;
     Ok(Outcome {
         row,
         versioning,

@@ -5,6 +5,7 @@ mod lifecycle;
 mod lock;
 mod memory;
 mod model;
+mod quota;
 
 use std::sync::Arc;
 

@@ -76,7 +76,9 @@ impl Store {
                 limit: OBJECT_BYTES_MAX,
             });
         }
-        self.bucket(&new.bucket).await?;
+        let declared = new.length.unwrap_or(0);
+        self.admit(&new.bucket, new.key.as_ref(), &new.owner, declared)
+            .await?;
         self.0.blobs.admit(new.length.unwrap_or(0))?;
         let id = UploadId::random();
         let file = self.0.blobs.create_open().await?;
