@@ -67,14 +67,6 @@ impl House {
             .await
             .context("the blob directory cannot be opened")?;
         let bell = Bell::new();
-        let store = Store::new(StoreParts {
-            catalog: catalog.clone(),
-            blobs,
-            clock: clock.clone(),
-            planner: media::planner(clock.clone()),
-            bell: bell.clone(),
-            inline_bytes_max: config.data.inline_bytes_max as usize,
-        });
         let options = identity::Options {
             data_dir: config.data.dir.clone(),
             tailnet: tailnet(config),
@@ -82,6 +74,15 @@ impl House {
         let identity = Identity::open(catalog.clone(), clock.clone(), options)
             .await
             .context("the keys cannot be opened")?;
+        let store = Store::new(StoreParts {
+            catalog: catalog.clone(),
+            blobs,
+            clock: clock.clone(),
+            planner: media::planner(clock.clone()),
+            bell: bell.clone(),
+            inline_bytes_max: config.data.inline_bytes_max as usize,
+            master: identity.master_key(),
+        });
         let jobs = Jobs::new(catalog.clone(), clock.clone(), bell);
         let media = Media::new(MediaParts {
             store: store.clone(),

@@ -173,8 +173,12 @@ impl BlobAppender {
         let sink = self.lane.close().await?;
         let id = self.id;
         blocking("ending a file", move || {
-            let (_lock, size, digest) = sink.end(true)?;
-            Ok(FinishedBlob { id, size, digest })
+            let ended = sink.end(true)?;
+            Ok(FinishedBlob {
+                id,
+                size: ended.size,
+                digest: ended.digest,
+            })
         })
         .await
     }

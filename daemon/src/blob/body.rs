@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 
 use super::BlobError;
 use super::buffer::{BUFFER_BYTES, Buffer};
-use super::reader::{BlobReader, Part};
+use super::cipher::FRAME_BYTES;
+use super::reader::{BlobReader, Opened, Part};
 
 /// Streams a range of a [`BlobReader`] in pieces of at most 256 KiB; reads nothing that is not asked for.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub struct BlobBody {
     range: Range<u64>,
     /// Number of the part that `range.start` lies in.
     part: usize,
-    /// A read of cold pages on its way.
-    cold: Option<JoinHandle<io::Result<(Buffer, usize)>>>,
+    /// A read of cold pages, or the opening of a frame, on its way.
+    cold: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The frame of an encrypted blob that is being sent.
+    opened: Option<Opened>,
 }
 
 impl BlobBody {
@@ -42,6 +45,7 @@ impl BlobBody {
                 .partition_point(|part| part.span.end <= range.start),
             range,
             cold: None,
+            opened: None,
         }
     }
 
@@ -54,32 +58,77 @@ impl BlobBody {
     fn next_read(&self) -> Option<(&Part, u64, usize)> {
         let part = self.reader.parts.get(self.part)?;
         let at = part.offset + (self.range.start - part.span.start);
-        let len = self.range.end.min(part.span.end) - self.range.start;
+        let mut len = self.range.end.min(part.span.end) - self.range.start;
+        if part.frames.is_some() {
+            len = len.min(FRAME_BYTES - at % FRAME_BYTES);
+        }
         Some((part, at, len.min(BUFFER_BYTES as u64) as usize))
     }
 
-    /// Counts `len` bytes as read.
-    fn advance(&mut self, buffer: Buffer, len: usize) -> Bytes {
-        self.range.start += len as u64;
+    /// Counts a piece as read.
+    fn advance(&mut self, piece: Bytes) -> Bytes {
+        self.range.start += piece.len() as u64;
         if let Some(part) = self.reader.parts.get(self.part)
             && self.range.start >= part.span.end
         {
             self.part += 1;
         }
-        buffer.into_bytes(len)
+        piece
+    }
+
+    /// The next piece of an encrypted part, when its frame is open.
+    fn opened_piece(&mut self, at: u64, len: usize) -> Option<Bytes> {
+        let frame = at / FRAME_BYTES;
+        let part = self.part;
+        let is = |opened: &Opened| opened.part == part && opened.frame == frame;
+        if !self.opened.as_ref().is_some_and(is) {
+            self.opened = self.reader.recent(part, frame);
+        }
+        let bytes = &self.opened.as_ref()?.bytes;
+        let from = (at - frame * FRAME_BYTES) as usize;
+        Some(bytes.slice(from.min(bytes.len())..(from + len).min(bytes.len())))
+    }
+
+    /// What came of a read: a piece, or the frame that the next piece lies in.
+    fn arrived(&mut self, bytes: Bytes) -> Bytes {
+        let encrypted = self
+            .next_read()
+            .filter(|(part, ..)| part.frames.is_some())
+            .map(|(_, at, len)| (at, len));
+        let Some((at, len)) = encrypted else {
+            return self.advance(bytes);
+        };
+        let opened = Opened {
+            part: self.part,
+            frame: at / FRAME_BYTES,
+            bytes,
+        };
+        self.reader.remember(&opened);
+        self.opened = Some(opened);
+        let piece = self.opened_piece(at, len).unwrap_or_default();
+        self.advance(piece)
     }
 
     /// The failure that ends the body.
     fn fail(&mut self, error: io::Error) -> BlobError {
-        let short = self.next_read().map(|(part, at, len)| BlobError::Short {
-            id: part.id,
-            size: part.file.metadata().map_or(at, |meta| meta.len()),
-            wanted: at + len as u64,
-        });
+        let known = self
+            .next_read()
+            .and_then(|(part, at, len)| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Some(BlobError::Short {
+                    id: part.id,
+                    size: part.file.metadata().map_or(at, |meta| meta.len()),
+                    wanted: at + len as u64,
+                }),
+                io::ErrorKind::InvalidData => Some(BlobError::Damaged {
+                    id: part.id,
+                    block: at / FRAME_BYTES,
+                }),
+                _ => None,
+            });
         self.range.start = self.range.end;
-        match short {
-            Some(short) if error.kind() == io::ErrorKind::UnexpectedEof => short,
-            _ => self.reader.room.error("reading a file", error),
+        match known {
+            Some(known) => known,
+            None => self.reader.room.error("reading a file", error),
         }
     }
 }
@@ -96,15 +145,26 @@ impl Stream for BlobBody {
             let Some((part, at, len)) = this.next_read() else {
                 return Poll::Ready(None);
             };
-            let mut buffer = this.reader.room.buffers.take(len);
-            match read_cached(&part.file, buffer.space(), at) {
-                Ok(Some(len)) => return Poll::Ready(Some(Ok(this.advance(buffer, len)))),
-                Ok(None) => {
-                    let file = Arc::clone(&part.file);
-                    let read = move || read_cold(&file, buffer, at);
-                    this.cold = Some(tokio::task::spawn_blocking(read));
+            if let Some(frames) = &part.frames {
+                let frames = Arc::clone(frames);
+                if let Some(piece) = this.opened_piece(at, len) {
+                    return Poll::Ready(Some(Ok(this.advance(piece))));
                 }
-                Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+                let open = move || frames.read(at / FRAME_BYTES);
+                this.cold = Some(tokio::task::spawn_blocking(open));
+            } else {
+                let mut buffer = this.reader.room.buffers.take(len);
+                match read_cached(&part.file, buffer.space(), at) {
+                    Ok(Some(len)) => {
+                        return Poll::Ready(Some(Ok(this.advance(buffer.into_bytes(len)))));
+                    }
+                    Ok(None) => {
+                        let file = Arc::clone(&part.file);
+                        let read = move || read_cold(&file, buffer, at);
+                        this.cold = Some(tokio::task::spawn_blocking(read));
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+                }
             }
         }
         let Some(cold) = &mut this.cold else {
@@ -113,7 +173,7 @@ impl Stream for BlobBody {
         let done = ready!(Pin::new(cold).poll(cx));
         this.cold = None;
         Poll::Ready(Some(match done {
-            Ok(Ok((buffer, len))) => Ok(this.advance(buffer, len)),
+            Ok(Ok(bytes)) => Ok(this.arrived(bytes)),
             Ok(Err(error)) => Err(this.fail(error)),
             Err(_) => Err(this.fail(io::Error::other("the daemon is ending"))),
         }))
@@ -158,9 +218,9 @@ fn read_cached(file: &File, space: &mut [u8], at: u64) -> io::Result<Option<usiz
 }
 
 /// Fills the buffer, whatever it takes.
-fn read_cold(file: &File, mut buffer: Buffer, at: u64) -> io::Result<(Buffer, usize)> {
+fn read_cold(file: &File, mut buffer: Buffer, at: u64) -> io::Result<Bytes> {
     let space = buffer.space();
     let len = space.len();
     file.read_exact_at(space, at)?;
-    Ok((buffer, len))
+    Ok(buffer.into_bytes(len))
 }

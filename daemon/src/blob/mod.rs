@@ -15,6 +15,9 @@
 //! **Integrity.** See [`sums`]: one 32-byte BLAKE3 chaining value per MiB, from which the hash of the whole follows.
 //! A file shorter than a slice says is an error, never zeros.
 //!
+//! **Encryption.** A blob may be written and read with a [`DataKey`]; see `cipher` for the frames it is made of.
+//! Its size and sums are those of the file as it lies on the disk, so whoever checks or copies files needs no key.
+//!
 //! **Space.** [`Blobs::admit`] refuses by declared length before a body is read; a reserve stays free; removal always works.
 //!
 //! The room knows ids and nothing else: no catalog, no names, no HTTP beyond the [`http_body::Body`] it implements.
@@ -22,6 +25,7 @@
 mod append;
 mod body;
 mod buffer;
+mod cipher;
 mod dirsync;
 mod error;
 mod files;
@@ -42,6 +46,7 @@ mod tests;
 
 pub use append::{BlobAppender, Checkpoint, FinishedBlob};
 pub use body::BlobBody;
+pub use cipher::{DataKey, plain_len, sealed_len};
 pub use error::BlobError;
 pub use files::{BlobFileInfo, BlobFiles};
 pub use held::BlobLock;
@@ -50,4 +55,4 @@ pub use room::{BlobOptions, Blobs};
 pub use space::Space;
 pub use sums::BlobDigest;
 pub use verify::Verdict;
-pub use write::{BlobWriter, SealedBlob};
+pub use write::{BlobWriter, Encryption, SealedBlob};

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
+use super::cipher::{DataKey, Frames, plain_len};
 use super::room::{Blobs, Room, blocking};
 use super::{BlobBody, BlobError};
 use crate::kernel::BlobId;
@@ -33,6 +34,18 @@ pub struct BlobReader {
     pub(super) room: Arc<Room>,
     pub(super) parts: Arc<[Part]>,
     size: u64,
+    /// The frame that was opened last, for readers of many small ranges.
+    recent: Option<Arc<Mutex<Option<Opened>>>>,
+}
+
+/// An opened frame of an encrypted part.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// Number of the part.
+    pub(super) part: usize,
+    /// Number of the frame within the blob.
+    pub(super) frame: u64,
+    pub(super) bytes: Bytes,
 }
 
 /// One open slice.
@@ -40,26 +53,41 @@ pub struct BlobReader {
 pub(super) struct Part {
     pub(super) file: Arc<File>,
     pub(super) id: BlobId,
-    /// First byte within the file.
+    /// First byte within the file, or within the plaintext of an encrypted one.
     pub(super) offset: u64,
     /// First byte within the whole, and the byte after the last.
     pub(super) span: Range<u64>,
+    /// What opens the bytes of an encrypted blob.
+    pub(super) frames: Option<Arc<Frames>>,
 }
 
 impl Blobs {
     /// Opens the files of the slices, in order, and checks that each is long enough.
     pub async fn reader(&self, slices: Vec<Slice>) -> Result<BlobReader, BlobError> {
+        self.reader_with(slices, None).await
+    }
+
+    /// The same for encrypted blobs, if there is a key; their slices count plaintext.
+    pub async fn reader_with(
+        &self,
+        slices: Vec<Slice>,
+        key: Option<&DataKey>,
+    ) -> Result<BlobReader, BlobError> {
         let mut parts = Vec::with_capacity(slices.len());
         let mut at = 0_u64;
         for slice in slices.into_iter().filter(|slice| slice.length > 0) {
             let file = self.0.open_file(slice.blob).await?;
-            self.0.check_len(&file, slice)?;
+            let size = self.0.check_len(&file, slice, key.is_some())?;
+            let frames = key
+                .map(|key| Frames::new(Arc::clone(&file), key.of_blob(slice.blob), size))
+                .map(Arc::new);
             let end = at.saturating_add(slice.length);
             parts.push(Part {
                 file,
                 id: slice.blob,
                 offset: slice.offset,
                 span: at..end,
+                frames,
             });
             at = end;
         }
@@ -67,6 +95,7 @@ impl Blobs {
             room: Arc::clone(&self.0),
             parts: parts.into(),
             size: at,
+            recent: key.map(|_| Arc::default()),
         })
     }
 }
@@ -92,13 +121,18 @@ impl Room {
         .await
     }
 
-    /// Asks an open file, which takes no disk access.
-    fn check_len(&self, file: &File, slice: Slice) -> Result<(), BlobError> {
+    /// Asks an open file, which takes no disk access, and returns its length.
+    fn check_len(&self, file: &File, slice: Slice, encrypted: bool) -> Result<u64, BlobError> {
         let stat = rustix::fs::fstat(file).map_err(|e| self.error("reading a file", e))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let wanted = slice.offset.saturating_add(slice.length);
-        if size >= wanted {
-            return Ok(());
+        let held = if encrypted {
+            plain_len(size)
+        } else {
+            Some(size)
+        };
+        if held.is_some_and(|held| held >= wanted) {
+            return Ok(size);
         }
         Err(BlobError::Short {
             id: slice.blob,
@@ -147,7 +181,27 @@ impl BlobReader {
         Ok(all.freeze())
     }
 
-    /// The open files in order, each with the first byte and the number of bytes to be read of it: for handing descriptors to a worker process.
+    /// The frame that was opened last, if it is this one.
+    pub(super) fn recent(&self, part: usize, frame: u64) -> Option<Opened> {
+        let recent = self.recent.as_ref()?;
+        let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let is = |opened: &&Opened| opened.part == part && opened.frame == frame;
+        recent.as_ref().filter(is).cloned()
+    }
+
+    /// Keeps the frame that was opened last.
+    pub(super) fn remember(&self, opened: &Opened) {
+        if let Some(recent) = &self.recent {
+            *recent.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
+        }
+    }
+
+    /// Whether what lies in the files is not what is read.
+    pub fn is_encrypted(&self) -> bool {
+        self.recent.is_some()
+    }
+
+    /// The open files in order, each with the first byte and the number of bytes to be read of it: for handing descriptors to a worker process, when they are not encrypted.
     pub fn files(&self) -> Vec<(Arc<File>, u64, u64)> {
         self.parts
             .iter()

@@ -10,6 +10,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::BlobError;
+use super::cipher::{DataKey, FrameWriter, sealed_len};
 use super::filesync::{EARLY_SYNC_BYTES, FileSync};
 use super::held::{BlobLock, Held};
 use super::lane::{LANE_PIECES_MAX, Lane, OnDrop, Sink};
@@ -28,7 +29,17 @@ pub struct BlobWriter {
     room: Arc<Room>,
     id: BlobId,
     size_hint: Option<u64>,
+    encryption: Option<Encryption>,
     stage: Stage,
+}
+
+/// How the bytes of a blob are to be encrypted.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// From which the blob's key is derived.
+    pub key: DataKey,
+    /// Whether the BLAKE3 of the plaintext is wanted as well.
+    pub hash_plain: bool,
 }
 
 #[derive(Debug)]
@@ -46,16 +57,30 @@ enum Stage {
 
 impl Blobs {
     /// Begins a blob; `size_hint` is its length if known, and refuses at once what does not fit.
+    pub async fn create(&self, size_hint: Option<u64>) -> Result<BlobWriter, BlobError> {
+        self.create_with(size_hint, None).await
+    }
+
+    /// The same for bytes that are to be encrypted, if `encryption` says so; `size_hint` counts plaintext.
     #[expect(
         clippy::unused_async,
         reason = "callers must not rely on the file being made later"
     )]
-    pub async fn create(&self, size_hint: Option<u64>) -> Result<BlobWriter, BlobError> {
+    pub async fn create_with(
+        &self,
+        size_hint: Option<u64>,
+        encryption: Option<Encryption>,
+    ) -> Result<BlobWriter, BlobError> {
+        let size_hint = match encryption {
+            Some(_) => size_hint.map(sealed_len),
+            None => size_hint,
+        };
         self.admit(size_hint.unwrap_or(0))?;
         Ok(BlobWriter {
             room: Arc::clone(&self.0),
             id: BlobId::random(),
             size_hint,
+            encryption,
             stage: Stage::Gather {
                 pieces: Vec::new(),
                 bytes: 0,
@@ -100,7 +125,9 @@ impl BlobWriter {
             return Err(BlobError::lost("writing a blob"));
         };
         let (room, id, hint) = (Arc::clone(&self.room), self.id, self.size_hint);
-        let sink = blocking("making a file", move || new_file(&room, id, hint)).await?;
+        let encryption = self.encryption.take();
+        let make = move || new_file(&room, id, hint, encryption);
+        let sink = blocking("making a file", make).await?;
         let tracker = &self.room.tracker;
         let file = Lane::new(sink, tracker.clone(), OnDrop::Forget);
         let md5 = Lane::new(Md5Sink(Md5::new()), tracker.clone(), OnDrop::Forget);
@@ -117,6 +144,7 @@ impl BlobWriter {
     /// With `durable` its bytes and its directory entry are on stable storage when this returns; without, a power failure may lose it.
     pub async fn seal(self, durable: bool) -> Result<SealedBlob, BlobError> {
         let (room, id) = (Arc::clone(&self.room), self.id);
+        let encryption = self.encryption;
         let sealed = match self.stage {
             Stage::Gather { pieces, .. } => {
                 blocking("writing a blob", move || {
@@ -124,7 +152,7 @@ impl BlobWriter {
                     for piece in &pieces {
                         md5.update(piece);
                     }
-                    let mut sink = new_file(&room, id, None)?;
+                    let mut sink = new_file(&room, id, None, encryption)?;
                     sink.accept(&pieces)?;
                     place(&room, sink, md5.finalize().into(), durable)
                 })
@@ -149,6 +177,7 @@ fn new_file(
     room: &Arc<Room>,
     id: BlobId,
     size_hint: Option<u64>,
+    encryption: Option<Encryption>,
 ) -> Result<FileSink<Held>, BlobError> {
     let held =
         Held::create(&room.tmp, id, &room.tracker).map_err(|e| room.error("making a file", e))?;
@@ -157,6 +186,8 @@ fn new_file(
     if let Some(size) = size_hint {
         sink.reserve(size)?;
     }
+    sink.frames =
+        encryption.map(|how| Box::new(FrameWriter::new(how.key.of_blob(id), how.hash_plain)));
     Ok(sink)
 }
 
@@ -167,7 +198,12 @@ fn place(
     md5: [u8; 16],
     durable: bool,
 ) -> Result<SealedBlob, BlobError> {
-    let (mut held, size, digest) = sink.end(durable)?;
+    let Ended {
+        mut held,
+        size,
+        digest,
+        plain,
+    } = sink.end(durable)?;
     let id = held.id;
     held.rename(room.path_of(id))
         .map_err(|e| room.error("moving a file into place", e))?;
@@ -176,6 +212,7 @@ fn place(
         size,
         md5,
         digest,
+        plain,
         held,
     })
 }
@@ -188,12 +225,14 @@ fn place(
 pub struct SealedBlob {
     /// The id.
     pub id: BlobId,
-    /// Length in bytes.
+    /// Length of the file in bytes.
     pub size: u64,
-    /// MD5 of the whole.
+    /// MD5 of the whole, of the plaintext where it is encrypted.
     pub md5: [u8; 16],
-    /// BLAKE3 of the whole and of each MiB.
+    /// BLAKE3 of the whole file and of each MiB of it.
     pub digest: BlobDigest,
+    /// BLAKE3 of the plaintext, where it is encrypted and this was asked for.
+    pub plain: Option<[u8; 32]>,
     held: Held,
 }
 
@@ -229,6 +268,17 @@ pub(super) struct FileSink<H> {
     pub(super) sync: Arc<FileSync>,
     /// Bytes written since a sync was last started.
     unsynced: u64,
+    /// Seals what is to be written, where the blob is encrypted.
+    frames: Option<Box<FrameWriter>>,
+}
+
+/// A file that has all its bytes.
+pub(super) struct Ended<H> {
+    pub(super) held: H,
+    pub(super) size: u64,
+    pub(super) digest: BlobDigest,
+    /// BLAKE3 of the plaintext, where it was asked for.
+    pub(super) plain: Option<[u8; 32]>,
 }
 
 impl<H: Send + 'static> FileSink<H> {
@@ -241,6 +291,7 @@ impl<H: Send + 'static> FileSink<H> {
             summer,
             reserved: 0,
             unsynced: 0,
+            frames: None,
         }
     }
 
@@ -262,7 +313,11 @@ impl<H: Send + 'static> FileSink<H> {
     }
 
     /// Gives back unused space, syncs the data if asked, and hands out what was held.
-    pub(super) fn end(self, durable: bool) -> Result<(H, u64, BlobDigest), BlobError> {
+    pub(super) fn end(mut self, durable: bool) -> Result<Ended<H>, BlobError> {
+        let plain = match self.frames.take() {
+            Some(frames) => frames.finish(|frame| self.store(&[frame]))?,
+            None => None,
+        };
         let size = self.summer.size();
         if self.reserved > size {
             self.file
@@ -273,14 +328,18 @@ impl<H: Send + 'static> FileSink<H> {
             let synced = self.sync.sync();
             synced.map_err(|e| self.room.error("syncing a file", e))?;
         }
-        Ok((self.held, size, self.summer.finish()))
+        Ok(Ended {
+            held: self.held,
+            size,
+            digest: self.summer.finish(),
+            plain,
+        })
     }
-}
 
-impl<H: Send + 'static> Sink for FileSink<H> {
-    fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
+    /// Writes pieces at the end of the file and sums them.
+    fn store<P: AsRef<[u8]>>(&mut self, batch: &[P]) -> Result<(), BlobError> {
         let at = self.summer.size();
-        let len: u64 = batch.iter().map(|piece| piece.len() as u64).sum();
+        let len: u64 = batch.iter().map(|piece| piece.as_ref().len() as u64).sum();
         if at + len > self.reserved {
             self.room.admit(len)?;
         }
@@ -291,20 +350,33 @@ impl<H: Send + 'static> Sink for FileSink<H> {
             self.sync.sync_early(&self.room.tracker);
         }
         for piece in batch {
-            self.summer.update(piece);
+            self.summer.update(piece.as_ref());
         }
         Ok(())
     }
 }
 
+impl<H: Send + 'static> Sink for FileSink<H> {
+    fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
+        let Some(mut frames) = self.frames.take() else {
+            return self.store(batch);
+        };
+        for piece in batch {
+            frames.take(piece, |frame| self.store(&[frame]))?;
+        }
+        self.frames = Some(frames);
+        Ok(())
+    }
+}
+
 /// Writes all pieces in order, many per call.
-fn write_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<()> {
+fn write_at<P: AsRef<[u8]>>(file: &File, pieces: &[P], mut at: u64) -> io::Result<()> {
     let (mut next, mut skip) = (0, 0);
     while next < pieces.len() {
         let few = pieces[next..].iter().take(WRITE_PIECES_MAX);
         let slices: Vec<IoSlice<'_>> = few
             .enumerate()
-            .map(|(n, piece)| IoSlice::new(&piece[if n == 0 { skip } else { 0 }..]))
+            .map(|(n, piece)| IoSlice::new(&piece.as_ref()[if n == 0 { skip } else { 0 }..]))
             .collect();
         let mut written = match rustix::io::pwritev(file, &slices, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -313,8 +385,8 @@ fn write_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         };
         at += written as u64;
-        while next < pieces.len() && written >= pieces[next].len() - skip {
-            written -= pieces[next].len() - skip;
+        while next < pieces.len() && written >= pieces[next].as_ref().len() - skip {
+            written -= pieces[next].as_ref().len() - skip;
             (next, skip) = (next + 1, 0);
         }
         skip += written;

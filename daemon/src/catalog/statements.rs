@@ -2,8 +2,8 @@
 
 use super::db::{Catalog, Pools};
 use super::{
-    access_key, asset, audit, blob, bucket, event, extent, history, job, job_run, lease, link,
-    listing, object, part, rendition, setting, upload, usage,
+    access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
+    lease, link, listing, object, part, rendition, setting, upload, usage,
 };
 
 /// Those that both databases run.
@@ -49,6 +49,10 @@ const SHARED: &[&str] = &[
     bucket::SET_SETTINGS,
     bucket::ADD_USAGE,
     bucket::USAGE,
+    encryption::OBJECTS,
+    encryption::UPLOADS,
+    encryption::SWAP_OBJECT,
+    encryption::SWAP_UPLOAD,
     event::INSERT,
     event::AFTER_SQLITE,
     event::LAST,
@@ -171,7 +175,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::{SHARED, SQLITE};
-    use crate::catalog::{bucket, extent, object};
+    use crate::catalog::{bucket, encryption, extent, object};
 
     /// Statements that change rows which the memory may hold, and whose functions say so by `touched`.
     const TELLING: &[&str] = &[
@@ -193,6 +197,7 @@ mod tests {
         object::SET_TAGS,
         object::SET_EXTRAS,
         object::SET_HEADERS,
+        encryption::SWAP_OBJECT,
     ];
 
     #[test]

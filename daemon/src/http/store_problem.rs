@@ -86,6 +86,13 @@ impl From<StoreError> for Problem {
             )
             .detail(said)
             .hint("Delete something, or have the quota raised: nebula quota."),
+            StoreError::KeyRequired | StoreError::WrongKey => Self::new(
+                StatusCode::FORBIDDEN,
+                code::FORBIDDEN,
+                "The object is encrypted with a customer's key.",
+            )
+            .detail(said)
+            .hint("Only S3 requests can send the key: read it there."),
             StoreError::Full => Self::storage_full(),
             StoreError::Unavailable(_) => {
                 tracing::error!("the store is not available: {said}");

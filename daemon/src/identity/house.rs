@@ -11,12 +11,11 @@ use super::error::IdentityError;
 use super::grant::Grant;
 use super::links::LinkEntry;
 use super::rules::RulesMemory;
-use super::seal::MasterKey;
 use super::secret::Secret;
 use super::tailnet::{Tailnet, TailnetOptions};
 use super::token::LinkSigner;
 use crate::catalog::{AccessKeyRow, Catalog};
-use crate::kernel::{AccessKeyId, Clock, LinkId, Millis};
+use crate::kernel::{AccessKeyId, Clock, LinkId, MasterKey, Millis};
 
 /// Where the seal of a known text lies, to notice a master key that does not belong to the catalog.
 const SEAL_CHECK: &str = "identity.seal_check";

@@ -35,6 +35,7 @@ mod tests;
 mod token;
 mod whois;
 
+pub use crate::kernel::MasterKey;
 pub use actor::{Actor, Caller, LinkScope};
 pub use audit::{AUDIT_KEPT_MS, Outcome};
 pub use authorize::{Action, Decision, Resource, Rule, authorize};
@@ -51,6 +52,6 @@ pub use rules::{
     ACL_SETTING, BLOCK_SETTING, BucketRules, Circumstances, OWNERSHIP_SETTING, ObjectRules,
     Ownership, POLICY_SETTING, PublicAccessBlock, S3Ask, is_of_object_list,
 };
-pub use seal::{MASTER_KEY_FILE, MasterKey};
+pub use seal::MASTER_KEY_FILE;
 pub use secret::{SECRET_CHARACTERS, Secret};
 pub use tailnet::{TAILNET_CAPABILITY, TAILSCALED_SOCKET, TailnetOptions};

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod limits;
 pub mod name;
 pub mod range;
+pub mod seal;
 
 pub use acl::{ACL_GRANTS_MAX, Acl, AclGrant, Grantee, Permission};
 pub use clock::{Clock, Millis};
@@ -17,3 +18,4 @@ pub use etag::ETag;
 pub use ids::{AccessKeyId, BlobId, ContentId, Id, JobId, LinkId, UploadId, VersionId};
 pub use name::{BucketName, NameError, ObjectKey};
 pub use range::ByteRange;
+pub use seal::MasterKey;

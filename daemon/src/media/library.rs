@@ -155,6 +155,11 @@ impl Media {
         object: &Object,
         patience: Duration,
     ) -> Result<Look, MediaError> {
+        if object.needs_key() {
+            return Ok(Look::Failed(
+                "it is encrypted with a key that only its owner has".into(),
+            ));
+        }
         let mut changes = self.0.store.changes();
         let deadline = Instant::now() + patience;
         let mut asked = false;

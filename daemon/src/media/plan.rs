@@ -34,7 +34,8 @@ pub fn planner(clock: Clock) -> Planner {
 ///
 /// One index job per content is queued at a time; one that finds its content known ends at once.
 pub fn plan(object: &Object, clock: &Clock) -> Vec<NewJob> {
-    if object.size < MEDIA_BYTES_MIN || !looks_like_media(object) {
+    // What needs a customer's key, no worker can read.
+    if object.size < MEDIA_BYTES_MIN || object.needs_key() || !looks_like_media(object) {
         return Vec::new();
     }
     vec![index_job(object, clock)]

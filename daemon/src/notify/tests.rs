@@ -144,6 +144,7 @@ async fn store_on(dir: &std::path::Path, clock: &Clock) -> Store {
         planner: Arc::new(|_| Vec::new()),
         bell: Bell::new(),
         inline_bytes_max: 16 * 1024,
+        master: crate::kernel::MasterKey::from_bytes([7; 32]),
     })
 }
 

@@ -436,6 +436,7 @@ fn demand(operation: &str) -> Option<Demand> {
         | "GetBucketCors"
         | "GetBucketLifecycleConfiguration"
         | "GetBucketNotificationConfiguration"
+        | "GetBucketEncryption"
         | "GetBucketPolicy"
         | "GetBucketPolicyStatus"
         | "GetPublicAccessBlock"
@@ -443,6 +444,8 @@ fn demand(operation: &str) -> Option<Demand> {
         "PutBucketVersioning"
         | "PutBucketTagging"
         | "DeleteBucketTagging"
+        | "PutBucketEncryption"
+        | "DeleteBucketEncryption"
         | "PutBucketCors"
         | "PutBucketNotificationConfiguration"
         | "PutBucketLifecycleConfiguration"
@@ -484,12 +487,7 @@ fn demand(operation: &str) -> Option<Demand> {
 
 /// Refuses headers that ask for what is not built, so that none of them is silently ignored.
 fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const REFUSED: [&str; 4] = [
-        "x-amz-server-side-encryption",
-        "x-amz-copy-source-server-side-encryption",
-        "x-amz-write-offset-bytes",
-        "x-amz-mfa",
-    ];
+    const REFUSED: [&str; 2] = ["x-amz-write-offset-bytes", "x-amz-mfa"];
     for (name, value) in headers {
         let name = name.as_str();
         if !name.starts_with("x-amz-") {
@@ -541,11 +539,6 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_rather_than_ignored() {
-        assert_eq!(refused("x-amz-server-side-encryption", "AES256"), Some(501));
-        assert_eq!(
-            refused("x-amz-server-side-encryption-customer-key", "k"),
-            Some(501)
-        );
         assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(400));
         assert_eq!(refused("x-amz-meta-a", "1"), None);
     }

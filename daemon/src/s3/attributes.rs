@@ -7,6 +7,7 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, object_key};
+use super::encryption;
 use super::error::say;
 use super::get::missing;
 use super::operations::Operations;
@@ -98,6 +99,7 @@ impl Operations {
             .head(&bucket, &key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
+        encryption::of_read(&request.headers, &object)?;
         let wants = |name| asked.contains(&name);
         let mut response = S3Response::new(GetObjectAttributesOutput {
             checksum: if wants(ObjectAttributes::CHECKSUM) {

@@ -7,6 +7,7 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, caller, object_key, owner};
+use super::encryption;
 use super::error::{self, say};
 use super::get::missing;
 use super::headers;
@@ -14,7 +15,7 @@ use super::operations::Operations;
 use super::put::condition;
 use super::wire::{etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{Verdict, evaluate};
-use crate::store::{Copy, Object, ObjectExtras};
+use crate::store::{Copy, CopyKeys, Object, ObjectExtras};
 
 /// Decides `x-amz-copy-source-if-*`, which read like the conditions of a GET.
 pub(super) fn source_condition(headers: &HeaderMap, object: &Object) -> S3Result<()> {
@@ -84,7 +85,8 @@ impl Operations {
             .contains_key("x-amz-website-redirect-location");
         let lock = self.lock_asked(&request.headers, &bucket).await?;
         let to_itself = from_bucket == bucket && from_key == key && from_version.is_none();
-        if to_itself && !new_headers && !new_tags && !redirects {
+        let encrypts = encryption::is_asked(&request.headers);
+        if to_itself && !new_headers && !new_tags && !redirects && !encrypts {
             return Err(say(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
@@ -96,6 +98,10 @@ impl Operations {
             .object(&from_bucket, &from_key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
+        let keys = CopyKeys {
+            source: encryption::of_source(&request.headers, &source)?,
+            asked: encryption::asked(&request.headers)?,
+        };
         source_condition(&request.headers, &source)?;
         let mut replaced = if new_headers {
             Some(headers::of(&request.headers, input.metadata)?)
@@ -130,7 +136,7 @@ impl Operations {
             owner: brought.owner,
             condition: condition(&request.headers),
         };
-        let published = self.store.copy(copy).await.map_err(error::of)?;
+        let published = self.store.copy_with(copy, keys).await.map_err(error::of)?;
         let object = published.object;
         let mut result = CopyObjectResult {
             e_tag: Some(etag(&object.etag)),
@@ -141,7 +147,7 @@ impl Operations {
             fill_checksums!(result, &object.checksums.values);
             result.checksum_type = Some(kind_out(object.checksums.kind));
         }
-        Ok(S3Response::new(CopyObjectOutput {
+        let mut response = S3Response::new(CopyObjectOutput {
             expiration: self.expiration(&object).await,
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
@@ -149,6 +155,8 @@ impl Operations {
                 .is_versioned
                 .then(|| object.version_id.to_string()),
             ..CopyObjectOutput::default()
-        }))
+        });
+        encryption::tell(&mut response.headers, object.encrypted(), &request.headers);
+        Ok(response)
     }
 }

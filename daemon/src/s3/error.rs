@@ -40,6 +40,8 @@ pub(super) fn of(error: StoreError) -> S3Error {
             C::Custom("QuotaExceeded".into()),
             Some(StatusCode::FORBIDDEN),
         ),
+        StoreError::KeyRequired => (C::InvalidRequest, None),
+        StoreError::WrongKey => (C::InvalidArgument, None),
         StoreError::Full => (
             C::Custom("InsufficientStorage".into()),
             Some(StatusCode::INSUFFICIENT_STORAGE),

@@ -16,6 +16,7 @@ use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError};
 
 use super::access::{bucket_name, object_key};
+use super::encryption;
 use super::error::{self, say};
 use super::headers::DEFAULT_CONTENT_TYPE;
 use super::lenient::conditions;
@@ -265,13 +266,15 @@ impl Operations {
             .object(&bucket, &key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
+        let sent = encryption::of_read(&request.headers, &object)?;
         refuse(
             condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
         )?;
         let range = range_of(asked, &object);
         let slice = slice(&object, range, input.part_number)?;
-        let reader = self.store.reader(&object).await.map_err(error::of)?;
+        let reader = self.store.reader_with(&object, sent.as_ref()).await;
+        let reader = reader.map_err(error::of)?;
         let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
         let mut output = GetObjectOutput {
             expiration: self.expiration(&object).await,
@@ -287,6 +290,7 @@ impl Operations {
         );
         output.tag_count = i32::try_from(object.tags.len()).ok().filter(|n| *n > 0);
         let mut headers = further(&object);
+        encryption::tell(&mut headers, object.encrypted(), &request.headers);
         if input.response_expires.is_some() {
             headers.remove(header::EXPIRES);
         }
@@ -310,6 +314,7 @@ impl Operations {
             .head(&bucket, &key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
+        encryption::of_read(&request.headers, &object)?;
         refuse(
             condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
@@ -328,6 +333,7 @@ impl Operations {
             version.is_some()
         );
         let mut headers = further(&object);
+        encryption::tell(&mut headers, object.encrypted(), &request.headers);
         if !object.tags.is_empty() {
             headers.insert("x-amz-tagging-count", HeaderValue::from(object.tags.len()));
         }

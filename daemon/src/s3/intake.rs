@@ -11,7 +11,7 @@ use super::error::{self, say};
 use super::wire::Sums;
 use crate::kernel::limits::INLINE_BYTES_MAX;
 use crate::kernel::{BucketName, ObjectKey};
-use crate::store::{ChecksumAlgorithm, Sealed, Store, StoreError, WriteOptions};
+use crate::store::{ChecksumAlgorithm, Encryption, Sealed, Store, StoreError, WriteOptions};
 
 /// What the client says the bytes are.
 #[derive(Debug, Default)]
@@ -210,6 +210,8 @@ pub(super) struct Intake {
     pub(super) also: Option<ChecksumAlgorithm>,
     /// Whether it is a part.
     pub(super) is_part: bool,
+    /// How it is encrypted.
+    pub(super) encryption: Option<Encryption>,
     /// Where it goes, which decides whether it is synced before the answer.
     pub(super) bucket: BucketName,
     /// What it replaces there.
@@ -239,6 +241,7 @@ impl Intake {
             size,
             checksums: self.expected.algorithms(self.also),
             always_blob: self.is_part,
+            encryption: self.encryption,
             relaxed: large && store.is_relaxed(&self.bucket).await.map_err(error::of)?,
         };
         let mut writer = store.writer(options).await.map_err(error::of)?;

@@ -18,6 +18,7 @@ mod cors;
 mod decide;
 mod delete;
 mod document;
+mod encryption;
 mod error;
 mod facts;
 mod get;

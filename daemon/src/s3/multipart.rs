@@ -8,6 +8,7 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, caller, object_key, owner};
+use super::encryption;
 use super::error::{self, say};
 use super::headers;
 use super::intake::of_whole;
@@ -109,6 +110,14 @@ impl Operations {
             input.checksum_algorithm.as_ref(),
             input.checksum_type.as_ref(),
         )?;
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let asked = encryption::asked(&request.headers)?;
+        let encryption = self.store.encryption(&bucket, asked).await;
+        let encrypted = match encryption.map_err(error::of)? {
+            Some(encryption) => Some(self.store.encrypted(&encryption).await.map_err(error::of)?),
+            None => None,
+        };
         let mut new = NewMultipart {
             bucket,
             key: object_key(&input.key)?,
@@ -116,23 +125,24 @@ impl Operations {
             tags: headers::of_object(headers::tags(input.tagging.as_deref())?)?,
             extras: ObjectExtras {
                 acl: brought.acl,
+                sse: encrypted.clone(),
                 ..ObjectExtras::default()
             },
             owner: brought.owner,
             checksum,
         };
-        self.expect_owner(&new.bucket, input.expected_bucket_owner.as_deref())
-            .await?;
         new.extras.lock = self.lock_asked(&request.headers, &new.bucket).await?;
         let id = self.store.begin_multipart(new).await.map_err(error::of)?;
-        Ok(S3Response::new(CreateMultipartUploadOutput {
+        let mut response = S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(id.to_string()),
             checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_out(algorithm)),
             checksum_type: checksum.map(|(_, kind)| kind_out(kind)),
             ..CreateMultipartUploadOutput::default()
-        }))
+        });
+        encryption::tell(&mut response.headers, encrypted.as_ref(), &request.headers);
+        Ok(response)
     }
 
     /// Turns the named parts into the object.
@@ -162,6 +172,13 @@ impl Operations {
         parts.reverse();
         parts.dedup_by_key(|part| part.number);
         parts.reverse();
+        let (row, _) = self
+            .store
+            .multipart(id, &bucket, &key)
+            .await
+            .map_err(error::of)?;
+        let encrypted = self.store.upload_encrypted(&row).map_err(error::of)?;
+        encryption::of_part(&request.headers, encrypted.as_ref())?;
         if !whole.is_empty() || input.mpu_object_size.is_some() {
             self.verify_whole(id, &bucket, &key, &parts, &whole, input.mpu_object_size)
                 .await?;
@@ -187,7 +204,9 @@ impl Operations {
             fill_checksums!(output, &object.checksums.values);
             output.checksum_type = Some(kind_out(object.checksums.kind));
         }
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        encryption::tell(&mut response.headers, object.encrypted(), &request.headers);
+        Ok(response)
     }
 
     /// Drops an upload and its parts.

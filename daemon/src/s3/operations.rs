@@ -48,6 +48,7 @@ operations! {
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = create_upload;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = remove_bucket;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = delete_cors;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = delete_bucket_encryption;
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = delete_lifecycle;
     delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = delete_ownership;
     delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = delete_policy;
@@ -58,6 +59,7 @@ operations! {
     delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = delete_block;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = get_cors;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = get_bucket_encryption;
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = get_lifecycle;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = location;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = notification;
@@ -84,6 +86,7 @@ operations! {
     list_parts(ListPartsInput) -> ListPartsOutput = parts;
     put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = put_bucket_list;
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+    put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = put_bucket_encryption;
     put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = put_lifecycle;
     put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = put_notification;
     put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = put_ownership;

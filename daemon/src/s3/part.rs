@@ -11,6 +11,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, object_key};
 use super::copy::source_condition;
+use super::encryption;
 use super::error::{self, say};
 use super::get::missing;
 use super::intake::{Expected, Intake};
@@ -22,7 +23,7 @@ use super::wire::{
 use crate::catalog::UploadState;
 use crate::kernel::limits::{LIST_KEYS_MAX, PARTS_MAX};
 use crate::kernel::{BucketName, ObjectKey, UploadId};
-use crate::store::{ChecksumKind, CompletedPart, Part, PartSummary, StoreError, combine};
+use crate::store::{ChecksumKind, CompletedPart, Part, PartKeys, PartSummary, StoreError, combine};
 
 fn part_number(sent: i32) -> S3Result<u32> {
     let number = u32::try_from(sent)
@@ -86,7 +87,11 @@ impl Operations {
             .multipart(id, &bucket, &key)
             .await
             .map_err(error::of)?;
+        let encrypted = self.store.upload_encrypted(&upload).map_err(error::of)?;
+        let sent = encryption::of_part(&request.headers, encrypted.as_ref())?;
+        let encryption = self.store.upload_encryption(&upload, sent.as_ref()).await;
         let intake = Intake {
+            encryption: encryption.map_err(error::of)?,
             body: input.body,
             size: input.content_length,
             trailers: request.trailing_headers,
@@ -108,7 +113,9 @@ impl Operations {
             ..UploadPartOutput::default()
         };
         fill_checksums!(output, &part.checksums);
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        encryption::tell(&mut response.headers, encrypted.as_ref(), &request.headers);
+        Ok(response)
     }
 
     /// Makes a part of an object or a range of it.
@@ -132,11 +139,21 @@ impl Operations {
             .object(&from_bucket, &from_key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
+        let (row, _) = self
+            .store
+            .multipart(id, &bucket, &key)
+            .await
+            .map_err(error::of)?;
+        let encrypted = self.store.upload_encrypted(&row).map_err(error::of)?;
+        let keys = PartKeys {
+            source: encryption::of_source(&request.headers, &source)?,
+            target: encryption::of_part(&request.headers, encrypted.as_ref())?,
+        };
         source_condition(&request.headers, &source)?;
         let range = copy_range(input.copy_source_range.as_deref(), source.size)?;
         let part = self
             .store
-            .copy_part(id, &bucket, &key, number, &source, range)
+            .copy_part(id, &bucket, &key, number, &source, range, &keys)
             .await
             .map_err(error::of)?;
         let mut result = CopyPartResult {
@@ -145,12 +162,14 @@ impl Operations {
             ..CopyPartResult::default()
         };
         fill_checksums!(result, &part.checksums);
-        Ok(S3Response::new(UploadPartCopyOutput {
+        let mut response = S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: (version.is_some() || !source.version_id.is_null())
                 .then(|| source.version_id.to_string()),
             ..UploadPartCopyOutput::default()
-        }))
+        });
+        encryption::tell(&mut response.headers, encrypted.as_ref(), &request.headers);
+        Ok(response)
     }
 
     /// The parts stored so far.

@@ -5,6 +5,7 @@ use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{bucket_name, caller, object_key, owner};
+use super::encryption;
 use super::error;
 use super::headers;
 use super::intake::{Expected, Intake};
@@ -53,7 +54,10 @@ impl Operations {
         self.expect_owner(&put.bucket, input.expected_bucket_owner.as_deref())
             .await?;
         put.extras.lock = self.lock_asked(&request.headers, &put.bucket).await?;
+        let asked = encryption::asked(&request.headers)?;
+        let encryption = self.store.encryption(&put.bucket, asked).await;
         let intake = Intake {
+            encryption: encryption.map_err(error::of)?,
             body: input.body,
             size: input.content_length,
             trailers: request.trailing_headers,
@@ -79,6 +83,9 @@ impl Operations {
         if !sums.is_empty() {
             output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
         }
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        let encrypted = published.object.encrypted();
+        encryption::tell(&mut response.headers, encrypted, &request.headers);
+        Ok(response)
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::encryption::CustomerKey;
 use super::object::Object;
 use super::{Store, StoreError};
 use crate::blob::{BlobBody, BlobReader, Slice};
@@ -27,10 +28,33 @@ impl Store {
     /// Opens the bytes of an object.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when a file is missing; [`StoreError::NoSuchKey`] when the version was deleted since the look-up.
+    /// [`StoreError::Damaged`] when a file is missing; [`StoreError::NoSuchKey`] when the version was deleted since the look-up; [`StoreError::KeyRequired`] when only a customer's key opens it.
     pub async fn reader(&self, object: &Object) -> Result<ObjectReader, StoreError> {
+        self.reader_with(object, None).await
+    }
+
+    /// The same with the key of a customer, which only what was encrypted with one needs.
+    ///
+    /// # Errors
+    /// Those of [`Store::reader`]; [`StoreError::WrongKey`].
+    pub async fn reader_with(
+        &self,
+        object: &Object,
+        key: Option<&CustomerKey>,
+    ) -> Result<ObjectReader, StoreError> {
+        let data = match object.encrypted() {
+            None => None,
+            Some(encrypted) => Some(self.decryption(encrypted, key).await?.data),
+        };
         if object.is_inline {
-            return Ok(ObjectReader(Bytes0::Inline(self.inline_of(object).await?)));
+            let stored = self.inline_of(object).await?;
+            let Some(data) = data else {
+                return Ok(ObjectReader(Bytes0::Inline(stored)));
+            };
+            let plain = data.open_small(&stored).ok_or_else(|| {
+                StoreError::Damaged(format!("the bytes in object row {}", object.row_id))
+            })?;
+            return Ok(ObjectReader(Bytes0::Inline(plain.into())));
         }
         let extents = self.0.catalog.extents(object.row_id).await?;
         if extents.is_empty() && object.size > 0 {
@@ -41,11 +65,15 @@ impl Store {
             offset: extent.offset,
             length: extent.length,
         });
-        let reader = self.0.blobs.reader(slices.collect()).await?;
+        let reader = self
+            .0
+            .blobs
+            .reader_with(slices.collect(), data.as_ref())
+            .await?;
         Ok(ObjectReader(Bytes0::Blobs(Arc::new(reader))))
     }
 
-    /// The bytes of a small object, fetched again when the look-up left them out.
+    /// The bytes of a small object as they lie in the row, fetched again when the look-up left them out.
     pub(super) async fn inline_of(&self, object: &Object) -> Result<Bytes, StoreError> {
         if let Some(bytes) = &object.inline {
             return Ok(bytes.clone());
@@ -100,10 +128,11 @@ impl ObjectReader {
         }
     }
 
-    /// The open files beneath with the offset and length used of each, for handing to a worker; `None` when the bytes lie in the row.
+    /// The open files beneath with the offset and length used of each, for handing to a worker; `None` when the bytes lie in the row or are encrypted.
     pub fn files(&self) -> Option<Vec<(Arc<File>, u64, u64)>> {
         match &self.0 {
             Bytes0::Inline(_) => None,
+            Bytes0::Blobs(reader) if reader.is_encrypted() => None,
             Bytes0::Blobs(reader) => Some(reader.files()),
         }
     }

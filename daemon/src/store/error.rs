@@ -112,6 +112,12 @@ pub enum StoreError {
     /// A bucket or an owner may not hold so much.
     #[error("this does not fit: {0}")]
     QuotaExceeded(String),
+    /// The object is encrypted with a key that only its owner has, and none came.
+    #[error("the object is encrypted with a customer's key, which must come with the request")]
+    KeyRequired,
+    /// The key that came is not the one that the object was encrypted with.
+    #[error("the key is not the one that the object was encrypted with")]
+    WrongKey,
     /// The disk has no room for it.
     #[error("the appliance has no space left for this")]
     Full,

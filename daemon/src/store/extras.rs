@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encryption::Encrypted;
 use super::object::{Object, json, to_json};
 use super::{Store, StoreError};
 use crate::kernel::Acl;
@@ -15,6 +16,9 @@ pub struct ObjectExtras {
     /// What keeps the version from being removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<super::ObjectLock>,
+    /// How the bytes are encrypted; only the store sets it, together with the bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse: Option<Encrypted>,
 }
 
 impl Store {

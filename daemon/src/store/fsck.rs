@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Store, StoreError};
-use crate::blob::{BlobError, Verdict};
-use crate::catalog::{BlobState, WrongUsageRow};
+use super::object::json;
+use super::{ObjectExtras, Store, StoreError};
+use crate::blob::{BlobError, Verdict, plain_len};
+use crate::catalog::{BlobState, ObjectRow, WrongUsageRow};
 use crate::kernel::BlobId;
 
 /// Rows read at a time.
@@ -269,7 +270,7 @@ impl Store {
                     continue;
                 }
                 let extent_bytes = match &row.inline {
-                    Some(bytes) => bytes.len() as u64,
+                    Some(bytes) => self.plain_bytes(row, bytes.len() as u64)?,
                     None => self
                         .0
                         .catalog
@@ -288,5 +289,14 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// How many bytes those in a row stand for: encrypted ones are longer than what was written.
+    fn plain_bytes(&self, row: &ObjectRow, stored: u64) -> Result<u64, StoreError> {
+        let extras: ObjectExtras = json("object_version.extras", &row.extras)?;
+        Ok(match extras.sse {
+            Some(_) => plain_len(stored).unwrap_or(0),
+            None => stored,
+        })
     }
 }

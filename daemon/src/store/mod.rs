@@ -12,11 +12,15 @@
 mod body;
 mod bucket;
 mod checksum;
+mod copy;
+mod default_encryption;
 mod delete;
+mod encryption;
 mod error;
 mod extras;
 mod fsck;
 mod headers;
+mod keyring;
 mod lifecycle;
 mod list;
 mod lock;
@@ -36,11 +40,15 @@ mod tests;
 
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
+pub use copy::CopyKeys;
+pub use default_encryption::DefaultEncryption;
 pub use delete::{Deleted, Removal};
+pub use encryption::{CustomerKey, Encrypted, Encryption, EncryptionAsked, WrappedKey};
 pub use error::StoreError;
 pub use extras::ObjectExtras;
 pub use fsck::{Finding, FsckReport};
 pub use headers::{ObjectHeaders, Tags};
+pub use keyring::Rotation;
 pub use lifecycle::{
     Ended, Expiration, Expiry, LifecycleRule, LifecycleRules, LifecycleRunner,
     NoncurrentExpiration, RuleFilter,
@@ -52,7 +60,7 @@ pub use lock::{
 };
 pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart};
 pub use object::Object;
-pub use parts::Part;
+pub use parts::{Part, PartKeys};
 pub use publish::{Condition, Copy, Published, PutObject};
 pub use quota::{OwnerUsage, Quota, Usage};
 pub use reconcile::Reconciled;
@@ -67,7 +75,7 @@ use tokio::sync::watch;
 
 use crate::blob::Blobs;
 use crate::catalog::{Catalog, NewJob};
-use crate::kernel::{Clock, Id};
+use crate::kernel::{Clock, Id, MasterKey};
 use crate::queue::Bell;
 
 /// Decides which jobs follow from a published object; given by the media room when the house is wired.
@@ -92,6 +100,7 @@ struct Inner {
     sessions: session::Sessions,
     /// Rung when the rules of a bucket change.
     lifecycle_changed: tokio::sync::Notify,
+    keys: keyring::Keyring,
 }
 
 /// What the store is made of.
@@ -108,6 +117,8 @@ pub struct StoreParts {
     pub bell: Bell,
     /// Largest object kept in its row, at most [`crate::kernel::limits::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
+    /// Seals the keys that encrypt objects.
+    pub master: MasterKey,
 }
 
 impl Store {
@@ -127,6 +138,7 @@ impl Store {
             changes,
             sessions: session::Sessions::default(),
             lifecycle_changed: tokio::sync::Notify::new(),
+            keys: keyring::Keyring::new(parts.master),
         }))
     }
 

@@ -58,9 +58,12 @@ pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
 }
 
 impl Object {
-    /// Whether [`Object::content_id`] is the BLAKE3 of the bytes: it is for all but multipart objects of several parts.
+    /// Whether [`Object::content_id`] is the BLAKE3 of the bytes: it is for all but multipart objects of several parts, or encrypted ones of any, and those whose key the customer keeps.
     pub fn is_hashed_whole(&self) -> bool {
-        self.checksums.parts.len() <= 1
+        match self.encrypted() {
+            None => self.checksums.parts.len() <= 1,
+            Some(encrypted) => self.checksums.parts.is_empty() && !encrypted.is_customers(),
+        }
     }
 
     pub(super) fn from_row(row: ObjectRow) -> Result<Self, StoreError> {

@@ -5,12 +5,24 @@ use std::ops::Range;
 
 use super::bucket::existing;
 use super::checksum::ChecksumAlgorithm;
+use super::copy::pour;
+use super::encryption::CustomerKey;
 use super::multipart::ours;
 use super::object::{Object, json, to_json};
+use super::publish::FreshBlob;
 use super::writer::{Sealed, SealedBytes, WriteOptions};
 use super::{Store, StoreError};
 use crate::catalog::{Extent, PartRow, Tx, UploadState};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, UploadId};
+
+/// The customers' keys of a part that is copied.
+#[derive(Clone, Debug, Default)]
+pub struct PartKeys {
+    /// Of the object that it is made of.
+    pub source: Option<CustomerKey>,
+    /// Of the upload that it becomes a part of.
+    pub target: Option<CustomerKey>,
+}
 
 /// A stored part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +62,10 @@ impl Store {
         number: u32,
         sealed: Sealed,
     ) -> Result<Part, StoreError> {
+        let etag = sealed.etag();
         let SealedBytes::Blob(blob) = sealed.bytes else {
             return Err(StoreError::Failed("a part was taken into memory".into()));
         };
-        let etag = ETag::from_md5(sealed.md5);
         let extent = Extent {
             blob: blob.id,
             offset: 0,
@@ -69,12 +81,7 @@ impl Store {
             now_ms,
         );
         let stored = part(&row)?;
-        let fresh = Some((
-            blob.id,
-            sealed.size,
-            sealed.content_id,
-            blob.digest.sums.clone(),
-        ));
+        let fresh = Some(FreshBlob::from(&blob));
         let store = self.clone();
         let (bucket, key) = (bucket.clone(), key.clone());
         self.finish(Some(blob), async move {
@@ -84,10 +91,14 @@ impl Store {
         Ok(stored)
     }
 
-    /// Makes a part of a range of an object: rows only, unless the upload wants a checksum of it or the object is a small one.
+    /// Makes a part of a range of an object: rows only, unless the upload wants a checksum of it, the object is a small one, or either is encrypted.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchUpload`]; [`StoreError::InvalidRange`].
+    /// [`StoreError::NoSuchUpload`]; [`StoreError::InvalidRange`]; [`StoreError::KeyRequired`] and [`StoreError::WrongKey`] where a customer keeps the key of either.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the arguments of one request, used once"
+    )]
     pub async fn copy_part(
         &self,
         id: UploadId,
@@ -96,14 +107,22 @@ impl Store {
         number: u32,
         source: &Object,
         range: Range<u64>,
+        keys: &PartKeys,
     ) -> Result<Part, StoreError> {
-        let (_, metadata) = self.multipart(id, bucket, key).await?;
+        let (upload, metadata) = self.multipart(id, bucket, key).await?;
+        let encryption = self
+            .upload_encryption(&upload, keys.target.as_ref())
+            .await?;
+        if let Some(encrypted) = source.encrypted() {
+            encrypted.check(keys.source.as_ref())?;
+        }
         if range.start > range.end || range.end > source.size {
             return Err(StoreError::InvalidRange {
                 size_bytes: source.size,
             });
         }
-        if source.is_inline || metadata.checksum.is_some() {
+        let encrypted = encryption.is_some() || source.encrypted().is_some();
+        if source.is_inline || metadata.checksum.is_some() || encrypted {
             let checksums = metadata
                 .checksum
                 .iter()
@@ -116,14 +135,11 @@ impl Store {
                     checksums,
                     always_blob: true,
                     relaxed: false,
+                    encryption,
                 })
                 .await?;
-            let mut body = self.reader(source).await?.body(range);
-            while let Some(frame) = http_body_util::BodyExt::frame(&mut body).await {
-                if let Ok(bytes) = frame?.into_data() {
-                    writer.write(bytes).await?;
-                }
-            }
+            let reader = self.reader_with(source, keys.source.as_ref()).await?;
+            pour(reader.body(range), &mut writer).await?;
             return self
                 .put_part(id, bucket, key, number, writer.seal().await?)
                 .await;
@@ -152,7 +168,7 @@ impl Store {
         bucket: BucketName,
         key: ObjectKey,
         row: PartRow,
-        fresh: Option<(BlobId, u64, ContentId, Vec<u8>)>,
+        fresh: Option<FreshBlob>,
     ) -> Result<(), StoreError> {
         let now_ms = self.0.clock.now_ms();
         let dead = self
@@ -166,9 +182,8 @@ impl Store {
                     if upload.state() != UploadState::Open {
                         return Err(StoreError::NoSuchUpload(id.to_string()));
                     }
-                    if let Some((blob, size, content, sums)) = fresh {
-                        tx.insert_live_blob(blob, size, 1, &content.0, &sums, now_ms)
-                            .await?;
+                    if let Some(blob) = fresh {
+                        blob.enter(tx, now_ms).await?;
                     } else {
                         for extent in row.extents()? {
                             if !tx.refer_blob(extent.blob, 1).await? {

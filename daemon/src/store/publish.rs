@@ -11,7 +11,7 @@ use super::object::{Object, to_json};
 use super::quota::Delta;
 use super::writer::{Sealed, SealedBytes};
 use super::{Planner, Store, StoreError, lock, quota};
-use crate::blob::SealedBlob;
+use crate::blob::{BlobDigest, SealedBlob};
 use crate::catalog::{EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
@@ -111,7 +111,7 @@ pub struct PutObject {
     pub etag: Option<ETag>,
 }
 
-/// A copy to be made: rows only.
+/// A copy to be made: of rows only, where the bytes can stay as they are.
 #[derive(Clone, Debug)]
 pub struct Copy {
     /// What to copy.
@@ -157,12 +157,40 @@ pub(super) struct Draft {
 pub(super) enum Source {
     /// In the row.
     Inline(Vec<u8>),
-    /// In a blob that has no row yet: its id and sums.
-    Fresh { blob: BlobId, sums: Vec<u8> },
+    /// In a blob that has no row yet.
+    Fresh(FreshBlob),
     /// In live blobs that gain a reference.
     Shared(Vec<Extent>),
     /// In live blobs whose references are handed over.
     Owned(Vec<Extent>),
+}
+
+/// What the row of a fresh blob says: of the file as it lies on the disk, which may be encrypted.
+#[derive(Clone)]
+pub(super) struct FreshBlob {
+    pub(super) id: BlobId,
+    pub(super) size: u64,
+    pub(super) digest: BlobDigest,
+}
+
+impl From<&SealedBlob> for FreshBlob {
+    fn from(blob: &SealedBlob) -> Self {
+        Self {
+            id: blob.id,
+            size: blob.size,
+            digest: blob.digest.clone(),
+        }
+    }
+}
+
+impl FreshBlob {
+    /// Enters the row, with one reference.
+    pub(super) async fn enter(&self, tx: &mut Tx, now_ms: Millis) -> Result<(), StoreError> {
+        let digest = &self.digest;
+        tx.insert_live_blob(self.id, self.size, 1, &digest.blake3, &digest.sums, now_ms)
+            .await?;
+        Ok(())
+    }
 }
 
 /// The outcome of a publishing transaction.
@@ -178,7 +206,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBucket`], [`StoreError::PreconditionFailed`], [`StoreError::NoSuchKey`] for an `If-Match` on nothing; then the bytes are gone.
-    pub async fn publish(&self, put: PutObject, sealed: Sealed) -> Result<Published, StoreError> {
+    pub async fn publish(
+        &self,
+        mut put: PutObject,
+        sealed: Sealed,
+    ) -> Result<Published, StoreError> {
+        put.extras.sse = match &sealed.encryption {
+            Some(encryption) => Some(self.encrypted(encryption).await?),
+            None => None,
+        };
         let etag = put.etag.clone().unwrap_or_else(|| sealed.etag());
         let checksums = Checksums {
             values: sealed.checksums,
@@ -186,13 +222,7 @@ impl Store {
         };
         let (source, fresh) = match sealed.bytes {
             SealedBytes::Inline(bytes) => (Source::Inline(bytes), None),
-            SealedBytes::Blob(blob) => (
-                Source::Fresh {
-                    blob: blob.id,
-                    sums: blob.digest.sums.clone(),
-                },
-                Some(blob),
-            ),
+            SealedBytes::Blob(blob) => (Source::Fresh(FreshBlob::from(&blob)), Some(blob)),
         };
         let draft = Draft {
             put,
@@ -206,39 +236,7 @@ impl Store {
         self.publish_draft(draft, fresh).await
     }
 
-    /// Copies an object by its rows: no byte moves.
-    ///
-    /// # Errors
-    /// Those of [`Store::publish`]; [`StoreError::NoSuchKey`] when the source vanished meanwhile.
-    pub async fn copy(&self, copy: Copy) -> Result<Published, StoreError> {
-        let source = copy.source;
-        let bytes = match &source.inline {
-            Some(bytes) if source.is_inline => Source::Inline(bytes.to_vec()),
-            _ if source.is_inline => Source::Inline(self.inline_of(&source).await?.to_vec()),
-            _ => Source::Shared(self.0.catalog.extents(source.row_id).await?),
-        };
-        let draft = Draft {
-            put: PutObject {
-                bucket: copy.bucket,
-                key: copy.key,
-                headers: copy.headers.unwrap_or(source.headers),
-                tags: copy.tags.unwrap_or(source.tags),
-                extras: copy.extras,
-                owner: copy.owner,
-                condition: copy.condition,
-                etag: None,
-            },
-            size: source.size,
-            etag: source.etag,
-            content_id: source.content_id,
-            checksums: source.checksums,
-            source: bytes,
-            via: "copy",
-        };
-        self.publish_draft(draft, None).await
-    }
-
-    async fn publish_draft(
+    pub(super) async fn publish_draft(
         &self,
         draft: Draft,
         fresh: Option<SealedBlob>,
@@ -355,7 +353,7 @@ pub(super) async fn publish_in(
     } else {
         VersionId::null()
     };
-    let (inline, extents) = take_source(tx, source, size, &content_id, now_ms).await?;
+    let (inline, extents) = take_source(tx, source, size, now_ms).await?;
     let mut dead = Vec::new();
     let mut freed = None;
     if versioning != Versioning::Enabled && latest.is_some() {
@@ -423,18 +421,16 @@ async fn take_source(
     tx: &mut Tx,
     source: Source,
     size: u64,
-    content_id: &ContentId,
     now_ms: Millis,
 ) -> Result<(Option<Vec<u8>>, Vec<Extent>), StoreError> {
     match source {
         Source::Inline(bytes) => Ok((Some(bytes), Vec::new())),
-        Source::Fresh { blob, sums } => {
-            tx.insert_live_blob(blob, size, 1, &content_id.0, &sums, now_ms)
-                .await?;
+        Source::Fresh(blob) => {
+            blob.enter(tx, now_ms).await?;
             Ok((
                 None,
                 vec![Extent {
-                    blob,
+                    blob: blob.id,
                     offset: 0,
                     length: size,
                 }],

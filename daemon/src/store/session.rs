@@ -11,13 +11,19 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+use super::body::ObjectReader;
 use super::checksum::Checksums;
+use super::copy::pour;
+use super::encryption::Encrypted;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::json;
-use super::publish::{Condition, Draft, Outcome, Published, PutObject, Source, publish_in};
+use super::publish::{
+    Condition, Draft, FreshBlob, Outcome, Published, PutObject, Source, publish_in,
+};
 use super::upload::Upload;
-use super::{Planner, Store, StoreError};
-use crate::blob::{BlobAppender, BlobDigest};
+use super::writer::{SealedBytes, WriteOptions};
+use super::{ObjectExtras, Planner, Store, StoreError};
+use crate::blob::{BlobAppender, BlobDigest, SealedBlob, Slice};
 use crate::catalog::{Extent, Tx, UploadRow};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, UploadId};
@@ -290,21 +296,31 @@ impl UploadSession {
             .take()
             .ok_or_else(|| StoreError::NoSuchUpload(self.id.to_string()))?;
         let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
-        let finisher = store.clone();
-        let commit = async move {
+        // To its end even when the caller goes away.
+        let task = tokio::spawn(async move {
             let digest = appender.finish().await?.digest;
-            let now_ms = finisher.0.clock.now_ms();
-            let planner = finisher.0.planner.clone();
-            let change = finisher.0.catalog.write(move |tx| {
-                Box::pin(async move {
-                    finish_in(tx, id, &row, received, digest, &planner, now_ms).await
-                })
-            });
-            let outcome = change.await?;
-            drop(turn);
-            finisher.published(outcome).await
-        };
-        store.finish(None, commit).await
+            let sealed = store.encrypted_upload(&row, received).await?;
+            let (encrypted, fresh) = match sealed {
+                Some((encrypted, blob)) => (Some(encrypted), blob),
+                None => (None, None),
+            };
+            let finisher = store.clone();
+            let commit = async move {
+                let now_ms = finisher.0.clock.now_ms();
+                let planner = finisher.0.planner.clone();
+                let change = finisher.0.catalog.write(move |tx| {
+                    Box::pin(async move {
+                        finish_in(tx, id, &row, received, digest, encrypted, &planner, now_ms).await
+                    })
+                });
+                let outcome = change.await?;
+                drop(turn);
+                finisher.published(outcome).await
+            };
+            store.finish(fresh, commit).await
+        });
+        task.await
+            .map_err(|error| StoreError::Failed(format!("an upload's end was cut off: {error}")))?
     }
 }
 
@@ -341,31 +357,92 @@ impl Drop for UploadSession {
     }
 }
 
+/// The bytes of an upload as its bucket wants them encrypted.
+struct EncryptedUpload {
+    says: Encrypted,
+    bytes: Source,
+}
+
+impl Store {
+    /// Encrypts the complete file of an upload, when its bucket encrypts by default: the file is read and written once more.
+    async fn encrypted_upload(
+        &self,
+        row: &UploadRow,
+        size: u64,
+    ) -> Result<Option<(EncryptedUpload, Option<SealedBlob>)>, StoreError> {
+        let Some(encryption) = self.encryption(&bucket_of(row)?, None).await? else {
+            return Ok(None);
+        };
+        let blob = row
+            .blob()?
+            .ok_or_else(|| StoreError::Damaged("an open upload without a file".into()))?;
+        let slice = Slice {
+            blob,
+            offset: 0,
+            length: size,
+        };
+        let options = WriteOptions {
+            size: Some(size),
+            encryption: Some(encryption.clone()),
+            ..WriteOptions::default()
+        };
+        let mut writer = self.writer(options).await?;
+        let reader = ObjectReader::of_blobs(self.0.blobs.reader(vec![slice]).await?);
+        pour(reader.body(0..size), &mut writer).await?;
+        let says = self.encrypted(&encryption).await?;
+        Ok(Some(match writer.seal().await?.bytes {
+            SealedBytes::Inline(bytes) => {
+                let bytes = Source::Inline(bytes);
+                (EncryptedUpload { says, bytes }, None)
+            }
+            SealedBytes::Blob(blob) => {
+                let bytes = Source::Fresh(FreshBlob::from(&blob));
+                (EncryptedUpload { says, bytes }, Some(blob))
+            }
+        }))
+    }
+}
+
+fn bucket_of(row: &UploadRow) -> Result<BucketName, StoreError> {
+    row.bucket
+        .parse()
+        .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one commit, used once"
+)]
 async fn finish_in(
     tx: &mut Tx,
     id: UploadId,
     row: &UploadRow,
     size: u64,
     digest: BlobDigest,
+    encrypted: Option<EncryptedUpload>,
     planner: &Planner,
     now_ms: Millis,
 ) -> Result<Outcome, StoreError> {
     let blob: BlobId = row
         .blob()?
         .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
-    let bucket: BucketName = row
-        .bucket
-        .parse()
-        .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))?;
+    let bucket = bucket_of(row)?;
     let headers: ObjectHeaders = json("upload.headers", &row.headers)?;
     let tags: Tags = json("upload.tags", &row.tags)?;
+    let mut extras: ObjectExtras = json("upload.extras", &row.extras)?;
     let mut dead = Vec::new();
-    let source = if size == 0 {
-        // The upload's reference is the only one, and no extent can hold nothing.
+    let source = if encrypted.is_some() || size == 0 {
+        // The upload's reference is the only one; its plaintext goes, or there is none and no extent can hold nothing.
         if tx.release_blob(blob, 1).await? {
             dead.push(blob);
         }
-        Source::Inline(Vec::new())
+        match encrypted {
+            Some(encrypted) => {
+                extras.sse = Some(encrypted.says);
+                encrypted.bytes
+            }
+            None => Source::Inline(Vec::new()),
+        }
     } else {
         if !tx
             .finish_blob(blob, size, &digest.blake3, &digest.sums)
@@ -386,7 +463,7 @@ async fn finish_in(
             key: row.key()?,
             headers,
             tags,
-            extras: json("upload.extras", &row.extras)?,
+            extras,
             owner: row.owner.clone(),
             condition: Condition::default(),
             etag: None,

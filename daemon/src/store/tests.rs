@@ -1,6 +1,7 @@
 //! The store's promises, told as short stories over a real catalog and real files.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod encryption;
 mod lifecycle;
 mod lock;
 mod memory;
@@ -51,6 +52,7 @@ async fn open(dir: &TempDir) -> Store {
         planner,
         bell: crate::queue::Bell::new(),
         inline_bytes_max: 16 * 1024,
+        master: crate::kernel::MasterKey::from_bytes([7; 32]),
     })
 }
 

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use md5::Digest as _;
 
 use super::checksum::{ChecksumAlgorithm, Hashers};
+use super::encryption::Encryption;
 use super::{Store, StoreError};
 use crate::blob::{BlobWriter, SealedBlob};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
@@ -22,6 +23,8 @@ pub struct WriteOptions {
     pub always_blob: bool,
     /// Answer before the bytes are synced: for what can be made again.
     pub relaxed: bool,
+    /// How to encrypt them: see [`Store::encryption`].
+    pub encryption: Option<Encryption>,
 }
 
 /// Takes the bytes of one object; dropping it leaves nothing behind.
@@ -49,6 +52,7 @@ pub struct Sealed {
     /// What the bytes are.
     pub content_id: ContentId,
     pub(super) bytes: SealedBytes,
+    pub(super) encryption: Option<Encryption>,
 }
 
 pub(super) enum SealedBytes {
@@ -57,8 +61,15 @@ pub(super) enum SealedBytes {
 }
 
 impl Sealed {
-    /// The entity tag that S3 clients expect of a whole body.
+    /// The entity tag that S3 clients expect of a whole body: its MD5, unless the customer keeps the key.
     pub fn etag(&self) -> ETag {
+        let is_customers = |encryption: &Encryption| encryption.is_customers();
+        if self.encryption.as_ref().is_some_and(is_customers) {
+            // A hash of what lies on the disk: it looks like an MD5, as clients expect, and tells nothing of the plaintext.
+            let mut tag = [0; 16];
+            tag.copy_from_slice(&self.content_id.0[..16]);
+            return ETag::from_md5(tag);
+        }
         ETag::from_md5(self.md5)
     }
 }
@@ -81,7 +92,7 @@ impl Store {
         let sink = if !options.always_blob && options.size.is_none_or(small) {
             Sink::Memory(BytesMut::with_capacity(options.size.unwrap_or(0) as usize))
         } else {
-            Sink::Blob(Box::new(self.0.blobs.create(options.size).await?))
+            Sink::Blob(Box::new(self.blob(&options).await?))
         };
         Ok(ObjectWriter {
             store: self.clone(),
@@ -90,6 +101,11 @@ impl Store {
             received: 0,
             sink,
         })
+    }
+
+    async fn blob(&self, options: &WriteOptions) -> Result<BlobWriter, StoreError> {
+        let encryption = options.encryption.as_ref().map(Encryption::of_blob);
+        Ok(self.0.blobs.create_with(options.size, encryption).await?)
     }
 }
 
@@ -117,7 +133,7 @@ impl ObjectWriter {
                 held.extend_from_slice(&bytes);
                 return Ok(());
             }
-            let mut blob = self.store.0.blobs.create(self.options.size).await?;
+            let mut blob = self.store.blob(&self.options).await?;
             let held = std::mem::take(held);
             if !held.is_empty() {
                 blob.write(held.freeze()).await?;
@@ -144,20 +160,29 @@ impl ObjectWriter {
             });
         }
         let checksums = self.hashers.finish();
+        let encryption = self.options.encryption;
         let (md5, content_id, bytes) = match self.sink {
             Sink::Memory(held) => {
-                let content_id = ContentId(*blake3::hash(&held).as_bytes());
+                let stored = match &encryption {
+                    Some(encryption) => encryption.data.seal_small(&held),
+                    None => held.to_vec(),
+                };
+                // Of what a customer encrypted, only what lies here is named.
+                let named = match &encryption {
+                    Some(encryption) if encryption.is_customers() => &stored[..],
+                    _ => &held,
+                };
                 (
                     md5::Md5::digest(&held).into(),
-                    content_id,
-                    SealedBytes::Inline(held.to_vec()),
+                    ContentId(*blake3::hash(named).as_bytes()),
+                    SealedBytes::Inline(stored),
                 )
             }
             Sink::Blob(blob) => {
                 let sealed = blob.seal(!self.options.relaxed).await?;
                 (
                     sealed.md5,
-                    ContentId(sealed.digest.blake3),
+                    ContentId(sealed.plain.unwrap_or(sealed.digest.blake3)),
                     SealedBytes::Blob(sealed),
                 )
             }
@@ -168,6 +193,7 @@ impl ObjectWriter {
             checksums,
             content_id,
             bytes,
+            encryption,
         })
     }
 }

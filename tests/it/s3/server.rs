@@ -51,6 +51,13 @@ impl Server {
         .unwrap();
         let planner: Planner = Arc::new(|_| Vec::new());
         let clock = Clock::system();
+        let options = Options {
+            data_dir: dir.path().to_owned(),
+            tailnet: None,
+        };
+        let identity = Identity::open(catalog.clone(), clock.clone(), options)
+            .await
+            .unwrap();
         let store = Store::new(StoreParts {
             catalog: catalog.clone(),
             blobs,
@@ -58,14 +65,8 @@ impl Server {
             planner,
             bell: nebula_daemon::queue::Bell::new(),
             inline_bytes_max: 16 * 1024,
+            master: identity.master_key(),
         });
-        let options = Options {
-            data_dir: dir.path().to_owned(),
-            tailnet: None,
-        };
-        let identity = Identity::open(catalog, clock.clone(), options)
-            .await
-            .unwrap();
         let preset = RootPreset {
             id: ACCESS_KEY.into(),
             secret: Secret::new(SECRET_KEY),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod append;
+mod cipher;
 mod full;
 mod read;
 mod sums;

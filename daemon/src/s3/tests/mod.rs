@@ -96,6 +96,7 @@ impl House {
             planner: Arc::new(|_| Vec::new()),
             bell: crate::queue::Bell::new(),
             inline_bytes_max: 16 * 1024,
+            master: crate::kernel::MasterKey::from_bytes([7; 32]),
         });
         let options = Options {
             data_dir: dir.path().to_owned(),

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::encryption::seal_with;
 use super::*;
 use crate::kernel::{UploadId, VersionId};
 
@@ -21,6 +22,7 @@ const CASES: u32 = 8;
 /// Operations in a history.
 const OPS_MAX: usize = 40;
 
+/// The second one encrypts by default.
 const BUCKETS: [&str; 2] = ["films", "notes"];
 const KEYS: [&str; 6] = ["a", "d/1", "d/2", "d/e/3", "d0", "é"];
 /// On both sides of inline and blob, and of one block of sums and two.
@@ -77,6 +79,7 @@ enum Op {
     Settle(usize),
     Finish(usize),
     Terminate(usize),
+    RotateKeys,
     Crash(Underway),
 }
 
@@ -85,7 +88,7 @@ fn at() -> impl Strategy<Value = At> {
 }
 
 fn bucket_name() -> impl Strategy<Value = &'static str> {
-    prop_oneof![5 => Just(BUCKETS[0]), 1 => Just(BUCKETS[1])]
+    prop_oneof![3 => Just(BUCKETS[0]), 1 => Just(BUCKETS[1])]
 }
 
 fn size() -> impl Strategy<Value = usize> {
@@ -130,6 +133,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => nth.clone().prop_map(Op::Settle),
         3 => nth.clone().prop_map(Op::Finish),
         1 => nth.prop_map(Op::Terminate),
+        1 => Just(Op::RotateKeys),
         3 => underway.prop_map(Op::Crash),
     ]
 }
@@ -280,6 +284,7 @@ impl World {
             Op::Settle(nth) => self.settle(nth).await,
             Op::Finish(nth) => self.finish(nth).await,
             Op::Terminate(nth) => self.terminate(nth).await,
+            Op::RotateKeys => drop(self.store.rotate_keys().await.unwrap()),
             Op::Crash(underway) => self.crash(underway).await,
         }
         self.compare_names().await;

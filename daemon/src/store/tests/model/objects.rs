@@ -10,6 +10,13 @@ impl World {
             return;
         }
         made.unwrap();
+        if name == BUCKETS[1] {
+            let bucket = name.parse().unwrap();
+            let set = self
+                .store
+                .set_default_encryption(&bucket, Some(Default::default()));
+            set.await.unwrap();
+        }
         let shelf = Shelf {
             versioning: Versioning::Off,
             keys: BTreeMap::new(),
@@ -67,7 +74,8 @@ impl World {
                 ..Condition::default()
             },
         };
-        let sealed = seal(&self.store, &bytes, false).await;
+        let encryption = self.store.encryption(&bucket, None).await.unwrap();
+        let sealed = seal_with(&self.store, &bytes, false, encryption).await;
         let put = PutObject {
             bucket,
             key,

@@ -5,12 +5,19 @@ use super::*;
 impl World {
     pub(super) async fn begin_parts(&mut self, at: At) {
         let (bucket, key) = parsed(at);
+        let sse = match self.store.encryption(&bucket, None).await.unwrap() {
+            Some(encryption) => Some(self.store.encrypted(&encryption).await.unwrap()),
+            None => None,
+        };
         let new = NewMultipart {
             bucket,
             key,
             headers: ObjectHeaders::default(),
             tags: Tags::new(),
-            extras: crate::store::ObjectExtras::default(),
+            extras: ObjectExtras {
+                sse,
+                ..Default::default()
+            },
             owner: "me".into(),
             checksum: None,
         };
@@ -32,7 +39,13 @@ impl World {
         };
         let upload = &mut self.parts[place];
         let (bucket, key) = parsed(upload.at);
-        let sealed = seal(&self.store, &bytes, true).await;
+        let (row, _) = self
+            .store
+            .multipart(upload.id, &bucket, &key)
+            .await
+            .unwrap();
+        let encryption = self.store.upload_encryption(&row, None).await.unwrap();
+        let sealed = seal_with(&self.store, &bytes, true, encryption).await;
         let part = self
             .store
             .put_part(upload.id, &bucket, &key, number, sealed)
@@ -66,7 +79,15 @@ impl World {
         let range = span.start as u64..span.end as u64;
         let part = self
             .store
-            .copy_part(upload.id, &bucket, &key, number, &source, range)
+            .copy_part(
+                upload.id,
+                &bucket,
+                &key,
+                number,
+                &source,
+                range,
+                &PartKeys::default(),
+            )
             .await;
         upload
             .parts
