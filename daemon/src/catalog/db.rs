@@ -20,12 +20,12 @@ use super::write::Writer;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept per connection; above the number of statements the catalog owns.
 const STATEMENTS_CACHED_MAX: usize = 512;
-/// Reading connections to SQLite; each is a thread.
-const SQLITE_READERS_MAX: u32 = 8;
+/// Reading connections to SQLite; each is a thread with a cache of pages, and what is hot asks none of them.
+const SQLITE_READERS_MAX: u32 = 4;
 /// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
-const SQLITE_WRITER_CACHE: &str = "-16384";
+const SQLITE_WRITER_CACHE: &str = "-8192";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
-const SQLITE_READER_CACHE: &str = "-2048";
+const SQLITE_READER_CACHE: &str = "-1024";
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS_MAX: u32 = 32;
 /// How long a caller waits for a connection before it is told that the database is gone.

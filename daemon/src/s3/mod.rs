@@ -140,7 +140,8 @@ impl S3Door {
             Some(question) if question.is_preflight() => {
                 self.preflight(question, bucket.as_ref()).await
             }
-            _ => self.answer(request).await.unwrap_or_else(refusal),
+            // In a box, as the future of `s3s` is large and would be moved at every station.
+            _ => Box::pin(self.answer(request)).await.unwrap_or_else(refusal),
         };
         if let (Some(question), Some(bucket)) = (&question, &bucket)
             && !question.is_preflight()
@@ -188,9 +189,9 @@ impl S3Door {
             None => s3s::Body::http_body_unsync(body),
         };
         let work = async {
-            let first = self.0.s3.call(Request::from_parts(parts, body)).await;
+            let first = Box::pin(self.0.s3.call(Request::from_parts(parts, body))).await;
             let answer = match again {
-                Some(again) if access::is_vouched_for() => self.0.s3.call(again).await,
+                Some(again) if access::is_vouched_for() => Box::pin(self.0.s3.call(again)).await,
                 _ => first,
             };
             match access::refusal() {

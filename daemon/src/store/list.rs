@@ -69,6 +69,31 @@ fn behind(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff]].concat()
 }
 
+/// What a page ended with so far.
+enum Last {
+    Nothing,
+    Prefix,
+    /// A version with this row id.
+    Item(i64),
+}
+
+impl ListPage {
+    /// Says where the next page begins.
+    fn ended(mut self, last: &Last, request: &ListRequest) -> Self {
+        match last {
+            Last::Nothing => {}
+            Last::Prefix => self.next_after = self.prefixes.last().cloned(),
+            Last::Item(_) => {
+                let item = self.items.last();
+                self.next_after = item.map(|item| item.key.to_string());
+                let version = item.filter(|_| request.versions);
+                self.next_after_version = version.map(|item| item.version_id.clone());
+            }
+        }
+        self
+    }
+}
+
 /// The position where a walk goes on.
 struct Cursor {
     from: Vec<u8>,
@@ -95,6 +120,7 @@ impl Store {
         let prefix = request.prefix.as_bytes();
         let end = (!prefix.is_empty()).then(|| behind(prefix));
         let mut cursor = self.start(bucket, request).await?;
+        let mut last = Last::Nothing;
         loop {
             let shown = page.items.len() + page.prefixes.len();
             let want = (limit - shown + 1) as i64;
@@ -122,27 +148,26 @@ impl Store {
             for entry in entries {
                 if page.items.len() + page.prefixes.len() == limit {
                     page.is_truncated = true;
-                    return Ok(page);
+                    return Ok(page.ended(&last, request));
                 }
                 if let Some(folded) = fold(&entry, request) {
                     cursor = Cursor {
                         from: behind(folded.as_bytes()),
                         below: i64::MAX,
                     };
-                    page.next_after = Some(folded.clone());
-                    page.next_after_version = None;
                     page.prefixes.push(folded);
+                    last = Last::Prefix;
                     jumped = true;
                     break;
                 }
-                cursor = next(&entry, request.versions);
-                let item = item(&entry)?;
-                page.next_after = Some(item.key.to_string());
-                page.next_after_version = request.versions.then(|| item.version_id.clone());
-                page.items.push(item);
+                last = Last::Item(entry.id);
+                page.items.push(item(entry)?);
             }
             if is_end && !jumped {
-                return Ok(page);
+                return Ok(page.ended(&last, request));
+            }
+            if let (false, Last::Item(id), Some(item)) = (jumped, &last, page.items.last()) {
+                cursor = behind_item(item, *id, request.versions);
             }
         }
     }
@@ -208,21 +233,22 @@ fn fold(entry: &ListEntry, request: &ListRequest) -> Option<String> {
     Some(key[..request.prefix.len() + at + request.delimiter.len()].to_owned())
 }
 
-fn next(entry: &ListEntry, versions: bool) -> Cursor {
+fn behind_item(item: &ListItem, id: i64, versions: bool) -> Cursor {
+    let key = item.key.as_bytes();
     if versions {
         Cursor {
-            from: entry.key_bytes().to_vec(),
-            below: entry.id,
+            from: key.to_vec(),
+            below: id,
         }
     } else {
         Cursor {
-            from: [entry.key_bytes(), &[0]].concat(),
+            from: [key, &[0]].concat(),
             below: i64::MAX,
         }
     }
 }
 
-fn item(entry: &ListEntry) -> Result<ListItem, StoreError> {
+fn item(entry: ListEntry) -> Result<ListItem, StoreError> {
     let corrupt =
         |what: &str| StoreError::Damaged(format!("object_version row {}: {what}", entry.id));
     Ok(ListItem {
@@ -234,9 +260,9 @@ fn item(entry: &ListEntry) -> Result<ListItem, StoreError> {
         is_latest: entry.is_latest,
         is_delete_marker: entry.is_delete_marker,
         size: entry.size(),
-        etag: ETag::from_stored(entry.etag.clone()),
-        owner: entry.owner.clone(),
-        checksums: entry.checksums.clone(),
+        etag: ETag::from_stored(entry.etag),
+        owner: entry.owner,
+        checksums: entry.checksums,
         modified_ms: entry.modified_ms,
     })
 }
