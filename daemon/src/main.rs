@@ -69,8 +69,19 @@ async fn play(cli: Cli) -> Result<ExitCode> {
         }
         Command::Fsck(args) => {
             quiet_log(&config)?;
+            // A repair trusts what it counted, so nobody may write meanwhile.
+            let holder = Holder::this_process(now(), "nowhere: it runs fsck --repair".to_owned());
+            let _lock = args
+                .repair
+                .then(|| DataDirLock::take(&config.data.dir, Tenure::Resident, holder))
+                .transpose()?;
             let clean = app::fsck(config, args).await?;
             Ok(success_if(clean))
+        }
+        Command::Scrub(args) => {
+            quiet_log(&config)?;
+            let sound = app::scrub(config, args).await?;
+            Ok(success_if(sound))
         }
         Command::Doctor(args) => {
             quiet_log(&config)?;

@@ -9,7 +9,7 @@ use crate::term::{
 };
 use nebula_client::{
     Error, Exit,
-    api::{JobCounts, Status, Storage},
+    api::{JobCounts, Scrub, Status, Storage},
 };
 
 /// How many cells the bar of the disk takes.
@@ -56,6 +56,7 @@ fn body(status: &Status) -> Vec<Text> {
             size(status.storage.reserve_bytes),
         ),
     ));
+    body.push(label("Scrub").joined(scrub(&status.scrub)));
     body.push(label("Jobs").joined(jobs(status.jobs)));
     body.push(
         label("Transcode")
@@ -103,6 +104,37 @@ fn disk(storage: &Storage) -> Text {
     Text::styled(colour, "━".repeat(full.min(BAR_CELLS)))
         .and(DIM, "━".repeat(BAR_CELLS.saturating_sub(full)))
         .and(PLAIN, format!(" {} full", human::percent(share)))
+}
+
+/// How the walk that looks for damage stands; what it found comes first.
+fn scrub(scrub: &Scrub) -> Text {
+    let mut text = Text::default();
+    if scrub.quarantined > 0 {
+        text = text.and(
+            BAD,
+            format!(
+                "{} set aside; `nebulad fsck` on the node names what is lost. ",
+                human::count(scrub.quarantined, "damaged file")
+            ),
+        );
+    }
+    if scrub.running {
+        let share = scrub.done_bytes as f64 / scrub.total_bytes.max(1) as f64;
+        let state = format!("running, {}", human::percent(share.min(1.0)));
+        return text.and(BUSY, state);
+    }
+    match (scrub.finished_at_ms, scrub.healed) {
+        (None, _) => text.and(DIM, "has not run yet"),
+        (Some(_), 0) => text.and(GOOD, format!("{} read", size(scrub.done_bytes))),
+        (Some(_), healed) => text.and(
+            WARN,
+            format!(
+                "{} read, {} healed from a copy",
+                size(scrub.done_bytes),
+                human::count(healed, "file")
+            ),
+        ),
+    }
 }
 
 fn jobs(counts: JobCounts) -> Text {

@@ -12,8 +12,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt as _;
 use nebula_client::api::{
     Bucket, CreateBucket, Discovery, Durability, Hardware, JobCounts, Me, Object, ObjectDetails,
-    ObjectPage, ObjectsQuery, Page, Problem, Role, Status, Storage, Urls, Versioning, problem,
-    routes,
+    ObjectPage, ObjectsQuery, Page, Problem, Role, Scrub, Status, Storage, Urls, Versioning,
+    problem, routes,
 };
 use std::{
     collections::BTreeMap,
@@ -137,6 +137,7 @@ async fn status() -> Json<Status> {
         uptime_ms: 1,
         listen: vec![],
         storage: Storage::default(),
+        scrub: Scrub::default(),
         database: "none".into(),
         queue: "none".into(),
         hardware: Hardware::default(),

@@ -61,6 +61,15 @@ pub enum EventBody {
         #[serde(flatten)]
         object: ObjectRef,
     },
+    /// Stored bytes of an object were found damaged: reading them fails from now on, the others are served.
+    #[serde(rename = "object.damaged")]
+    ObjectDamaged {
+        /// Which.
+        #[serde(flatten)]
+        object: ObjectRef,
+        /// What was found, in a sentence.
+        reason: String,
+    },
     /// An object can be played from now on.
     #[serde(rename = "asset.ready")]
     AssetReady {
@@ -122,6 +131,7 @@ impl EventBody {
             Self::BucketDeleted { .. } => "bucket.deleted",
             Self::ObjectCreated { .. } => "object.created",
             Self::ObjectDeleted { .. } => "object.deleted",
+            Self::ObjectDamaged { .. } => "object.damaged",
             Self::AssetReady { .. } => "asset.ready",
             Self::AssetFailed { .. } => "asset.failed",
             Self::JobChanged { .. } => "job.changed",
@@ -137,6 +147,7 @@ impl EventBody {
             Self::BucketCreated { bucket } | Self::BucketDeleted { bucket } => Some(bucket),
             Self::ObjectCreated { object, .. }
             | Self::ObjectDeleted { object }
+            | Self::ObjectDamaged { object, .. }
             | Self::AssetReady { object }
             | Self::AssetFailed { object, .. }
             | Self::RenditionReady { object, .. }

@@ -102,5 +102,5 @@ pub use link::{CreateLink, Link};
 pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery};
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
-pub use status::{Hardware, JobCounts, Me, Status, Storage};
+pub use status::{Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};

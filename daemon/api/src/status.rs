@@ -21,6 +21,9 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Disk space and what fills it.
     pub storage: Storage,
+    /// The walk over every stored byte that looks for damage.
+    #[serde(default)]
+    pub scrub: Scrub,
     /// The catalog's database: `sqlite` or `postgres`.
     pub database: String,
     /// The job queue: `embedded` or `redis`.
@@ -47,6 +50,34 @@ pub struct Storage {
     pub used_bytes: u64,
     /// How many objects there are, all buckets together.
     pub objects: u64,
+}
+
+/// The walk over every stored byte that looks for damage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Scrub {
+    /// Whether it goes on now.
+    pub running: bool,
+    /// Bytes it has to read, as known when it began.
+    pub total_bytes: u64,
+    /// Bytes it has read.
+    pub done_bytes: u64,
+    /// Files and objects that this walk, or the last one, found damaged.
+    pub damaged: u64,
+    /// Files that it wrote anew from a copy.
+    pub healed: u64,
+    /// Files that are known to be damaged now; what they hold is not served where it is damaged.
+    pub quarantined: u64,
+    /// When the last walk began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<i64>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at_ms: Option<i64>,
+    /// When the next one begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at_ms: Option<i64>,
 }
 
 /// The transcoder that was chosen by trying.

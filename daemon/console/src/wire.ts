@@ -117,6 +117,7 @@ export interface Status {
   uptime_ms: number;
   listen: string[];
   storage: { total_bytes: number; free_bytes: number; reserve_bytes: number; used_bytes: number; objects: number };
+  scrub: { running: boolean; total_bytes: number; done_bytes: number; damaged: number; healed: number; quarantined: number; finished_at_ms?: number };
   database: string;
   queue: string;
   hardware: { choice: string; reason: string; device?: string };

@@ -165,6 +165,10 @@ fn body(row: &EventRow) -> Option<EventBody> {
             etag: text("etag"),
         },
         EventKind::ObjectDeleted => EventBody::ObjectDeleted { object: object() },
+        EventKind::ObjectDamaged => EventBody::ObjectDamaged {
+            object: object(),
+            reason: text("reason"),
+        },
         EventKind::AssetReady => EventBody::AssetReady { object: object() },
         EventKind::AssetFailed => EventBody::AssetFailed {
             object: object(),

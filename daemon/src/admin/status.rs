@@ -1,7 +1,7 @@
 //! How the node is.
 
 use axum::extract::State;
-use nebula_api::{Hardware, JobCounts, Me, Role, Status, Storage};
+use nebula_api::{Hardware, JobCounts, Me, Role, Scrub, Status, Storage};
 
 use super::AdminParts;
 use crate::catalog::JobState;
@@ -40,6 +40,7 @@ pub(super) async fn status(
                 .map(|bucket| bucket.usage_objects.max(0) as u64)
                 .sum(),
         },
+        scrub: scrub(&parts).await?,
         database: parts.store.catalog().kind().to_owned(),
         queue: parts.node.queue.to_owned(),
         hardware: hardware(&parts),
@@ -52,6 +53,24 @@ pub(super) async fn status(
             rule: rule.to_string(),
         },
     }))
+}
+
+/// How the walk over every byte stands.
+async fn scrub(parts: &AdminParts) -> Result<Scrub, Problem> {
+    let state = parts.store.scrub_state().await?;
+    let quarantined = parts.store.catalog().quarantined_blobs().await?;
+    let time = |ms: i64| Some(ms).filter(|ms| *ms > 0);
+    Ok(Scrub {
+        running: state.is_running(),
+        total_bytes: state.total_bytes,
+        done_bytes: state.done_bytes,
+        damaged: state.damaged,
+        healed: state.healed,
+        quarantined: quarantined.max(0) as u64,
+        started_at_ms: time(state.started_ms),
+        finished_at_ms: time(state.finished_ms),
+        next_at_ms: time(state.next_ms),
+    })
 }
 
 /// What transcodes here; the hardware is tried when the first film needs it.

@@ -17,7 +17,7 @@ use crate::media::{
 };
 use crate::notify::{Notifier, NotifierParts, Target, Targets, Terms};
 use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
-use crate::store::{LifecycleRunner, Store, StoreParts};
+use crate::store::{LifecycleRunner, ScrubOptions, Store, StoreParts};
 
 /// How often expired uploads and read events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -131,6 +131,8 @@ impl House {
         tracker.spawn(notifier.map_err(anyhow::Error::msg)?.run(life.drain()));
         let every = Duration::from_secs(config.data.lifecycle_interval_s);
         tracker.spawn(LifecycleRunner::new(self.store.clone(), every).run(life.drain()));
+        let scrub = scrub_options(config);
+        tracker.spawn(self.store.clone().run_scrub(scrub, life.drain()));
         if let Some(url) = &config.secrets.redis_url {
             let dispatcher = Dispatcher::new(
                 self.catalog.clone(),
@@ -186,6 +188,14 @@ pub(super) fn webhooks(config: &Config) -> Targets {
     let target =
         |hook: &crate::config::Webhook| Target::new(&hook.name, &hook.url, hook.secret.expose());
     Targets::new(config.secrets.webhooks.iter().map(target).collect())
+}
+
+/// How the store looks for damage.
+pub(super) fn scrub_options(config: &Config) -> ScrubOptions {
+    ScrubOptions {
+        every_ms: config.scrub.every_h as i64 * 60 * 60 * 1000,
+        bytes_per_s: config.scrub.bytes_per_s,
+    }
 }
 
 /// The rungs below an original, as configured.

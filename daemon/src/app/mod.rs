@@ -4,6 +4,7 @@
 
 mod doors;
 mod house;
+mod repair;
 mod roles;
 mod welcome;
 
@@ -19,7 +20,8 @@ use crate::store::Reconciled;
 use crate::telemetry::Exporter;
 
 pub use house::House;
-pub use roles::{doctor_hw, fsck, keys, look_at_catalog, migrate, worker};
+pub use repair::{fsck, scrub};
+pub use roles::{doctor_hw, keys, look_at_catalog, migrate, worker};
 
 /// What a serving daemon starts with: everything outside the rooms.
 pub struct Start {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::doors::node_name;
 use super::house::{House, open_catalog, worker_options};
 use crate::cli::check::Finding;
-use crate::cli::{FsckArgs, KeysCommand, WorkerArgs};
+use crate::cli::{KeysCommand, WorkerArgs};
 use crate::config::Config;
 use crate::identity::{BucketPattern, Caller, Grant, KeyInfo, NewKey, Role};
 use crate::lifecycle::{Exit, Lifecycle};
@@ -167,35 +167,6 @@ fn print_keys(keys: &[KeyInfo], json: bool) -> Result<()> {
         println!("{:<24} {:<24} {rights}", key.id.to_string(), key.name);
     }
     Ok(())
-}
-
-/// Compares rows and files; false when they disagree.
-pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
-    let house = House::open(&config).await?;
-    let report = house.store.fsck(args.deep).await?;
-    if args.json {
-        let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-        let text = serde_json::json!({ "objects": report.objects, "blobs": report.blobs, "bytes_verified": report.bytes_verified, "findings": findings });
-        println!("{text}");
-    } else {
-        println!(
-            "{} object versions, {} blobs, {} bytes verified",
-            report.objects, report.blobs, report.bytes_verified
-        );
-        for finding in &report.findings {
-            println!("  {finding}");
-        }
-        println!(
-            "{}",
-            if report.findings.is_empty() {
-                "clean"
-            } else {
-                "not clean: start the daemon once, it collects orphans; restore what is damaged"
-            }
-        );
-    }
-    house.close().await;
-    Ok(report.findings.is_empty())
 }
 
 /// Tries the hardware, for `nebulad doctor --hw`.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::{io, io::IoSliceMut};
 
@@ -21,6 +22,7 @@ use super::BlobError;
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::cipher::FRAME_BYTES;
 use super::reader::{BlobReader, Opened, Part};
+use crate::kernel::limits::SUM_BLOCK_BYTES;
 
 /// Streams a range of a [`BlobReader`] in pieces of at most 256 KiB; reads nothing that is not asked for.
 #[derive(Debug)]
@@ -142,23 +144,35 @@ impl Stream for BlobBody {
             return Poll::Ready(None);
         }
         if this.cold.is_none() {
-            let Some((part, at, len)) = this.next_read() else {
+            let Some((part, at, mut len)) = this.next_read() else {
                 return Poll::Ready(None);
             };
             if let Some(frames) = &part.frames {
+                // A damaged frame does not open.
                 let frames = Arc::clone(frames);
                 if let Some(piece) = this.opened_piece(at, len) {
                     return Poll::Ready(Some(Ok(this.advance(piece))));
                 }
+                this.reader.room.foreground.fetch_add(1, Ordering::Relaxed);
                 let open = move || frames.read(at / FRAME_BYTES);
                 this.cold = Some(tokio::task::spawn_blocking(open));
             } else {
+                if let Some(block) = part.first_damaged(at..at + len as u64) {
+                    let good = (block * SUM_BLOCK_BYTES).saturating_sub(at);
+                    if good == 0 {
+                        let id = part.id;
+                        this.range.start = this.range.end;
+                        return Poll::Ready(Some(Err(BlobError::Damaged { id, block })));
+                    }
+                    len = good as usize;
+                }
                 let mut buffer = this.reader.room.buffers.take(len);
                 match read_cached(&part.file, buffer.space(), at) {
                     Ok(Some(len)) => {
                         return Poll::Ready(Some(Ok(this.advance(buffer.into_bytes(len)))));
                     }
                     Ok(None) => {
+                        this.reader.room.foreground.fetch_add(1, Ordering::Relaxed);
                         let file = Arc::clone(&part.file);
                         let read = move || read_cold(&file, buffer, at);
                         this.cold = Some(tokio::task::spawn_blocking(read));

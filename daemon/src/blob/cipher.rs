@@ -98,6 +98,12 @@ pub fn plain_len(sealed: u64) -> Option<u64> {
     (sealed > 0 && sealed_len(plain) == sealed).then_some(plain)
 }
 
+/// Where the frames of a range of plaintext lie in the file.
+pub(super) fn file_range(plain: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let sealed = FRAME_BYTES + TAG_BYTES;
+    plain.start / FRAME_BYTES * sealed..plain.end.div_ceil(FRAME_BYTES) * sealed
+}
+
 /// The cipher of one blob.
 pub(super) struct BlobCipher(Aes256Gcm);
 

@@ -1,7 +1,7 @@
 //! Bytes on disk: write, read, verify, sweep, space.
 //!
 //! A blob is a plain file `<dir>/xx/<id>`, where `xx` are the last two digits of the id; no name that a stranger chose ever reaches the disk.
-//! Beside them lie `<dir>/tmp/`, files that are not complete, and `<dir>/quarantine/`, files that were found damaged.
+//! Beside them lie `<dir>/tmp/`, files that are not complete, and `<dir>/quarantine/`, files that were found damaged, each with the list of its bad blocks.
 //!
 //! **Writing.** [`Blobs::create`] makes a new immutable blob: bytes pass through a bounded lane to a blocking thread that writes and computes BLAKE3, and beside it through another that computes MD5.
 //! [`BlobWriter::seal`] orders what makes it durable: data sync, rename into place, directory sync (shared by callers that wait for one directory).
@@ -14,6 +14,7 @@
 //!
 //! **Integrity.** See [`sums`]: one 32-byte BLAKE3 chaining value per MiB, from which the hash of the whole follows.
 //! A file shorter than a slice says is an error, never zeros.
+//! [`Blobs::inspect`] reads past the page cache on a thread of the lowest priority; [`Blobs::quarantine`] sets a damaged file aside with the list of its bad blocks, which readers refuse from then on while the good ones are read as before; [`Blobs::heal`] writes it anew from another file of the same bytes.
 //!
 //! **Encryption.** A blob may be written and read with a [`DataKey`]; see `cipher` for the frames it is made of.
 //! Its size and sums are those of the file as it lies on the disk, so whoever checks or copies files needs no key.
@@ -26,11 +27,13 @@ mod append;
 mod body;
 mod buffer;
 mod cipher;
+mod damage;
 mod dirsync;
 mod error;
 mod files;
 mod filesync;
 mod held;
+mod idle;
 mod lane;
 mod open;
 mod orphan;
@@ -54,5 +57,5 @@ pub use reader::{BlobReader, READ_BYTES_MAX, Slice};
 pub use room::{BlobOptions, Blobs};
 pub use space::Space;
 pub use sums::BlobDigest;
-pub use verify::Verdict;
+pub use verify::{Inspection, Verdict};
 pub use write::{BlobWriter, Encryption, SealedBlob};

@@ -1,13 +1,15 @@
 //! Reading: a string of bytes made of slices of blobs.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
-use super::cipher::{DataKey, Frames, plain_len};
+use super::cipher::{DataKey, Frames, file_range, plain_len};
+use super::damage::{Damage, is_set_aside};
 use super::room::{Blobs, Room, blocking};
 use super::{BlobBody, BlobError};
 use crate::kernel::BlobId;
@@ -53,6 +55,8 @@ pub(super) struct Opened {
 pub(super) struct Part {
     pub(super) file: Arc<File>,
     pub(super) id: BlobId,
+    /// What of the file is not served.
+    pub(super) damage: Option<Arc<Damage>>,
     /// First byte within the file, or within the plaintext of an encrypted one.
     pub(super) offset: u64,
     /// First byte within the whole, and the byte after the last.
@@ -76,8 +80,13 @@ impl Blobs {
         let mut parts = Vec::with_capacity(slices.len());
         let mut at = 0_u64;
         for slice in slices.into_iter().filter(|slice| slice.length > 0) {
-            let file = self.0.open_file(slice.blob).await?;
-            let size = self.0.check_len(&file, slice, key.is_some())?;
+            let (file, damage) = self.0.open_file(slice.blob).await?;
+            let checked = self.0.check_len(&file, slice, key.is_some());
+            let size = match (&damage, checked) {
+                // What is missing at its end is on the list of what is damaged.
+                (Some(_), Err(BlobError::Short { size, .. })) => size,
+                (_, checked) => checked?,
+            };
             let frames = key
                 .map(|key| Frames::new(Arc::clone(&file), key.of_blob(slice.blob), size))
                 .map(Arc::new);
@@ -85,6 +94,7 @@ impl Blobs {
             parts.push(Part {
                 file,
                 id: slice.blob,
+                damage,
                 offset: slice.offset,
                 span: at..end,
                 frames,
@@ -101,22 +111,30 @@ impl Blobs {
 }
 
 impl Room {
-    /// The open file of a blob; one whose last name is gone is opened anew, so that nobody reads what another daemon removed.
-    async fn open_file(self: &Arc<Self>, id: BlobId) -> Result<Arc<File>, BlobError> {
+    /// The open file of a blob; one whose last name is gone is opened anew, so that nobody reads what another daemon removed or set aside.
+    async fn open_file(
+        self: &Arc<Self>,
+        id: BlobId,
+    ) -> Result<(Arc<File>, Option<Arc<Damage>>), BlobError> {
         if let Some(file) = self.open_files.get(id) {
             let stat = rustix::fs::fstat(&file).map_err(|e| self.error("reading a file", e))?;
-            if stat.st_nlink > 0 {
-                return Ok(file);
+            if stat.st_nlink > 0 && !is_set_aside(stat.st_mode) {
+                return Ok((file, None));
             }
             drop(self.open_files.forget(id));
         }
         let room = Arc::clone(self);
         blocking("opening a file", move || {
-            let file = File::open(room.path_of(id))
-                .map_err(|e| room.file_error("opening a file", id, e))?;
-            let file = Arc::new(file);
+            let error = |e| room.file_error("opening a file", id, e);
+            let file = match File::open(room.path_of(id)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    let (file, damage) = room.open_aside(id).map_err(error)?;
+                    return Ok((Arc::new(file), Some(Arc::new(damage))));
+                }
+                opened => Arc::new(opened.map_err(error)?),
+            };
             drop(room.open_files.put(id, Arc::clone(&file)));
-            Ok(file)
+            Ok((file, None))
         })
         .await
     }
@@ -142,13 +160,43 @@ impl Room {
     }
 }
 
+impl Part {
+    /// The first damaged block that these bytes need, counted as [`Part::offset`] counts.
+    pub(super) fn first_damaged(&self, range: Range<u64>) -> Option<u64> {
+        let damage = self.damage.as_ref()?;
+        damage.first_in(match self.frames {
+            Some(_) => file_range(range),
+            None => range,
+        })
+    }
+}
+
 impl BlobReader {
     /// Bytes of the whole.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Streams a range, cut to what there is.
+    /// Whether every byte of a range may be served.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`] with the first block that may not.
+    pub fn check(&self, range: Range<u64>) -> Result<(), BlobError> {
+        for part in self.parts.iter() {
+            let start = range.start.max(part.span.start);
+            let end = range.end.min(part.span.end);
+            if start >= end {
+                continue;
+            }
+            let at = |whole: u64| part.offset + (whole - part.span.start);
+            if let Some(block) = part.first_damaged(at(start)..at(end)) {
+                return Err(BlobError::Damaged { id: part.id, block });
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams a range, cut to what there is; it breaks off before the first byte that may not be served.
     pub fn body(&self, range: Range<u64>) -> BlobBody {
         let end = range.end.min(self.size);
         BlobBody::new(self, range.start.min(end)..end)
@@ -201,9 +249,13 @@ impl BlobReader {
         self.recent.is_some()
     }
 
-    /// The open files in order, each with the first byte and the number of bytes to be read of it: for handing descriptors to a worker process, when they are not encrypted.
-    pub fn files(&self) -> Vec<(Arc<File>, u64, u64)> {
-        self.parts
+    /// The open files in order, each with the first byte and the number of bytes to be read of it: for handing descriptors to a worker process; `None` when parts of them may not be read.
+    pub fn files(&self) -> Option<Vec<(Arc<File>, u64, u64)>> {
+        if self.parts.iter().any(|part| part.damage.is_some()) {
+            return None;
+        }
+        let files = self
+            .parts
             .iter()
             .map(|part| {
                 (
@@ -212,6 +264,7 @@ impl BlobReader {
                     part.span.end - part.span.start,
                 )
             })
-            .collect()
+            .collect();
+        Some(files)
     }
 }

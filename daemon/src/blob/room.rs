@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +13,7 @@ use super::BlobError;
 use super::buffer::Buffers;
 use super::dirsync::{DirSync, sync_dir};
 use super::held::{self, BlobLock, Held};
+use super::idle::Idle;
 use super::open::OpenFiles;
 use super::space::Space;
 use crate::kernel::BlobId;
@@ -37,15 +39,19 @@ pub struct Blobs(pub(super) Arc<Room>);
 pub(super) struct Room {
     pub(super) dir: PathBuf,
     pub(super) tmp: PathBuf,
-    quarantine: PathBuf,
+    pub(super) quarantine: PathBuf,
     pub(super) reserve: u64,
     /// One for each directory.
     dirs: Vec<DirSync>,
-    quarantine_sync: DirSync,
+    pub(super) quarantine_sync: DirSync,
     pub(super) open_files: OpenFiles,
     pub(super) buffers: Arc<Buffers>,
     /// Work of writers that goes on after they were dropped.
     pub(super) tracker: TaskTracker,
+    /// For walks over every byte.
+    pub(super) idle: Idle,
+    /// Counts reads and writes of the disk that somebody waits for.
+    pub(super) foreground: AtomicU64,
 }
 
 impl Blobs {
@@ -65,6 +71,8 @@ impl Blobs {
                 open_files: OpenFiles::default(),
                 buffers: Arc::default(),
                 tracker: TaskTracker::new(),
+                idle: Idle::default(),
+                foreground: AtomicU64::new(0),
                 dir,
             })))
         })
@@ -129,7 +137,7 @@ impl Blobs {
         .await
     }
 
-    /// Removes the file; nothing happens when there is none.
+    /// Removes the file, be it in its place or set aside; nothing happens when there is none.
     pub async fn remove(&self, id: BlobId) -> Result<(), BlobError> {
         let room = Arc::clone(&self.0);
         blocking("removing a file", move || {
@@ -138,30 +146,17 @@ impl Blobs {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     Err(room.error("removing a file", error))
                 }
-                _ => Ok(()),
+                _ => room
+                    .remove_aside(id)
+                    .map_err(|e| room.error("removing a file", e)),
             }
         })
         .await
     }
 
-    /// Moves a damaged file out of the way, to `quarantine/<id>`, durably; nothing happens when there is none.
-    pub async fn quarantine(&self, id: BlobId) -> Result<(), BlobError> {
-        let room = Arc::clone(&self.0);
-        blocking("setting a file aside", move || {
-            drop(room.open_files.forget(id));
-            match fs::rename(room.path_of(id), room.quarantine.join(id.to_string())) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(room.error("setting a file aside", error))
-                }
-                _ => Ok(()),
-            }
-        })
-        .await?;
-        let room = &self.0;
-        room.quarantine_sync
-            .sync(&room.quarantine, &room.dir)
-            .await?;
-        room.sync_dir_of(id).await
+    /// Grows with every read and write of the disk that somebody waits for, so that background work can step back.
+    pub fn foreground(&self) -> u64 {
+        self.0.foreground.load(Ordering::Relaxed)
     }
 
     /// Waits until dropped appenders have written what they took and dropped writers have removed their files; the last step of a shutdown.

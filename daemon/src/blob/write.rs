@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -338,6 +339,7 @@ impl<H: Send + 'static> FileSink<H> {
 
     /// Writes pieces at the end of the file and sums them.
     fn store<P: AsRef<[u8]>>(&mut self, batch: &[P]) -> Result<(), BlobError> {
+        self.room.foreground.fetch_add(1, Ordering::Relaxed);
         let at = self.summer.size();
         let len: u64 = batch.iter().map(|piece| piece.as_ref().len() as u64).sum();
         if at + len > self.reserved {

@@ -79,7 +79,14 @@ pub(super) const REFER: &str =
     "UPDATE blob SET refs = refs + $2 WHERE id = $1 AND state IN ('live', 'open')";
 pub(super) const RELEASE: &str = "UPDATE blob SET refs = refs - $2, state = CASE WHEN refs - $2 <= 0 THEN 'dead' ELSE state END \
      WHERE id = $1 RETURNING state";
-pub(super) const SET_STATE: &str = "UPDATE blob SET state = $2 WHERE id = $1";
+pub(super) const SET_REFS: &str = "UPDATE blob SET refs = $2, state = CASE WHEN $2 <= 0 THEN 'dead' ELSE state END WHERE id = $1 RETURNING state";
+pub(super) const QUARANTINE: &str = "UPDATE blob SET state = 'quarantined', damaged = $2 WHERE id = $1 AND state IN ('live', 'quarantined')";
+pub(super) const ADMIT: &str =
+    "UPDATE blob SET state = 'live', damaged = NULL WHERE id = $1 AND state = 'quarantined'";
+pub(super) const COUNT_QUARANTINED: &str = "SELECT COUNT(*) FROM blob WHERE state = 'quarantined'";
+/// Reads every row: asked only when a blob was found damaged, for which no write should pay with an index.
+pub(super) const TWINS: &str = "SELECT id FROM blob WHERE blake3 = $1 AND size_bytes = $2 AND id <> $3 AND state = 'live' LIMIT 8";
+pub(super) const TOTAL: &str = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM blob WHERE state IN ('live', 'quarantined')";
 pub(super) const DELETE_DEAD: &str = "DELETE FROM blob WHERE id = $1 AND state = 'dead'";
 
 /// Everything that refers to blobs, counted per blob: what `refs` must equal.
@@ -121,17 +128,46 @@ impl Catalog {
         )
     }
 
+    /// How many blobs are known to be damaged.
+    pub async fn quarantined_blobs(&self) -> Result<i64, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(COUNT_QUARANTINED).fetch_one(pool).await)?)
+    }
+
+    /// Some blobs in order that hold the same bytes as `id`.
+    pub async fn twin_blobs(
+        &self,
+        id: BlobId,
+        size: u64,
+        blake3: &[u8],
+    ) -> Result<Vec<BlobId>, CatalogError> {
+        let ids: Vec<String> = on_pool!(self, pool => sqlx::query_scalar(TWINS)
+            .bind(blake3)
+            .bind(size as i64)
+            .bind(id.to_string())
+            .fetch_all(pool).await)?;
+        read_ids(&ids)
+    }
+
+    /// Bytes of all blobs that are complete.
+    pub async fn blob_bytes(&self) -> Result<i64, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(TOTAL).fetch_one(pool).await)?)
+    }
+
     /// Blobs whose files may go.
     pub async fn dead_blobs(&self, limit: i64) -> Result<Vec<BlobId>, CatalogError> {
         let ids: Vec<String> =
             on_pool!(self, pool => sqlx::query_scalar(DEAD).bind(limit).fetch_all(pool).await)?;
-        ids.iter()
-            .map(|id| {
-                id.parse()
-                    .map_err(|_| CatalogError::Corrupt(format!("blob.id {id}")))
-            })
-            .collect()
+        read_ids(&ids)
     }
+}
+
+fn read_ids(ids: &[String]) -> Result<Vec<BlobId>, CatalogError> {
+    ids.iter()
+        .map(|id| {
+            id.parse()
+                .map_err(|_| CatalogError::Corrupt(format!("blob.id {id}")))
+        })
+        .collect()
 }
 
 impl Tx {
@@ -215,13 +251,25 @@ impl Tx {
         Ok(state.as_deref() == Some(BlobState::Dead.as_str()))
     }
 
-    /// Marks a damaged blob, or sets one aside.
-    pub async fn set_blob_state(
+    /// Sets the references to what was counted while nobody writes; `true` when there is none and the file may go after the commit.
+    pub async fn set_blob_refs(&mut self, id: BlobId, refs: i64) -> Result<bool, CatalogError> {
+        let state: Option<String> = on_tx!(self, conn => sqlx::query_scalar(SET_REFS).bind(id.to_string()).bind(refs).fetch_optional(conn).await)?;
+        Ok(state.as_deref() == Some(BlobState::Dead.as_str()))
+    }
+
+    /// Notes that a complete blob is damaged, and where; `false` when it is gone or going.
+    pub async fn quarantine_blob(
         &mut self,
         id: BlobId,
-        state: BlobState,
-    ) -> Result<(), CatalogError> {
-        later!(self, SET_STATE, id.to_string(), state.as_str())?;
+        damaged: &str,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(QUARANTINE).bind(id.to_string()).bind(damaged).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Notes that a blob is in order after all.
+    pub async fn admit_blob(&mut self, id: BlobId) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(ADMIT).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
         Ok(())
     }
 

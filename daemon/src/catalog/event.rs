@@ -27,10 +27,12 @@ pub enum EventKind {
     JobChanged,
     /// A bucket's notification rules were set: their targets are told once.
     NotificationTest,
+    /// Stored bytes of an object were found damaged.
+    ObjectDamaged,
 }
 
 impl EventKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ObjectCreated,
         Self::ObjectDeleted,
         Self::BucketCreated,
@@ -40,6 +42,7 @@ impl EventKind {
         Self::RenditionReady,
         Self::JobChanged,
         Self::NotificationTest,
+        Self::ObjectDamaged,
     ];
 
     /// As stored and as clients see it.
@@ -54,6 +57,7 @@ impl EventKind {
             Self::RenditionReady => "rendition.ready",
             Self::JobChanged => "job.changed",
             Self::NotificationTest => "notification.test",
+            Self::ObjectDamaged => "object.damaged",
         }
     }
 

@@ -2,10 +2,10 @@
 
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Link, Tx, on_pool};
+use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
 use super::memory::Found;
 use super::script::{ask, later};
-use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
+use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
 /// A row of `object_version` with the name of its bucket.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -194,6 +194,11 @@ pub(super) const TX_VERSION: &str = select!(
     "WHERE o.bucket_id = $1 AND o.key = $2 AND o.version_id = $3"
 );
 pub(super) const PAGE: &str = select!("o.inline", "WHERE o.id > $1 ORDER BY o.id LIMIT $2");
+pub(super) const BY_ID: &str = select!("o.inline", "WHERE o.id = $1");
+pub(super) const OF_BLOB: &str = select!(
+    "NULL",
+    "WHERE o.id IN (SELECT e.object_id FROM extent e WHERE e.blob_id = $1) ORDER BY o.id LIMIT $2"
+);
 pub(super) const DEMOTE: &str =
     "UPDATE object_version SET is_latest = FALSE WHERE bucket_id = $1 AND key = $2 AND is_latest";
 pub(super) const PROMOTE: &str = "UPDATE object_version SET is_latest = TRUE WHERE id = \
@@ -293,7 +298,36 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// The version of a row id.
+    pub async fn object_by_id(&self, id: i64) -> Result<Option<ObjectRow>, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool).await)?)
+    }
+
+    /// Up to `limit` versions whose bytes lie in a blob, wholly or in part.
+    pub async fn objects_of_blob(
+        &self,
+        blob: BlobId,
+        limit: i64,
+    ) -> Result<Vec<ObjectRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(OF_BLOB).bind(blob.to_string()).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+}
+
 impl Tx {
+    /// The same as this transaction sees it.
+    pub async fn objects_of_blob(
+        &mut self,
+        blob: BlobId,
+        limit: i64,
+    ) -> Result<Vec<ObjectRow>, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_as(OF_BLOB).bind(blob.to_string()).bind(limit).fetch_all(conn).await)?,
+        )
+    }
+
     /// Makes the other writers of this key wait until this transaction ends, so that a condition stays true until the commit.
     pub async fn lock_key(&mut self, bucket_id: i64, key: &ObjectKey) -> Result<(), CatalogError> {
         if let Link::Postgres(tx) = &mut self.link {

@@ -83,6 +83,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Compare rows and files, both ways.
     Fsck(FsckArgs),
+    /// Read every stored byte and set aside what is damaged; beside a running daemon or without one.
+    Scrub(ScrubArgs),
 }
 
 /// `nebulad serve`.
@@ -163,6 +165,26 @@ pub struct FsckArgs {
     /// Read every stored byte and compare it with its checksum.
     #[arg(long)]
     pub deep: bool,
+    /// Set right what was found; without it, say what would be done. Not while a daemon serves.
+    #[arg(long)]
+    pub repair: bool,
+    /// With --repair: delete the object versions that have lost bytes, which nothing can bring back.
+    #[arg(long, requires = "repair")]
+    pub delete_damaged: bool,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nebulad scrub`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ScrubArgs {
+    /// Begin anew, even when a walk was interrupted and could go on.
+    #[arg(long)]
+    pub afresh: bool,
+    /// Bytes per second at most; without it, as fast as the disk allows.
+    #[arg(long, value_name = "BYTES")]
+    pub bytes_per_s: Option<u64>,
     /// One JSON object.
     #[arg(long)]
     pub json: bool,

@@ -23,6 +23,7 @@ mod limits;
 mod log;
 mod media;
 mod queue;
+mod scrub;
 pub mod secret;
 mod server;
 mod suggest;
@@ -43,6 +44,7 @@ pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use media::{MediaConfig, Rung};
 pub use queue::QueueConfig;
+pub use scrub::ScrubConfig;
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use webhook::{Webhook, WebhookConfig};
@@ -63,6 +65,8 @@ pub struct Config {
     pub data: DataConfig,
     /// `[database]`: where the catalog is.
     pub database: DatabaseConfig,
+    /// `[scrub]`: how often every stored byte is read.
+    pub scrub: ScrubConfig,
     /// `[queue]`: how jobs reach workers.
     pub queue: QueueConfig,
     /// `[worker]`: how many jobs run here, and with what.
@@ -157,6 +161,7 @@ impl Config {
     fn check(&self) -> Result<(), Fault> {
         self.server.check()?;
         self.data.check()?;
+        self.scrub.check()?;
         self.database.check()?;
         self.queue.check()?;
         self.worker.check()?;

@@ -105,6 +105,17 @@ impl From<StoreError> for Problem {
             | StoreError::PartTooSmall { .. }
             | StoreError::InvalidRange { .. }
             | StoreError::Body(_) => Self::invalid(said),
+            StoreError::ObjectDamaged(_) => {
+                tracing::error!("a request met damaged bytes: {said}");
+                let title = "Stored bytes are damaged.";
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    code::OBJECT_DAMAGED,
+                    title,
+                )
+                .detail("What was asked for lies on damaged blocks of the disk and is not served; undamaged ranges are.")
+                .hint("Upload it again or restore it from a backup; `nebulad fsck` names what is damaged.")
+            }
             StoreError::Damaged(_) | StoreError::Failed(_) => Self::internal(said),
         }
     }

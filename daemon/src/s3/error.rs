@@ -47,12 +47,20 @@ pub(super) fn of(error: StoreError) -> S3Error {
             Some(StatusCode::INSUFFICIENT_STORAGE),
         ),
         StoreError::Unavailable(_) => (C::ServiceUnavailable, None),
-        StoreError::Damaged(_) | StoreError::Failed(_) => (C::InternalError, None),
+        StoreError::Damaged(_) | StoreError::ObjectDamaged(_) | StoreError::Failed(_) => {
+            (C::InternalError, None)
+        }
     };
     let mut out = if code == C::InternalError || code == C::ServiceUnavailable {
         // The cause is for the log alone: it may name files.
         tracing::error!(error = %text, "an S3 request failed: {text}");
-        S3Error::with_message(code, "the appliance could not do this; its log says why")
+        let told = match &error {
+            StoreError::ObjectDamaged(_) => {
+                "stored bytes of this range are damaged and are not served; upload the object again or restore it from a backup"
+            }
+            _ => "the appliance could not do this; its log says why",
+        };
+        S3Error::with_message(code, told)
     } else {
         S3Error::with_message(code, text)
     };
@@ -228,6 +236,7 @@ mod tests {
                 503,
             ),
             (StoreError::Damaged("x".into()), "InternalError", 500),
+            (StoreError::ObjectDamaged("x".into()), "InternalError", 500),
         ];
         for (error, code, status) in table {
             let out = of(error);

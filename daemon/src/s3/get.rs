@@ -275,6 +275,7 @@ impl Operations {
         let slice = slice(&object, range, input.part_number)?;
         let reader = self.store.reader_with(&object, sent.as_ref()).await;
         let reader = reader.map_err(error::of)?;
+        reader.check(slice.range.clone()).map_err(error::of)?;
         let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
         let mut output = GetObjectOutput {
             expiration: self.expiration(&object).await,

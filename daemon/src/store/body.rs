@@ -28,7 +28,7 @@ impl Store {
     /// Opens the bytes of an object.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when a file is missing; [`StoreError::NoSuchKey`] when the version was deleted since the look-up; [`StoreError::KeyRequired`] when only a customer's key opens it.
+    /// [`StoreError::ObjectDamaged`] when a file is missing; [`StoreError::NoSuchKey`] when the version was deleted since the look-up; [`StoreError::KeyRequired`] when only a customer's key opens it.
     pub async fn reader(&self, object: &Object) -> Result<ObjectReader, StoreError> {
         self.reader_with(object, None).await
     }
@@ -42,6 +42,7 @@ impl Store {
         object: &Object,
         key: Option<&CustomerKey>,
     ) -> Result<ObjectReader, StoreError> {
+        object.refuse_damaged()?;
         let data = match object.encrypted() {
             None => None,
             Some(encrypted) => Some(self.decryption(encrypted, key).await?.data),
@@ -52,7 +53,7 @@ impl Store {
                 return Ok(ObjectReader(Bytes0::Inline(stored)));
             };
             let plain = data.open_small(&stored).ok_or_else(|| {
-                StoreError::Damaged(format!("the bytes in object row {}", object.row_id))
+                StoreError::ObjectDamaged(format!("the bytes in object row {}", object.row_id))
             })?;
             return Ok(ObjectReader(Bytes0::Inline(plain.into())));
         }
@@ -104,7 +105,18 @@ impl ObjectReader {
         }
     }
 
-    /// A body of the bytes in `range`, which lies within the size.
+    /// Whether every byte in `range` may be served: to be asked while an error can still be told.
+    ///
+    /// # Errors
+    /// [`StoreError::ObjectDamaged`].
+    pub fn check(&self, range: Range<u64>) -> Result<(), StoreError> {
+        match &self.0 {
+            Bytes0::Inline(_) => Ok(()),
+            Bytes0::Blobs(reader) => Ok(reader.check(range)?),
+        }
+    }
+
+    /// A body of the bytes in `range`, which lies within the size; it breaks off before bytes that are damaged.
     pub fn body(&self, range: Range<u64>) -> ObjectBody {
         match &self.0 {
             Bytes0::Inline(bytes) => {
@@ -128,12 +140,12 @@ impl ObjectReader {
         }
     }
 
-    /// The open files beneath with the offset and length used of each, for handing to a worker; `None` when the bytes lie in the row or are encrypted.
+    /// The open files beneath with the offset and length used of each, for handing to a worker; `None` when the bytes lie in the row or are encrypted, or some are damaged.
     pub fn files(&self) -> Option<Vec<(Arc<File>, u64, u64)>> {
         match &self.0 {
             Bytes0::Inline(_) => None,
             Bytes0::Blobs(reader) if reader.is_encrypted() => None,
-            Bytes0::Blobs(reader) => Some(reader.files()),
+            Bytes0::Blobs(reader) => reader.files(),
         }
     }
 }

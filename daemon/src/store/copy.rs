@@ -31,6 +31,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::copy`]; [`StoreError::KeyRequired`] and [`StoreError::WrongKey`] for a source whose key the customer keeps.
     pub async fn copy_with(&self, copy: Copy, keys: CopyKeys) -> Result<Published, StoreError> {
+        copy.source.refuse_damaged()?;
         let held = match copy.source.encrypted() {
             Some(encrypted) => Some(self.decryption(encrypted, keys.source.as_ref()).await?),
             None => None,

@@ -127,6 +127,9 @@ pub enum StoreError {
     /// Stored bytes are missing or damaged.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// Bytes of the object that were asked for are missing or damaged on the disk; others of it may be in order.
+    #[error("stored bytes of this are damaged and are not served: {0}")]
+    ObjectDamaged(String),
     /// The request body broke off or cannot be read.
     #[error("reading the request body failed: {0}")]
     Body(String),
@@ -140,7 +143,11 @@ impl StoreError {
     pub(super) fn is_in_doubt(&self) -> bool {
         matches!(
             self,
-            Self::Full | Self::Unavailable(_) | Self::Failed(_) | Self::Damaged(_)
+            Self::Full
+                | Self::Unavailable(_)
+                | Self::Failed(_)
+                | Self::Damaged(_)
+                | Self::ObjectDamaged(_)
         )
     }
 }
@@ -160,9 +167,11 @@ impl From<BlobError> for StoreError {
     fn from(error: BlobError) -> Self {
         let text = error.to_string();
         match error {
-            BlobError::Full { .. } => Self::Full,
+            BlobError::Full { .. } | BlobError::NoInodes => Self::Full,
             BlobError::Busy { .. } => Self::UploadBusy,
-            BlobError::Missing { .. } | BlobError::Damaged { .. } => Self::Damaged(text),
+            BlobError::Missing { .. } | BlobError::Damaged { .. } | BlobError::Short { .. } => {
+                Self::ObjectDamaged(text)
+            }
             _ => Self::Unavailable(text),
         }
     }

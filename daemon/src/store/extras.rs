@@ -19,6 +19,9 @@ pub struct ObjectExtras {
     /// How the bytes are encrypted; only the store sets it, together with the bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sse: Option<Encrypted>,
+    /// Its rows were found damaged: the bytes in the row, or the list of its extents; it is not served.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 impl Store {

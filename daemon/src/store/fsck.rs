@@ -2,121 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::object::json;
-use super::{ObjectExtras, Store, StoreError};
+use super::finding::Finding;
+use super::object::Object;
+use super::{Store, StoreError};
 use crate::blob::{BlobError, Verdict, plain_len};
-use crate::catalog::{BlobState, ObjectRow, WrongUsageRow};
+use crate::catalog::{BlobRow, BlobState, WrongUsageRow};
 use crate::kernel::BlobId;
 
 /// Rows read at a time.
 const PAGE: i64 = 500;
-
-/// One thing that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// A blob is known and its file is not there.
-    MissingFile {
-        /// The blob.
-        blob: BlobId,
-    },
-    /// A file has another size than its row says.
-    WrongSize {
-        /// The blob.
-        blob: BlobId,
-        /// By its row.
-        row_bytes: u64,
-        /// By its file.
-        file_bytes: u64,
-    },
-    /// The bytes of a file do not match its sums.
-    Damaged {
-        /// The blob.
-        blob: BlobId,
-        /// Which MiBs.
-        blocks: Vec<u64>,
-    },
-    /// A blob is counted wrongly.
-    WrongRefs {
-        /// The blob.
-        blob: BlobId,
-        /// By its row.
-        row_refs: i64,
-        /// As counted.
-        counted_refs: i64,
-    },
-    /// A file that no row knows.
-    Orphan {
-        /// The blob.
-        blob: BlobId,
-    },
-    /// An object's extents do not add up to its size.
-    WrongExtents {
-        /// The object's row id.
-        object: i64,
-        /// By its row.
-        row_bytes: u64,
-        /// By its extents.
-        extent_bytes: u64,
-    },
-    /// The usage of a bucket or an owner is not what its versions add up to.
-    WrongUsage {
-        /// Which.
-        of: String,
-        /// Bytes and versions by its row.
-        row: (i64, i64),
-        /// Bytes and versions as counted.
-        counted: (i64, i64),
-    },
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::MissingFile { blob } => write!(f, "blob {blob}: its file is missing"),
-            Self::WrongSize {
-                blob,
-                row_bytes,
-                file_bytes,
-            } => {
-                write!(
-                    f,
-                    "blob {blob}: its row says {row_bytes} bytes, its file has {file_bytes}"
-                )
-            }
-            Self::Damaged { blob, blocks } => {
-                write!(f, "blob {blob}: MiB {blocks:?} do not match their sums")
-            }
-            Self::WrongRefs {
-                blob,
-                row_refs,
-                counted_refs,
-            } => {
-                write!(
-                    f,
-                    "blob {blob}: its row counts {row_refs} references, there are {counted_refs}"
-                )
-            }
-            Self::Orphan { blob } => write!(f, "blob {blob}: a file without a row"),
-            Self::WrongExtents {
-                object,
-                row_bytes,
-                extent_bytes,
-            } => {
-                write!(
-                    f,
-                    "object row {object}: its row says {row_bytes} bytes, its extents hold {extent_bytes}"
-                )
-            }
-            Self::WrongUsage { of, row, counted } => {
-                write!(
-                    f,
-                    "{of}: its row says {} bytes in {} objects, there are {} in {}",
-                    row.0, row.1, counted.0, counted.1
-                )
-            }
-        }
-    }
-}
 
 /// What a check saw.
 #[derive(Clone, Debug, Default)]
@@ -152,8 +46,9 @@ impl Store {
         report
             .findings
             .extend(files.into_keys().map(|blob| Finding::Orphan { blob }));
-        self.check_objects(&mut report).await?;
+        self.check_objects(deep, &mut report).await?;
         self.check_usage(&mut report).await?;
+        self.check_uploads(&mut report).await?;
         Ok(report)
     }
 
@@ -215,7 +110,12 @@ impl Store {
                     });
                 }
                 match (row.state()?, files.remove(&blob)) {
-                    (BlobState::Dead | BlobState::Quarantined, _) | (BlobState::Open, Some(_)) => {}
+                    (BlobState::Open, Some(_)) => {}
+                    (BlobState::Dead, _) => report.findings.push(Finding::Dead { blob }),
+                    (BlobState::Quarantined, _) => {
+                        let objects = self.names_in(blob).await?;
+                        report.findings.push(Finding::SetAside { blob, objects });
+                    }
                     (_, None) => report.findings.push(Finding::MissingFile { blob }),
                     (BlobState::Live, Some(file_bytes)) if file_bytes != row.size_bytes as u64 => {
                         report.findings.push(Finding::WrongSize {
@@ -225,7 +125,7 @@ impl Store {
                         });
                     }
                     (BlobState::Live, Some(size)) if deep => {
-                        self.check_bytes(blob, size, report).await?;
+                        self.check_bytes(row, blob, size, report).await?;
                     }
                     (BlobState::Live, Some(_)) => {}
                 }
@@ -235,13 +135,13 @@ impl Store {
 
     async fn check_bytes(
         &self,
+        row: &BlobRow,
         blob: BlobId,
         size: u64,
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
-        let sums = self.0.catalog.blob_sums(blob).await?.unwrap_or_default();
         report.bytes_verified += size;
-        match self.0.blobs.verify(blob, size, &sums).await? {
+        match self.examine(row).await? {
             Verdict::Whole => {}
             Verdict::Missing => report.findings.push(Finding::MissingFile { blob }),
             Verdict::Damaged { blocks } => report.findings.push(Finding::Damaged { blob, blocks }),
@@ -256,7 +156,7 @@ impl Store {
         Ok(())
     }
 
-    async fn check_objects(&self, report: &mut FsckReport) -> Result<(), StoreError> {
+    async fn check_objects(&self, deep: bool, report: &mut FsckReport) -> Result<(), StoreError> {
         let mut after = 0;
         loop {
             let rows = self.0.catalog.object_rows_after(after, PAGE).await?;
@@ -269,8 +169,21 @@ impl Store {
                 if row.is_delete_marker {
                     continue;
                 }
+                let object = Object::from_row(row.clone())?;
+                if object.extras.damaged || (deep && !object.is_sound_inline()) {
+                    report.bytes_verified += row.inline.as_ref().map_or(0, |b| b.len() as u64);
+                    report.findings.push(Finding::DamagedObject {
+                        object: row.id,
+                        name: super::damage::name(row)?,
+                    });
+                    continue;
+                }
                 let extent_bytes = match &row.inline {
-                    Some(bytes) => self.plain_bytes(row, bytes.len() as u64)?,
+                    // Encrypted bytes are longer than what was written.
+                    Some(bytes) if object.extras.sse.is_some() => {
+                        plain_len(bytes.len() as u64).unwrap_or(0)
+                    }
+                    Some(bytes) => bytes.len() as u64,
                     None => self
                         .0
                         .catalog
@@ -291,12 +204,14 @@ impl Store {
         }
     }
 
-    /// How many bytes those in a row stand for: encrypted ones are longer than what was written.
-    fn plain_bytes(&self, row: &ObjectRow, stored: u64) -> Result<u64, StoreError> {
-        let extras: ObjectExtras = json("object_version.extras", &row.extras)?;
-        Ok(match extras.sse {
-            Some(_) => plain_len(stored).unwrap_or(0),
-            None => stored,
-        })
+    /// Uploads whose time is over, finished or not.
+    async fn check_uploads(&self, report: &mut FsckReport) -> Result<(), StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        for row in self.0.catalog.expired_uploads(now_ms, PAGE).await? {
+            report
+                .findings
+                .push(Finding::StaleUpload { upload: row.id()? });
+        }
+        Ok(())
     }
 }

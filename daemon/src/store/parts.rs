@@ -9,7 +9,7 @@ use super::copy::pour;
 use super::encryption::CustomerKey;
 use super::multipart::ours;
 use super::object::{Object, json, to_json};
-use super::publish::FreshBlob;
+use super::publish::{FreshBlob, refer};
 use super::writer::{Sealed, SealedBytes, WriteOptions};
 use super::{Store, StoreError};
 use crate::catalog::{Extent, PartRow, Tx, UploadState};
@@ -186,11 +186,7 @@ impl Store {
                         blob.enter(tx, now_ms).await?;
                     } else {
                         for extent in row.extents()? {
-                            if !tx.refer_blob(extent.blob, 1).await? {
-                                return Err(StoreError::NoSuchKey(
-                                    "the source was deleted while it was copied".into(),
-                                ));
-                            }
+                            refer(tx, extent.blob).await?;
                         }
                     }
                     let replaced = tx.part(id, row.number as u32).await?;

@@ -12,7 +12,9 @@ use super::quota::Delta;
 use super::writer::{Sealed, SealedBytes};
 use super::{Planner, Store, StoreError, lock, quota};
 use crate::blob::{BlobDigest, SealedBlob};
-use crate::catalog::{EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning};
+use crate::catalog::{
+    BlobState, EventKind, Extent, NewEvent, NewObject, ObjectRow, Tx, Versioning,
+};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
 /// What must be true of the key at the moment of the commit (RFC 9110 §13.1.1 and §13.1.2).
@@ -438,14 +440,28 @@ async fn take_source(
         }
         Source::Shared(extents) => {
             for extent in &extents {
-                if !tx.refer_blob(extent.blob, 1).await? {
-                    return Err(StoreError::NoSuchKey(
-                        "the source was deleted while it was copied".into(),
-                    ));
-                }
+                refer(tx, extent.blob).await?;
             }
             Ok((None, extents))
         }
         Source::Owned(extents) => Ok((None, extents)),
+    }
+}
+
+/// Adds a reference for a copy.
+///
+/// # Errors
+/// [`StoreError::ObjectDamaged`] when the source is known to be damaged; [`StoreError::NoSuchKey`] when it was deleted meanwhile.
+pub(super) async fn refer(tx: &mut Tx, blob: BlobId) -> Result<(), StoreError> {
+    if tx.refer_blob(blob, 1).await? {
+        return Ok(());
+    }
+    match tx.blob(blob).await? {
+        Some(row) if row.state()? == BlobState::Quarantined => Err(StoreError::ObjectDamaged(
+            format!("blob {blob} was found damaged"),
+        )),
+        _ => Err(StoreError::NoSuchKey(
+            "the source was deleted while it was copied".into(),
+        )),
     }
 }

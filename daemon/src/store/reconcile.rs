@@ -20,7 +20,7 @@ pub struct Reconciled {
 impl Store {
     /// Sets right what a crash left; safe beside another daemon on the same data directory.
     ///
-    /// A crash leaves no row without its file, as a row is committed after its file is durable; so there is nothing to repair, only to collect.
+    /// A crash leaves no row without its file, as a row is committed after its file is durable; so there is nothing to repair, only to collect. What went wrong otherwise is for [`Store::repair`].
     pub async fn reconcile(&self) -> Result<Reconciled, StoreError> {
         let mut done = Reconciled::default();
         loop {

@@ -84,7 +84,7 @@ impl Store {
     /// Opens the bytes of a segment.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when its file is missing.
+    /// [`StoreError::ObjectDamaged`] when its file is missing.
     pub async fn segment_reader(&self, segment: &SegmentRow) -> Result<ObjectReader, StoreError> {
         let slice = Slice {
             blob: segment.blob()?,

@@ -1,6 +1,7 @@
 //! The store's promises, told as short stories over a real catalog and real files.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod damage;
 mod encryption;
 mod lifecycle;
 mod lock;

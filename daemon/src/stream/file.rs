@@ -48,11 +48,9 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
         let (store, object): (Store, Object) = (store.clone(), object.clone());
         async move {
-            Ok(store
-                .reader(&object)
-                .await
-                .map_err(Problem::from)?
-                .body(range))
+            let reader = store.reader(&object).await.map_err(Problem::from)?;
+            reader.check(range.clone()).map_err(Problem::from)?;
+            Ok(reader.body(range))
         }
     })
     .await

@@ -159,6 +159,9 @@ impl Part<'_> {
             let about = self.about(leaf, packaged.size_bytes, stream);
             return serve_object(method, headers, &about, |range| async move {
                 let reader = store.reader(object).await.map_err(Problem::from)?;
+                for run in &packaged.runs {
+                    reader.check(run.clone()).map_err(Problem::from)?;
+                }
                 Ok(SegmentBody::new(packaged, reader, range))
             })
             .await;
@@ -171,11 +174,9 @@ impl Part<'_> {
         let row = &row.map_err(media_problem)?.ok_or_else(no_such_part)?;
         let about = self.about(leaf, row.size_bytes.max(0) as u64, stream);
         serve_object(method, headers, &about, |range| async move {
-            Ok(store
-                .segment_reader(row)
-                .await
-                .map_err(Problem::from)?
-                .body(range))
+            let reader = store.segment_reader(row).await.map_err(Problem::from)?;
+            reader.check(range.clone()).map_err(Problem::from)?;
+            Ok(reader.body(range))
         })
         .await
     }

@@ -81,6 +81,10 @@ registry! {
         "Files without a row that were removed.";
     BLOB_CORRUPT_TOTAL = Counter Count "nebula_blob_corrupt_total"
         "Checks of stored bytes that found other bytes.";
+    BLOB_QUARANTINED = Gauge Count "nebula_blob_quarantined"
+        "Files that are known to be damaged and were set aside.";
+    SCRUB_BYTES_TOTAL = Counter Bytes "nebula_scrub_bytes_total"
+        "Stored bytes that were read to be compared with their sums.";
     STORE_OBJECTS = Gauge Count "nebula_store_objects"
         "Objects, without their old versions.";
     STORE_OBJECT_BYTES = Gauge Bytes "nebula_store_object_bytes"

@@ -50,6 +50,16 @@ export function NodePlace() {
           <p class="dim">
             {count(objects, "object")} take {bytes(used_bytes)}; {bytes(reserve_bytes)} are kept in reserve.
           </p>
+          {node.scrub.running && (
+            <p class="dim">
+              Every stored byte is being compared with its checksum: {bytes(node.scrub.done_bytes)} of {bytes(node.scrub.total_bytes)}.
+            </p>
+          )}
+          {node.scrub.quarantined > 0 && (
+            <p class="bad">
+              {count(node.scrub.quarantined, "damaged file")} set aside: <code>nebulad fsck</code> on the node names what is lost.
+            </p>
+          )}
           {tight && <p class="bad">The reserve is reached: uploads are refused until something is deleted.</p>}
         </Panel>
         <Panel title="Jobs">

@@ -153,5 +153,5 @@ async fn an_upload_without_a_file_is_missing() {
         Err(BlobError::Missing { .. })
     ));
     blobs.remove(id).await.unwrap();
-    blobs.quarantine(id).await.unwrap();
+    blobs.quarantine(id, &[0]).await.unwrap();
 }

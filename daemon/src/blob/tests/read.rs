@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Puts the pages of a reader's files out of the cache, so that reads find a cold disk.
 fn chill(reader: &BlobReader) {
-    for (file, _, _) in reader.files() {
+    for (file, _, _) in reader.files().unwrap() {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     }
 }

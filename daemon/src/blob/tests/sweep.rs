@@ -101,16 +101,19 @@ async fn damage_is_found_and_set_aside() {
     let damaged = Verdict::Damaged { blocks: vec![1, 3] };
     assert_eq!(blobs.verify(id, size, &sums).await.unwrap(), damaged);
 
-    blobs.quarantine(id).await.unwrap();
-    assert_eq!(
-        blobs.verify(id, size, &sums).await.unwrap(),
-        Verdict::Missing
-    );
+    blobs.quarantine(id, &[1, 3]).await.unwrap();
+    assert_eq!(blobs.verify(id, size, &sums).await.unwrap(), damaged);
     assert!(
         dir.path()
             .join("blobs/quarantine")
             .join(id.to_string())
             .exists()
     );
-    blobs.quarantine(id).await.unwrap();
+    blobs.remove(id).await.unwrap();
+    let quarantine = dir.path().join("blobs/quarantine");
+    assert_eq!(std::fs::read_dir(quarantine).unwrap().count(), 0);
+    assert_eq!(
+        blobs.verify(id, size, &sums).await.unwrap(),
+        Verdict::Missing
+    );
 }

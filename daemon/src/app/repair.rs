@@ -1,0 +1,96 @@
+//! The roles that look after what is stored: `fsck` and `scrub`.
+
+use anyhow::{Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::house::House;
+use crate::cli::{FsckArgs, ScrubArgs};
+use crate::config::Config;
+use crate::store::{FsckReport, Repair, ScrubOptions, StoreError};
+
+/// Compares rows and files, and repairs when asked; false when they disagree in the end.
+pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
+    let house = House::open(&config).await?;
+    let mut report = house.store.fsck(args.deep).await?;
+    let mut repairs = Vec::new();
+    if args.repair && !report.findings.is_empty() {
+        let findings = std::mem::take(&mut report.findings);
+        repairs = house.store.repair(findings, args.delete_damaged).await?;
+        // What was repaired is looked at again; what every byte said need not be read twice.
+        report.findings = house.store.fsck(false).await?.findings;
+    }
+    let clean = report.findings.is_empty() && repairs.iter().all(|repair| repair.repaired);
+    if args.json {
+        let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+        let repairs: Vec<_> = repairs
+            .iter()
+            .map(|repair| serde_json::json!({ "finding": repair.finding.to_string(), "outcome": repair.outcome, "repaired": repair.repaired }))
+            .collect();
+        let text = serde_json::json!({ "objects": report.objects, "blobs": report.blobs, "bytes_verified": report.bytes_verified, "findings": findings, "repairs": repairs });
+        println!("{text}");
+    } else {
+        tell(&report, &repairs, clean);
+    }
+    house.close().await;
+    Ok(clean)
+}
+
+fn tell(report: &FsckReport, repairs: &[Repair], clean: bool) {
+    println!(
+        "{} object versions, {} blobs, {} bytes verified",
+        report.objects, report.blobs, report.bytes_verified
+    );
+    for repair in repairs {
+        println!("  {}\n    {}", repair.finding, repair.outcome);
+    }
+    if !repairs.is_empty() {
+        println!("after the repair:");
+    }
+    for finding in &report.findings {
+        println!("  {finding}\n    --repair: {}", finding.cure());
+    }
+    println!("{}", if clean { "clean" } else { "not clean" });
+}
+
+/// Walks over every stored byte; false when damage was found or is known.
+pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
+    let house = House::open(&config).await?;
+    let options = ScrubOptions {
+        every_ms: super::house::scrub_options(&config).every_ms,
+        bytes_per_s: args.bytes_per_s.unwrap_or(0),
+    };
+    let stop = CancellationToken::new();
+    let interrupted = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let state = match house.store.scrub(options, args.afresh, &stop).await {
+        Err(StoreError::Unavailable(why)) => {
+            bail!("{why}; `nebula status` shows how far it is, and it goes on by itself")
+        }
+        walked => walked?,
+    };
+    let known = house.catalog.quarantined_blobs().await?;
+    if args.json {
+        let text = serde_json::json!({
+            "finished": !state.is_running(), "blobs": state.blobs, "bytes": state.done_bytes,
+            "inline_objects": state.inline_objects, "damaged": state.damaged, "healed": state.healed, "damaged_blobs_known": known,
+        });
+        println!("{text}");
+    } else {
+        println!(
+            "{} blobs ({} bytes) and {} objects in their rows compared: {} found damaged, {} healed from a copy",
+            state.blobs, state.done_bytes, state.inline_objects, state.damaged, state.healed
+        );
+        if state.is_running() {
+            println!("interrupted; it goes on there the next time");
+        }
+        if known > 0 {
+            println!("{known} damaged blobs are set aside: `nebulad fsck` names their objects");
+        }
+    }
+    house.close().await;
+    Ok(state.damaged == 0 && known == 0)
+}

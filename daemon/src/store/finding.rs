@@ -1,0 +1,162 @@
+//! What a check can find, in words: what it is, and what a repair does about it.
+
+use std::fmt;
+
+use super::damage::told;
+use crate::kernel::{BlobId, UploadId};
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A blob is known and its file is not there.
+    MissingFile {
+        /// The blob.
+        blob: BlobId,
+    },
+    /// A file has another size than its row says.
+    WrongSize {
+        /// The blob.
+        blob: BlobId,
+        /// By its row.
+        row_bytes: u64,
+        /// By its file.
+        file_bytes: u64,
+    },
+    /// The bytes of a file do not match its sums.
+    Damaged {
+        /// The blob.
+        blob: BlobId,
+        /// Which MiBs.
+        blocks: Vec<u64>,
+    },
+    /// A file was found damaged before.
+    SetAside {
+        /// The blob.
+        blob: BlobId,
+        /// The objects whose bytes lie in it.
+        objects: Vec<String>,
+    },
+    /// A blob is counted wrongly.
+    WrongRefs {
+        /// The blob.
+        blob: BlobId,
+        /// By its row.
+        row_refs: i64,
+        /// As counted.
+        counted_refs: i64,
+    },
+    /// A file that no row knows.
+    Orphan {
+        /// The blob.
+        blob: BlobId,
+    },
+    /// A blob that nothing refers to and that is not removed yet.
+    Dead {
+        /// The blob.
+        blob: BlobId,
+    },
+    /// An object's extents do not add up to its size.
+    WrongExtents {
+        /// The object's row id.
+        object: i64,
+        /// By its row.
+        row_bytes: u64,
+        /// By its extents.
+        extent_bytes: u64,
+    },
+    /// The bytes of an object in its row do not match their hash, or it was marked as damaged before.
+    DamagedObject {
+        /// The object's row id.
+        object: i64,
+        /// Its bucket and key.
+        name: String,
+    },
+    /// The usage of a bucket or an owner is not what its versions add up to.
+    WrongUsage {
+        /// Which.
+        of: String,
+        /// Bytes and versions by its row.
+        row: (i64, i64),
+        /// Bytes and versions as counted.
+        counted: (i64, i64),
+    },
+    /// An upload whose time is over.
+    StaleUpload {
+        /// The upload.
+        upload: UploadId,
+    },
+}
+
+impl Finding {
+    /// What `nebulad fsck --repair` does about it.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::MissingFile { .. } | Self::Damaged { .. } => {
+                "written anew from another file of the same bytes if there is one; else set aside, so that its damaged MiBs are refused and the others served"
+            }
+            Self::WrongSize { .. } => {
+                "cut to its size if it is only too long; else as for damage: written anew from a copy, or set aside"
+            }
+            Self::SetAside { .. } => {
+                "written anew if a file of the same bytes has appeared; else nothing: upload the objects again, restore them, or give them up with --delete-damaged"
+            }
+            Self::WrongRefs { .. } => "counted anew; what nothing refers to is removed",
+            Self::Orphan { .. } | Self::Dead { .. } | Self::StaleUpload { .. } => "removed",
+            Self::WrongExtents { .. } | Self::DamagedObject { .. } => {
+                "marked, so that it is refused; its bytes cannot be recovered from here: upload it again, restore it, or give it up with --delete-damaged"
+            }
+            Self::WrongUsage { .. } => "counted anew",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingFile { blob } => write!(f, "blob {blob}: its file is missing"),
+            Self::WrongSize {
+                blob,
+                row_bytes,
+                file_bytes,
+            } => write!(
+                f,
+                "blob {blob}: its row says {row_bytes} bytes, its file has {file_bytes}"
+            ),
+            Self::Damaged { blob, blocks } => {
+                write!(f, "blob {blob}: MiB {blocks:?} do not match their sums")
+            }
+            Self::SetAside { blob, objects } => write!(
+                f,
+                "blob {blob}: set aside as damaged; it holds {}",
+                told(objects)
+            ),
+            Self::WrongRefs {
+                blob,
+                row_refs,
+                counted_refs,
+            } => write!(
+                f,
+                "blob {blob}: its row counts {row_refs} references, there are {counted_refs}"
+            ),
+            Self::Orphan { blob } => write!(f, "blob {blob}: a file without a row"),
+            Self::Dead { blob } => write!(f, "blob {blob}: nothing refers to it"),
+            Self::WrongExtents {
+                object,
+                row_bytes,
+                extent_bytes,
+            } => write!(
+                f,
+                "object row {object}: its row says {row_bytes} bytes, its extents hold {extent_bytes}"
+            ),
+            Self::DamagedObject { name, .. } => {
+                write!(f, "object {name}: its rows in the catalog are damaged")
+            }
+            Self::WrongUsage { of, row, counted } => write!(
+                f,
+                "{of}: its row says {} bytes in {} objects, there are {} in {}",
+                row.0, row.1, counted.0, counted.1
+            ),
+            Self::StaleUpload { upload } => write!(f, "upload {upload}: its time is over"),
+        }
+    }
+}
