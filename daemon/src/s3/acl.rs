@@ -8,12 +8,13 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, identity, object_key};
+use super::access::{bucket_name, object_key};
 use super::decide::decider;
 use super::error::{self, say};
 use super::get::missing;
-use super::grants::{Sent, known, of_headers, of_policy, shown, shown_owner};
+use super::grants::{Sent, known, of_headers, of_policy, shown};
 use super::operations::Operations;
+use super::owners::owner;
 use super::wire::version_id;
 use crate::identity::{ACL_SETTING, BucketRules, Ownership};
 use crate::kernel::{Acl, BucketName};
@@ -120,7 +121,7 @@ impl Operations {
         let acl = acl.unwrap_or_else(|| Acl::private(&rules.owner));
         Ok(S3Response::new(GetBucketAclOutput {
             grants: Some(shown(&acl).await),
-            owner: Some(shown_owner(&rules.owner).await),
+            owner: Some(owner(&rules.owner).await),
         }))
     }
 
@@ -168,15 +169,15 @@ impl Operations {
             .head(&bucket, &key, version.as_ref())
             .await
             .map_err(|e| missing(e, version.is_some()))?;
-        let (owner, acl) = if rules.has_lists() {
+        let (holder, acl) = if rules.has_lists() {
             (object.owner, object.extras.acl)
         } else {
             (rules.owner, None)
         };
-        let acl = acl.unwrap_or_else(|| Acl::private(&owner));
+        let acl = acl.unwrap_or_else(|| Acl::private(&holder));
         Ok(S3Response::new(GetObjectAclOutput {
             grants: Some(shown(&acl).await),
-            owner: Some(shown_owner(&owner).await),
+            owner: Some(owner(&holder).await),
             request_charged: None,
         }))
     }
@@ -231,13 +232,4 @@ fn one(headers: &HeaderMap, body: Option<AccessControlPolicy>, owner: &str) -> S
             "Your request was missing a required header: x-amz-acl, x-amz-grant-*, or a list in the body",
         )),
     }
-}
-
-/// How an owner is called, where anybody knows.
-pub(super) async fn display_name(account: &str) -> String {
-    let known = match identity() {
-        Some(identity) => identity.display_name(account).await.ok().flatten(),
-        None => None,
-    };
-    known.unwrap_or_else(|| account.to_owned())
 }

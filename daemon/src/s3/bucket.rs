@@ -13,8 +13,8 @@ use super::DEFAULT_REGION;
 use super::access::{bucket_name, caller, identity, owner};
 use super::error::{self, not_built, say};
 use super::operations::Operations;
-use super::ownership;
 use super::wire;
+use super::{owners, ownership};
 use crate::catalog::Versioning;
 use crate::identity::{ACL_SETTING, Action, Circumstances, OWNERSHIP_SETTING, Resource};
 use crate::kernel::BucketName;
@@ -164,7 +164,7 @@ impl Operations {
         Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(buckets.collect()),
             continuation_token,
-            owner: Some(wire::owner(&owner(&caller))),
+            owner: Some(owners::owner(&owner(&caller)).await),
             prefix: (!prefix.is_empty()).then_some(prefix),
         }))
     }

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode, StdError};
 
 use super::guard::ChunkError;
+use super::post::FormError;
 use crate::store::StoreError;
 
 /// The one translation: which code, status and headers a client sees for each failure of the store.
@@ -127,6 +128,9 @@ pub(super) fn of_body(error: &StdError) -> S3Error {
         if let Some(chunk) = one.downcast_ref::<ChunkError>() {
             return of_chunk(chunk);
         }
+        if let Some(form) = one.downcast_ref::<FormError>() {
+            return of_form(form);
+        }
         source = one.source();
     }
     let text = error.to_string();
@@ -141,6 +145,10 @@ pub(super) fn of_body(error: &StdError) -> S3Error {
             S3ErrorCode::SignatureDoesNotMatch,
             "the signature of a chunk does not match",
         )
+    } else if has(FormError::TOO_LARGE) {
+        of_form(&FormError::TooLarge)
+    } else if has(FormError::TOO_SMALL) {
+        of_form(&FormError::TooSmall)
     } else if has(ChunkError::TOO_LARGE) {
         of_chunk(&ChunkError::TooLarge)
     } else if has("FormatError") || has("TooLarge") || has("TooMany") || has(ChunkError::MALFORMED)
@@ -166,6 +174,18 @@ fn of_chunk(error: &ChunkError) -> S3Error {
             "the body broke off before its end",
         ),
     }
+}
+
+/// Why a form could not be read.
+pub(super) fn of_form(error: &FormError) -> S3Error {
+    let code = match error {
+        FormError::Malformed(_) => S3ErrorCode::MalformedPOSTRequest,
+        FormError::Fields => S3ErrorCode::MaxPostPreDataLengthExceededError,
+        FormError::TooLarge => S3ErrorCode::EntityTooLarge,
+        FormError::TooSmall => S3ErrorCode::EntityTooSmall,
+        FormError::Body(_) => S3ErrorCode::IncompleteBody,
+    };
+    say(code, error.to_string())
 }
 
 /// Chaining for what [`S3Error`] only sets.

@@ -1,12 +1,12 @@
 //! Grants as they come in headers and bodies, and as they are shown.
 
 use http::HeaderMap;
-use s3s::dto::{self, AccessControlPolicy, Owner, Type};
+use s3s::dto::{self, AccessControlPolicy, Type};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::access::identity;
-use super::acl::display_name;
 use super::error::say;
+use super::owners::display_name;
 use crate::kernel::{ACL_GRANTS_MAX, Acl, AclGrant, Grantee, Permission};
 
 const EVERYONE: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
@@ -265,14 +265,6 @@ pub(super) async fn shown(acl: &Acl) -> Vec<dto::Grant> {
     grants
 }
 
-/// An owner as an answer about a list shows it.
-pub(super) async fn shown_owner(account: &str) -> Owner {
-    Owner {
-        display_name: Some(display_name(account).await),
-        id: Some(account.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -355,7 +347,7 @@ mod tests {
     fn a_list_in_a_body_keeps_the_owner() {
         let policy = |owner: Option<&str>| AccessControlPolicy {
             grants: None,
-            owner: owner.map(|id| Owner {
+            owner: owner.map(|id| dto::Owner {
                 display_name: None,
                 id: Some(id.to_owned()),
             }),

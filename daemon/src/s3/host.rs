@@ -3,9 +3,9 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Uri, header};
 use percent_encoding::percent_decode_str;
-use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 use s3s::validation::NameValidation;
+use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::kernel::BucketName;
 
@@ -85,6 +85,35 @@ pub(super) fn bucket_of<B>(request: &Request<B>, domain: Option<&str>) -> Option
     percent_decode_str(first).decode_utf8().ok()?.parse().ok()
 }
 
+/// The bucket that a form is sent to: its address ends there.
+///
+/// # Errors
+/// `MethodNotAllowed` for any other address.
+pub(super) fn bucket_of_form(parts: &Parts, domain: Option<&str>) -> S3Result<BucketName> {
+    let refused = || {
+        S3Error::with_message(
+            S3ErrorCode::MethodNotAllowed,
+            "a form is sent to the address of a bucket",
+        )
+    };
+    let path = parts.uri.path().trim_matches('/');
+    let host = host_of(&parts.headers, &parts.uri);
+    let name = match (host, domain) {
+        (Some(host), Some(domain)) if label(host, domain).is_some() => {
+            if !path.is_empty() {
+                return Err(refused());
+            }
+            label(host, domain).unwrap_or_default().to_ascii_lowercase()
+        }
+        _ if path.is_empty() || path.contains('/') => return Err(refused()),
+        _ => percent_decode_str(path)
+            .decode_utf8()
+            .map_err(|_| refused())?
+            .into_owned(),
+    };
+    super::access::bucket_name(&name)
+}
+
 fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     let header = headers.get(header::HOST).and_then(|h| h.to_str().ok());
     header.or_else(|| uri.authority().map(http::uri::Authority::as_str))
@@ -124,5 +153,28 @@ mod tests {
         assert_eq!(of("films.s3.home", "/key").as_deref(), Some("films"));
         assert_eq!(of("nas.local", "/films/key").as_deref(), Some("films"));
         assert_eq!(of("nas.local", "/"), None);
+    }
+
+    #[test]
+    fn a_form_goes_to_a_bucket_and_nowhere_else() {
+        let of = |host: &str, path: &str| {
+            let request = Request::post(path)
+                .header("host", host)
+                .body(())
+                .expect("valid");
+            let bucket = bucket_of_form(&request.into_parts().0, Some("s3.home"));
+            bucket
+                .map(|b| b.to_string())
+                .map_err(|e| e.code().as_str().to_owned())
+        };
+        assert_eq!(of("films.s3.home", "/").as_deref(), Ok("films"));
+        assert_eq!(of("nas.local", "/films/").as_deref(), Ok("films"));
+        assert_eq!(of("nas.local", "/").unwrap_err(), "MethodNotAllowed");
+        assert_eq!(
+            of("nas.local", "/films/key").unwrap_err(),
+            "MethodNotAllowed"
+        );
+        assert_eq!(of("films.s3.home", "/key").unwrap_err(), "MethodNotAllowed");
+        assert_eq!(of("nas.local", "/F_").unwrap_err(), "InvalidBucketName");
     }
 }

@@ -11,12 +11,13 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::access::bucket_name;
 use super::error::{self, say};
 use super::operations::Operations;
-use super::wire::{algorithm_out, encoded, encodes, etag, kind_out, limit, owner, timestamp};
+use super::owners::Owners;
+use super::wire::{algorithm_out, encoded, encodes, etag, kind_out, limit, timestamp};
 use crate::kernel::limits::{LIST_KEYS_MAX, OBJECT_KEY_BYTES_MAX};
 use crate::store::{Checksums, ListItem, ListRequest};
 
 /// One entry as both versions show it.
-fn entry(item: &ListItem, encode: bool, with_owner: bool) -> Object {
+fn entry(item: &ListItem, encode: bool, owners: Option<&Owners>) -> Object {
     let checksums: Checksums = serde_json::from_str(&item.checksums).unwrap_or_default();
     let algorithms: Vec<_> = checksums.values.keys().map(|a| algorithm_out(*a)).collect();
     Object {
@@ -25,7 +26,7 @@ fn entry(item: &ListItem, encode: bool, with_owner: bool) -> Object {
         e_tag: Some(etag(&item.etag)),
         key: Some(encoded(item.key.as_str(), encode)),
         last_modified: Some(timestamp(item.modified_ms)),
-        owner: with_owner.then(|| owner(&item.owner)),
+        owner: owners.map(|owners| owners.owner(&item.owner)),
         restore_status: None,
         size: i64::try_from(item.size).ok(),
         storage_class: Some(ObjectStorageClass::from_static(
@@ -108,6 +109,7 @@ impl Operations {
             ..ListRequest::default()
         };
         let page = self.store.list(&bucket, &page).await.map_err(error::of)?;
+        let owners = Owners::of(page.items.iter().map(|item| item.owner.as_str())).await;
         // Without a delimiter the last key serves as marker (Amazon S3, ListObjects).
         let next = page
             .next_after
@@ -116,7 +118,7 @@ impl Operations {
             contents: Some(
                 page.items
                     .iter()
-                    .map(|item| entry(item, encode, true))
+                    .map(|item| entry(item, encode, Some(&owners)))
                     .collect(),
             ),
             common_prefixes: common(page.prefixes, encode),
@@ -169,14 +171,18 @@ impl Operations {
             ..ListRequest::default()
         };
         let page = self.store.list(&bucket, &page).await.map_err(error::of)?;
-        let with_owner = input.fetch_owner.unwrap_or(false);
+        let owners = if input.fetch_owner.unwrap_or(false) {
+            Some(Owners::of(page.items.iter().map(|item| item.owner.as_str())).await)
+        } else {
+            None
+        };
         let next = page.next_after.filter(|_| page.is_truncated);
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: i32::try_from(page.items.len() + page.prefixes.len()).ok(),
             contents: (!page.items.is_empty()).then(|| {
                 page.items
                     .iter()
-                    .map(|item| entry(item, encode, with_owner))
+                    .map(|item| entry(item, encode, owners.as_ref()))
                     .collect()
             }),
             common_prefixes: common(page.prefixes, encode),

@@ -2,7 +2,7 @@
 //!
 //! A request passes four stations.
 //! [`cors`] answers a preflight, unsigned.
-//! The [`guard`] refuses what `s3s` would wrongly take, and reads who claims to have signed.
+//! The [`guard`] refuses what `s3s` would wrongly take, and reads who claims to have signed; a form becomes a PUT in [`post`].
 //! `s3s` verifies the signature and parses; [`access`] then decides, with the same `authorize()` as every other door, before a body is read.
 //! One file for each operation, or each small group of them, speaks to the store; [`error`] holds the one translation of its failures.
 //!
@@ -34,11 +34,14 @@ mod lock;
 mod multipart;
 mod notification;
 mod operations;
+mod owners;
 mod ownership;
 mod part;
 mod policy;
+mod post;
 mod public_access;
 mod put;
+mod request;
 mod rights;
 mod tagging;
 #[cfg(test)]
@@ -173,6 +176,9 @@ impl S3Door {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (mut parts, body) = request.into_parts();
+        if post::is_form(&parts) {
+            return self.form(parts, body).await;
+        }
         guard::date(&mut parts);
         let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION])?;
         let mut context = access::context(&self.0.gate, &claim, &parts).await?;
@@ -200,11 +206,7 @@ impl S3Door {
                 None => answer,
             }
         };
-        access::scoped(context, work).await.map_err(|error| {
-            let error = StdError::from(error);
-            tracing::error!(%error, "an S3 request failed: {error}");
-            S3ErrorCode::InternalError.into()
-        })
+        access::scoped(context, work).await.map_err(failed)
     }
 
     /// What every answer gets, and its line in the log.
@@ -238,6 +240,13 @@ impl access::Answered for Result<Response<s3s::Body>, s3s::HttpError> {
         self.as_ref()
             .is_ok_and(|response| response.status().as_u16() < 400)
     }
+}
+
+/// What `s3s` could not even answer.
+fn failed(error: s3s::HttpError) -> S3Error {
+    let error = StdError::from(error);
+    tracing::error!(%error, "an S3 request failed: {error}");
+    S3ErrorCode::InternalError.into()
 }
 
 /// Marks an answer whose entity tags stand without quotes, as only GetObjectAttributes has them.

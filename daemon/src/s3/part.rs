@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use s3s::dto::{
-    CopyPartResult, Initiator, ListPartsInput, ListPartsOutput, Part as ListedPart, StorageClass,
+    CopyPartResult, ListPartsInput, ListPartsOutput, Part as ListedPart, StorageClass,
     UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
@@ -16,9 +16,9 @@ use super::error::{self, say};
 use super::get::missing;
 use super::intake::{Expected, Intake};
 use super::operations::Operations;
+use super::owners::{self, initiator};
 use super::wire::{
-    Sums, algorithm_out, etag, fill_checksums, kind_out, limit, owner, timestamp, upload_id,
-    version_id,
+    Sums, algorithm_out, etag, fill_checksums, kind_out, limit, timestamp, upload_id, version_id,
 };
 use crate::catalog::UploadState;
 use crate::kernel::limits::{LIST_KEYS_MAX, PARTS_MAX};
@@ -204,6 +204,7 @@ impl Operations {
         let is_truncated = parts.len() > limit;
         parts.truncate(limit);
         let next = parts.last().map_or(marker, |part| part.number);
+        let owner = owners::owner(&row.owner).await;
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -212,11 +213,8 @@ impl Operations {
                 .checksum
                 .map(|(algorithm, _)| algorithm_out(algorithm)),
             checksum_type: metadata.checksum.map(|(_, kind)| kind_out(kind)),
-            initiator: Some(Initiator {
-                display_name: Some(row.owner.clone()),
-                id: Some(row.owner.clone()),
-            }),
-            owner: Some(owner(&row.owner)),
+            initiator: Some(initiator(&owner)),
+            owner: Some(owner),
             is_truncated: Some(is_truncated),
             max_parts: i32::try_from(limit).ok(),
             part_number_marker: i32::try_from(marker).ok(),

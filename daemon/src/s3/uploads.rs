@@ -1,7 +1,7 @@
 //! ListMultipartUploads.
 
 use s3s::dto::{
-    Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, StorageClass,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -9,7 +9,8 @@ use super::access::bucket_name;
 use super::error;
 use super::list::{common, echo};
 use super::operations::Operations;
-use super::wire::{encoded, encodes, limit, owner, timestamp};
+use super::owners::{Owners, initiator};
+use super::wire::{encoded, encodes, limit, timestamp};
 use crate::catalog::UploadRow;
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::kernel::{BucketName, ObjectKey, UploadId};
@@ -70,10 +71,11 @@ impl Operations {
             .uploads_page(&bucket, &asked)
             .await
             .map_err(error::of)?;
+        let owners = Owners::of(page.uploads.iter().map(|(_, _, row)| row.owner.as_str())).await;
         let uploads: Vec<_> = page
             .uploads
             .iter()
-            .map(|(key, id, row)| upload(key, *id, row, encode))
+            .map(|(key, id, row)| upload(key, *id, row, encode, &owners))
             .collect();
         let next = page.next.filter(|_| page.is_truncated);
         Ok(S3Response::new(ListMultipartUploadsOutput {
@@ -152,15 +154,19 @@ fn behind(prefix: &str) -> String {
     format!("{prefix}{BEHIND_KEYS}")
 }
 
-fn upload(key: &ObjectKey, id: UploadId, row: &UploadRow, encode: bool) -> MultipartUpload {
+fn upload(
+    key: &ObjectKey,
+    id: UploadId,
+    row: &UploadRow,
+    encode: bool,
+    owners: &Owners,
+) -> MultipartUpload {
+    let owner = owners.owner(&row.owner);
     MultipartUpload {
         initiated: Some(timestamp(row.created_ms)),
-        initiator: Some(Initiator {
-            display_name: Some(row.owner.clone()),
-            id: Some(row.owner.clone()),
-        }),
+        initiator: Some(initiator(&owner)),
         key: Some(encoded(key.as_str(), encode)),
-        owner: Some(owner(&row.owner)),
+        owner: Some(owner),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         upload_id: Some(id.to_string()),
         ..MultipartUpload::default()

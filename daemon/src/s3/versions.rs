@@ -10,17 +10,18 @@ use super::access::bucket_name;
 use super::error::{self, say};
 use super::list::{common, echo};
 use super::operations::Operations;
-use super::wire::{encoded, encodes, etag, limit, owner, timestamp, version_id};
+use super::owners::Owners;
+use super::wire::{encoded, encodes, etag, limit, timestamp, version_id};
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::store::{ListItem, ListRequest};
 
-fn version(item: &ListItem, encode: bool) -> ObjectVersion {
+fn version(item: &ListItem, encode: bool, owners: &Owners) -> ObjectVersion {
     ObjectVersion {
         e_tag: Some(etag(&item.etag)),
         is_latest: Some(item.is_latest),
         key: Some(encoded(item.key.as_str(), encode)),
         last_modified: Some(timestamp(item.modified_ms)),
-        owner: Some(owner(&item.owner)),
+        owner: Some(owners.owner(&item.owner)),
         size: i64::try_from(item.size).ok(),
         storage_class: Some(ObjectVersionStorageClass::from_static(
             ObjectVersionStorageClass::STANDARD,
@@ -30,12 +31,12 @@ fn version(item: &ListItem, encode: bool) -> ObjectVersion {
     }
 }
 
-fn marker(item: &ListItem, encode: bool) -> DeleteMarkerEntry {
+fn marker(item: &ListItem, encode: bool, owners: &Owners) -> DeleteMarkerEntry {
     DeleteMarkerEntry {
         is_latest: Some(item.is_latest),
         key: Some(encoded(item.key.as_str(), encode)),
         last_modified: Some(timestamp(item.modified_ms)),
-        owner: Some(owner(&item.owner)),
+        owner: Some(owners.owner(&item.owner)),
         version_id: Some(item.version_id.to_string()),
     }
 }
@@ -71,15 +72,16 @@ impl Operations {
             versions: true,
         };
         let page = self.store.list(&bucket, &page).await.map_err(error::of)?;
+        let owners = Owners::of(page.items.iter().map(|item| item.owner.as_str())).await;
         let (markers, versions): (Vec<_>, Vec<_>) =
             page.items.iter().partition(|item| item.is_delete_marker);
         let markers: Vec<_> = markers
             .into_iter()
-            .map(|item| marker(item, encode))
+            .map(|item| marker(item, encode, &owners))
             .collect();
         let versions: Vec<_> = versions
             .into_iter()
-            .map(|item| version(item, encode))
+            .map(|item| version(item, encode, &owners))
             .collect();
         let truncated = page.is_truncated;
         Ok(S3Response::new(ListObjectVersionsOutput {

@@ -41,14 +41,6 @@ pub(super) fn etag(etag: &ETag) -> dto::ETag {
     dto::ETag::Strong(etag.as_str().to_owned())
 }
 
-/// An owner; both fields hold what the house knows, a key id or a login.
-pub(super) fn owner(owner: &str) -> dto::Owner {
-    dto::Owner {
-        display_name: Some(owner.to_owned()),
-        id: Some(owner.to_owned()),
-    }
-}
-
 /// A version id of a request.
 pub(super) fn version_id(text: Option<&str>) -> S3Result<Option<VersionId>> {
     text.filter(|text| !text.is_empty())

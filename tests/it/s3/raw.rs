@@ -61,7 +61,7 @@ async fn other_kinds_of_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn a_form_is_not_built() {
+async fn a_form_that_is_none_is_refused() {
     let server = Server::start().await;
     let form = reqwest::Client::new().post(format!("{}/films", server.endpoint));
     let answer = form
@@ -70,7 +70,14 @@ async fn a_form_is_not_built() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 501);
+    assert_eq!(answer.status(), 400);
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains("MalformedPOSTRequest")
+    );
 }
 
 #[tokio::test]

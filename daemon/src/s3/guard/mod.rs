@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `x-amz-*` headers that nobody signed are honoured | [`signature`] |
 //! | a chunk of an aws-chunked body is buffered whole | [`chunks`] |
-//! | a POST form is read into memory | [`check`] refuses it |
+//! | a POST form is read into memory | [`super::post`], which streams it and hands on a PUT |
 //! | signature version 2 is always on | [`signature`] |
 //! | a presigned URL may live for ever | [`signature`] |
 //! | without an auth provider everything is open | [`super::S3Door::new`] always sets one |
@@ -16,28 +16,17 @@
 mod chunks;
 mod signature;
 
+use http::header;
 use http::request::Parts;
-use http::{Method, header};
 use s3s::{S3ErrorCode, S3Result};
 
 pub(super) use chunks::{ChunkError, Chunked, Framing};
-pub(super) use signature::{Claim, claim};
+pub(super) use signature::{Claim, PRESIGNED_SECONDS_MAX, claim};
 
-use super::error::{not_built, say};
+use super::error::say;
 
 /// Refuses what must not reach `s3s` and says who claims to have signed the request.
 pub(super) fn check(request: &Parts, regions: &[&str]) -> S3Result<Claim> {
-    let content_type = request
-        .headers
-        .get(header::CONTENT_TYPE)
-        .map(http::HeaderValue::as_bytes);
-    let is_form = content_type.is_some_and(|t| {
-        t.get(..19)
-            .is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/form-data"))
-    });
-    if request.method == Method::POST && is_form {
-        return Err(not_built("POST of a form"));
-    }
     if let Some(length) = request.headers.get(header::CONTENT_LENGTH)
         && length
             .to_str()
@@ -143,16 +132,6 @@ mod tests {
         );
         assert_eq!(dated(&[now]), None);
         assert_eq!(dated(&[signed, ("date", "today")]), None);
-    }
-
-    #[test]
-    fn a_form_is_refused_before_it_is_read() {
-        let request = http::Request::post("/bucket")
-            .header("content-type", "Multipart/Form-Data; boundary=x")
-            .body(())
-            .unwrap();
-        let refused = check(&request.into_parts().0, &["us-east-1"]).unwrap_err();
-        assert_eq!(refused.status_code().unwrap().as_u16(), 501);
     }
 
     #[test]
