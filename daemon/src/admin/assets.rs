@@ -8,7 +8,7 @@ use nebula_api::{Asset, AssetState, AssetsQuery, Page, Playback, PlaybackMode, U
 
 use super::{AdminParts, Query, renditions};
 use crate::catalog::{self, AssetObjectRow, AssetRow};
-use crate::http::{Problem, path, require};
+use crate::http::{Problem, path, require, require_here};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::BucketName;
 use crate::media::decide::{Capabilities, Mode, decide};
@@ -92,7 +92,7 @@ pub(super) async fn get(
     let rest = path::behind(uri.path(), &format!("{}/", routes::ASSETS)).unwrap_or_default();
     let (bucket, key) = path::bucket_and_key(rest)?;
     let resource = Resource::Object(&bucket, &key);
-    require(&caller, Action::ReadObject, &resource)?;
+    require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
     let object = parts.store.head(&bucket, &key, None).await?;
     match of_object(&parts, &object).await? {
         Some(asset) => Ok(axum::Json(asset)),

@@ -6,8 +6,8 @@ use nebula_api::{Bucket, CreateBucket, Page, PageQuery, PatchBucket};
 
 use super::{AdminParts, Json, Query};
 use crate::catalog::{BucketRow, Durability, Versioning};
-use crate::http::{Problem, audited, require};
-use crate::identity::{Action, Caller, Resource};
+use crate::http::{Problem, audited, require, require_here};
+use crate::identity::{Action, Caller, Circumstances, Resource};
 use crate::kernel::BucketName;
 
 pub(super) async fn list(
@@ -23,7 +23,14 @@ pub(super) async fn list(
         let name: BucketName = row.name.parse()?;
         if row.name > after
             && caller
-                .may(Action::ListObjects, &Resource::Bucket(&name))
+                .may_here(
+                    Action::ListObjects,
+                    &Resource::Bucket(&name),
+                    &Circumstances {
+                        rules: Some(&parts.identity.rules(&row)),
+                        s3: None,
+                    },
+                )
                 .allow
         {
             rows.push(row);
@@ -74,7 +81,8 @@ pub(super) async fn get(
     Path(name): Path<String>,
 ) -> Result<axum::Json<Bucket>, Problem> {
     let name: BucketName = name.parse()?;
-    require(&caller, Action::ListObjects, &Resource::Bucket(&name))?;
+    let resource = Resource::Bucket(&name);
+    require_here(&parts.identity, &caller, Action::ListObjects, &resource).await?;
     Ok(axum::Json(wire(
         &parts.store.bucket_with_usage(&name).await?,
     )))

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use nebula_api::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery, routes};
 
 use super::{AdminParts, Query, assets};
-use crate::http::{Problem, audited, content_type, path, require};
+use crate::http::{Problem, audited, content_type, path, require_here};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey, VersionId};
 use crate::store::{self, Condition, ListItem, ListRequest};
@@ -17,7 +17,8 @@ pub(super) async fn list(
     Query(query): Query<ObjectsQuery>,
 ) -> Result<axum::Json<ObjectPage>, Problem> {
     let bucket: BucketName = bucket.parse()?;
-    require(&caller, Action::ListObjects, &Resource::Bucket(&bucket))?;
+    let resource = Resource::Bucket(&bucket);
+    require_here(&parts.identity, &caller, Action::ListObjects, &resource).await?;
     let (after, after_version) = query
         .cursor
         .as_deref()
@@ -100,11 +101,8 @@ pub(super) async fn get(
     Query(query): Query<VersionQuery>,
 ) -> Result<axum::Json<ObjectDetails>, Problem> {
     let (bucket, key, version) = of_request(&uri, &query)?;
-    require(
-        &caller,
-        Action::ReadObject,
-        &Resource::Object(&bucket, &key),
-    )?;
+    let resource = Resource::Object(&bucket, &key);
+    require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
     let object = parts.store.head(&bucket, &key, version.as_ref()).await?;
     let asset = assets::of_object(&parts, &object).await?;
     Ok(axum::Json(ObjectDetails {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use axum::http::Extensions;
 
-use super::gate::{Gate, require};
+use super::gate::{Gate, require_here};
 use super::problem::Problem;
 use crate::identity::{Action, Caller, Identity, Outcome, Resource, Rule};
 
@@ -20,11 +20,11 @@ pub async fn permit(
     action: Action,
     resource: &Resource<'_>,
 ) -> Result<Rule, Problem> {
-    match require(caller, action, resource) {
+    match require_here(identity, caller, action, resource).await {
         Ok(rule) => Ok(rule),
         Err(problem) => {
             if !caller.is_anonymous() {
-                let rule = caller.may(action, resource).rule;
+                let rule = identity.decide(caller, action, resource).await?.rule;
                 identity
                     .audit(caller, action, resource, Outcome::Refused, &rule)
                     .await;

@@ -193,7 +193,23 @@ fn basic(value: &[u8]) -> Option<(String, String)> {
 /// # Errors
 /// The refusal.
 pub fn require(caller: &Caller, action: Action, resource: &Resource<'_>) -> Result<Rule, Problem> {
-    let decision: Decision = caller.may(action, resource);
+    verdict(caller, caller.may(action, resource))
+}
+
+/// The same where a bucket has a say: its policy may deny what a grant allows, and allow what none does.
+///
+/// # Errors
+/// The refusal; 503 when the bucket cannot be looked up.
+pub async fn require_here(
+    identity: &Identity,
+    caller: &Caller,
+    action: Action,
+    resource: &Resource<'_>,
+) -> Result<Rule, Problem> {
+    verdict(caller, identity.decide(caller, action, resource).await?)
+}
+
+fn verdict(caller: &Caller, decision: Decision) -> Result<Rule, Problem> {
     if decision.allow {
         return Ok(decision.rule);
     }

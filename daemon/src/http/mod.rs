@@ -1,7 +1,7 @@
 //! Pieces that the doors share.
 //!
 //! A request passes [`context`] first: it gets a [`RequestId`] and the [`Gate`], and its answer the security headers.
-//! A handler that takes a [`crate::identity::Caller`] gets it from the gate (Basic, else tailnet, else nobody); [`require`] asks for each right, and [`audited`] notes what changed.
+//! A handler that takes a [`crate::identity::Caller`] gets it from the gate (Basic, else tailnet, else nobody); [`require`] asks for each right, [`require_here`] where a bucket has a say, and [`audited`] notes what changed.
 //! Paths become names in [`path`], errors a [`Problem`], and an object's bytes an answer in [`serve_object`]: conditions, ranges and headers by RFC 9110, over whatever body the caller opens.
 //!
 //! The deciding parts ([`condition`], [`ranges`], [`path`], [`content_type`]) are pure functions.
@@ -27,7 +27,7 @@ mod throttle;
 pub use audited::{audited, identity_of, permit};
 pub use context::{OBJECT_CSP, REQUEST_ID, RequestId, context, secure};
 pub use cors::{media_cors, media_preflight};
-pub use gate::{Gate, PeerAddr, require};
+pub use gate::{Gate, PeerAddr, require, require_here};
 pub use linger::Lingering;
 pub use multipart::Multipart;
 pub use problem::Problem;

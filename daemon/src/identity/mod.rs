@@ -18,6 +18,7 @@ mod actor;
 mod audit;
 mod authorize;
 mod cache;
+mod decide;
 mod error;
 mod files;
 mod grant;
@@ -50,7 +51,7 @@ pub use policy::{ConditionKey, Facts, NoFacts, POLICY_BYTES_MAX, Policy, PolicyE
 pub use root::{ROOT_CREDENTIALS_FILE, RootKey, RootPreset};
 pub use rules::{
     ACL_SETTING, BLOCK_SETTING, BucketRules, Circumstances, OWNERSHIP_SETTING, ObjectRules,
-    Ownership, POLICY_SETTING, PublicAccessBlock, S3Ask, is_of_object_list,
+    Ownership, POLICY_SETTING, PublicAccessBlock, S3Ask, account_of, is_of_object_list,
 };
 pub use seal::MASTER_KEY_FILE;
 pub use secret::{SECRET_CHARACTERS, Secret};

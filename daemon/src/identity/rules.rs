@@ -2,12 +2,8 @@
 //!
 //! Doors hand in the bucket's row, which they hold or look up once for each request; what its settings mean is remembered by their text, so that a policy is parsed once and never believed longer than the row says it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde::{Deserialize, Serialize};
 
-use super::house::Identity;
 use super::policy::{Ask, Facts, Policy, Verdict};
 use crate::catalog::BucketRow;
 use crate::kernel::{Acl, Permission};
@@ -20,9 +16,6 @@ pub const ACL_SETTING: &str = "acl";
 pub const BLOCK_SETTING: &str = "public_access_block";
 /// The setting of a bucket that says who owns what is stored in it.
 pub const OWNERSHIP_SETTING: &str = "ownership";
-
-/// Buckets whose rules are remembered.
-const REMEMBERED_MAX: usize = 1024;
 
 /// Switches against letting in people who are not named (Amazon S3, Block Public Access).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -151,7 +144,7 @@ impl BucketRules {
                 .map(|text| Policy::parse(&text, &name).map_err(|error| error.to_string()))
                 .transpose()?;
             Ok::<_, String>(Self {
-                owner: row.owner.clone(),
+                owner: account_of(&row.owner).to_owned(),
                 policy,
                 acl: stored.acl,
                 block: stored.public_access_block,
@@ -162,7 +155,7 @@ impl BucketRules {
         read().unwrap_or_else(|error| {
             tracing::error!(bucket = %row.name, "the access rules of {} are unreadable, so only the root key comes in: {error}", row.name);
             Self {
-                owner: row.owner.clone(),
+                owner: account_of(&row.owner).to_owned(),
                 is_unreadable: true,
                 ..Self::default()
             }
@@ -227,7 +220,7 @@ impl BucketRules {
         let (is_object, wanted) = permission(ask.actions.first()?)?;
         let (owner, acl) = if is_object {
             let object = ask.object?;
-            (object.owner, object.acl)
+            (account_of(object.owner), object.acl)
         } else {
             (self.owner.as_str(), self.acl.as_ref())
         };
@@ -252,6 +245,13 @@ pub fn is_of_object_list(action: &str) -> bool {
     permission(action).is_some_and(|(is_object, _)| is_object)
 }
 
+/// The account in an owner's column: what doors other than S3 store names the kind of actor too.
+pub fn account_of(owner: &str) -> &str {
+    let kinds = ["key:", "tailnet:", "tailnet-node:"];
+    let plain = kinds.iter().find_map(|kind| owner.strip_prefix(kind));
+    plain.unwrap_or(owner)
+}
+
 /// Which permission of which list, the object's or the bucket's, an action needs; `None` where lists have no say.
 fn permission(action: &str) -> Option<(bool, Permission)> {
     Some(match action {
@@ -270,48 +270,6 @@ fn permission(action: &str) -> Option<(bool, Permission)> {
         "PutObjectAcl" | "PutObjectVersionAcl" => (true, Permission::WriteAcp),
         _ => return None,
     })
-}
-
-/// Rules by the text they were read from.
-#[derive(Default)]
-pub(super) struct RulesMemory(Mutex<HashMap<i64, Remembered>>);
-
-struct Remembered {
-    settings: String,
-    rules: Arc<BucketRules>,
-}
-
-impl Identity {
-    /// What a bucket's row says about access.
-    pub fn rules(&self, row: &BucketRow) -> Arc<BucketRules> {
-        // Every change under the lock is whole, so a panic elsewhere leaves nothing half-done.
-        let lock = || {
-            self.0
-                .rules
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(known) = lock().get(&row.id)
-            && known.settings == row.settings
-            && known.rules.owner == row.owner
-        {
-            return known.rules.clone();
-        }
-        let rules = Arc::new(BucketRules::of(row));
-        let mut memory = lock();
-        if memory.len() >= REMEMBERED_MAX {
-            memory.clear();
-        }
-        memory.insert(
-            row.id,
-            Remembered {
-                settings: row.settings.clone(),
-                rules: rules.clone(),
-            },
-        );
-        rules
-    }
 }
 
 #[cfg(test)]

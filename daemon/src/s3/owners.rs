@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use s3s::dto::{Initiator, Owner};
 
 use super::request::identity;
+use crate::identity::account_of;
 
 /// What an account is called: the name of its key, else its id.
 pub(super) async fn display_name(account: &str) -> String {
+    let account = account_of(account);
     let known = match identity() {
         Some(identity) => identity.display_name(account).await.ok().flatten(),
         None => None,
@@ -19,7 +21,7 @@ pub(super) async fn display_name(account: &str) -> String {
 pub(super) async fn owner(account: &str) -> Owner {
     Owner {
         display_name: Some(display_name(account).await),
-        id: Some(account.to_owned()),
+        id: Some(account_of(account).to_owned()),
     }
 }
 
@@ -49,10 +51,13 @@ impl Owners {
 
     /// One of them.
     pub(super) fn owner(&self, account: &str) -> Owner {
-        let name = self.0.get(account).map_or(account, String::as_str);
+        let name = self
+            .0
+            .get(account)
+            .map_or(account_of(account), String::as_str);
         Owner {
             display_name: Some(name.to_owned()),
-            id: Some(account.to_owned()),
+            id: Some(account_of(account).to_owned()),
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use nebula_api::problem::code;
 
-use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require};
+use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require_here};
 use crate::identity::{Action, Actor, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey};
 use crate::media::MediaError;
@@ -66,11 +66,9 @@ impl Visit {
     /// The object of this name, without its bytes, when the caller may read it.
     pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Object, Problem> {
         let (bucket, key) = path::bucket_and_key(raw)?;
-        require(
-            &self.caller,
-            Action::ReadObject,
-            &Resource::Object(&bucket, &key),
-        )?;
+        let resource = Resource::Object(&bucket, &key);
+        let identity = gate(&self.parts)?.identity();
+        require_here(identity, &self.caller, Action::ReadObject, &resource).await?;
         store
             .head(&bucket, &key, None)
             .await

@@ -76,8 +76,12 @@ impl Conditions {
             .map_err(|_| invalid("it is not Base64"))?;
         let document: Document =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let wrong = || invalid("the expiration is not a time like 2026-01-31T12:00:00Z");
+        // The parser takes a space between date and time too.
         let expires = OffsetDateTime::parse(&document.expiration, &Rfc3339)
-            .map_err(|_| invalid("the expiration is not a time like 2026-01-31T12:00:00Z"))?;
+            .ok()
+            .filter(|_| document.expiration.as_bytes().get(10) == Some(&b'T'))
+            .ok_or_else(wrong)?;
         let mut out = Self {
             expires_ms: expires.unix_timestamp() * 1000,
             conditions: Vec::new(),

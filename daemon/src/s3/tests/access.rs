@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{Answer, House, Key};
-use crate::identity::Role;
+use crate::identity::{Action, Caller, Resource, Role};
 
 const OK: StatusCode = StatusCode::OK;
 const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
@@ -484,4 +484,100 @@ async fn root_needs_no_rules_and_strangers_no_reason() {
     );
     assert!(unsigned.headers.contains_key("x-amz-request-id"));
     assert_eq!(house.store.buckets().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn other_doors_ask_with_the_same_rules() {
+    let (house, owner, _) = films().await;
+    let admin = house.key("admin", Role::Admin).await;
+    let rules = json!([
+        statement("Deny", "s3:GetObject", "films/*"),
+        statement("Allow", "s3:ListBucket", "films"),
+    ]);
+    assert_eq!(
+        set_policy(&house, &owner, rules).await.status,
+        StatusCode::NO_CONTENT
+    );
+    let (films, key) = ("films".parse().unwrap(), "a".parse().unwrap());
+    let (bucket, object) = (Resource::Bucket(&films), Resource::Object(&films, &key));
+    let may = |caller: Caller, action, resource| {
+        let identity = house.identity.clone();
+        async move {
+            let decision = identity.decide(&caller, action, &resource).await.unwrap();
+            decision.allow
+        }
+    };
+    let of = |key: &Key| {
+        let (identity, key) = (house.identity.clone(), key.clone());
+        async move { identity.basic(&key.id, &key.secret).await.unwrap().unwrap() }
+    };
+    let (admin, owner, root) = (of(&admin).await, of(&owner).await, of(&house.root).await);
+    assert!(!may(admin.clone(), Action::ReadObject, object).await);
+    assert!(may(admin, Action::WriteObject, object).await);
+    assert!(!may(owner.clone(), Action::ReadObject, object).await);
+    assert!(may(owner, Action::ConfigureBucket, bucket).await);
+    assert!(may(root, Action::ReadObject, object).await);
+    assert!(may(Caller::anonymous(), Action::ListObjects, bucket).await);
+    assert!(!may(Caller::anonymous(), Action::WriteObject, object).await);
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_somebody_who_signs_nothing() {
+    let (house, owner, _) = films().await;
+    let bucket = [
+        "",
+        "acl",
+        "cors",
+        "delete",
+        "encryption",
+        "lifecycle",
+        "location",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "policyStatus",
+        "publicAccessBlock",
+        "tagging",
+        "uploads",
+        "versioning",
+        "versions",
+        "website",
+        "list-type=2",
+    ];
+    let object = [
+        "",
+        "acl",
+        "attributes",
+        "legal-hold",
+        "retention",
+        "tagging",
+        "uploads",
+        "uploadId=1",
+        "partNumber=1&uploadId=1",
+        "versionId=null",
+        "restore",
+        "select&select-type=2",
+    ];
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::PUT,
+        Method::POST,
+        Method::DELETE,
+    ];
+    for method in methods {
+        let uris = bucket.iter().map(|query| format!("/films?{query}"));
+        let uris = uris.chain(object.iter().map(|query| format!("/films/a?{query}")));
+        for uri in uris.chain(["/".to_owned(), "/new".to_owned()]) {
+            let answer = house.ask(None, method.clone(), &uri, &[], "").await;
+            assert!(
+                answer.status.is_client_error() || answer.status == StatusCode::NOT_IMPLEMENTED,
+                "{method} {uri}: {}",
+                answer.status
+            );
+        }
+    }
+    assert_eq!(house.get(Some(&owner), "/films/a").await.text, "hello");
+    assert_eq!(house.store.buckets().await.unwrap().len(), 1);
 }

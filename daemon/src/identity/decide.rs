@@ -1,0 +1,119 @@
+//! Asking with a bucket's rules: where they come from, and the question of doors that do not speak S3.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::actor::Caller;
+use super::authorize::{Action, Decision, Resource};
+use super::error::IdentityError;
+use super::house::Identity;
+use super::policy::{ConditionKey, Facts};
+use super::rules::{BucketRules, Circumstances, S3Ask, account_of};
+use crate::catalog::BucketRow;
+use crate::kernel::Millis;
+
+/// Buckets whose rules are remembered.
+const REMEMBERED_MAX: usize = 1024;
+
+/// What the actions of the house are called in policies; `None` for those on which a bucket has no say.
+fn action_of(action: Action) -> Option<&'static str> {
+    match action {
+        Action::ListObjects => Some("ListBucket"),
+        Action::ReadObject => Some("GetObject"),
+        Action::WriteObject => Some("PutObject"),
+        Action::DeleteObject => Some("DeleteObject"),
+        Action::DeleteBucket => Some("DeleteBucket"),
+        _ => None,
+    }
+}
+
+/// What a request at another door says to conditions: when it came, and that it came over plain HTTP.
+struct PlainFacts(Millis);
+
+impl Facts for PlainFacts {
+    fn values(&self, key: &ConditionKey) -> Vec<String> {
+        match key {
+            // Dates are compared as seconds too.
+            ConditionKey::CurrentTime | ConditionKey::EpochTime => {
+                vec![(self.0 / 1000).to_string()]
+            }
+            ConditionKey::SecureTransport => vec!["false".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Rules by the text they were read from.
+#[derive(Default)]
+pub(super) struct RulesMemory(Mutex<HashMap<i64, Remembered>>);
+
+struct Remembered {
+    settings: String,
+    rules: Arc<BucketRules>,
+}
+
+impl Identity {
+    /// Asks `authorize()` with the rules of the bucket in question, for doors that speak another protocol than S3: what a policy denies there is denied here, and what it allows is allowed.
+    ///
+    /// Access lists of objects have no say, as nobody looks at the object before its door does.
+    ///
+    /// # Errors
+    /// [`IdentityError::Catalog`] when the bucket cannot be looked up.
+    pub async fn decide(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: &Resource<'_>,
+    ) -> Result<Decision, IdentityError> {
+        let bucket = match resource {
+            Resource::Bucket(bucket) | Resource::Object(bucket, _) if !caller.is_root() => bucket,
+            _ => return Ok(caller.may(action, resource)),
+        };
+        let Some(row) = self.0.catalog.bucket(bucket).await? else {
+            return Ok(caller.may(action, resource));
+        };
+        let rules = self.rules(&row);
+        let facts = PlainFacts(self.0.clock.now_ms());
+        let name = action_of(action);
+        let here = Circumstances {
+            rules: Some(&rules),
+            s3: name.is_some().then_some(S3Ask {
+                actions: name.as_slice(),
+                facts: &facts,
+                object: None,
+            }),
+        };
+        Ok(caller.may_here(action, resource, &here))
+    }
+
+    /// What a bucket's row says about access.
+    pub fn rules(&self, row: &BucketRow) -> Arc<BucketRules> {
+        // Every change under the lock is whole, so a panic elsewhere leaves nothing half-done.
+        let lock = || {
+            self.0
+                .rules
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(known) = lock().get(&row.id)
+            && known.settings == row.settings
+            && known.rules.owner == account_of(&row.owner)
+        {
+            return known.rules.clone();
+        }
+        let rules = Arc::new(BucketRules::of(row));
+        let mut memory = lock();
+        if memory.len() >= REMEMBERED_MAX {
+            memory.clear();
+        }
+        memory.insert(
+            row.id,
+            Remembered {
+                settings: row.settings.clone(),
+                rules: rules.clone(),
+            },
+        );
+        rules
+    }
+}
