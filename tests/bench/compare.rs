@@ -1,4 +1,4 @@
-//! One comparison: two servers in turns, several rounds, medians, a row of the table.
+//! One comparison: servers in turns, several rounds, medians, a row of the table.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Pace {
     pub time: Duration,
     /// Of what counts as large.
     pub large_mib: usize,
+    /// Keys of the bucket that is listed.
+    pub listed_keys: u64,
     pub film_s: u32,
 }
 
@@ -29,7 +31,7 @@ pub enum Per {
     Byte,
 }
 
-/// What one measurement gave; of a ladder, `rate` is seconds and less is better.
+/// What one measurement gave; where `rate` is a time, less is better.
 #[derive(Clone, Copy)]
 pub struct Measure {
     pub rate: f64,
@@ -39,6 +41,7 @@ pub struct Measure {
 
 /// One side of a comparison.
 pub struct Side<'a> {
+    pub name: &'static str,
     pub server: &'a Server,
     /// Gives the script of a round.
     pub script: Box<dyn Fn(usize) -> Script + 'a>,
@@ -69,18 +72,25 @@ impl Case {
         self
     }
 
-    /// Measures both sides in turns and prints the row.
-    pub async fn compare(&self, pace: Pace, ours: Side<'_>, peer: Side<'_>) -> Result<()> {
-        let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+    /// Measures all sides in turns and prints the row.
+    pub async fn compare(&self, pace: Pace, ours: Side<'_>, peers: Vec<Side<'_>>) -> Result<()> {
+        let mut of_ours = Vec::new();
+        let mut of_peers: Vec<Option<Vec<Measure>>> = vec![Some(Vec::new()); peers.len()];
         for round in 0..pace.rounds {
             let measure = self.measure(pace, &ours, round).await;
             of_ours.push(measure.with_context(|| format!("{} of ours", self.name))?);
-            match self.measure(pace, &peer, round).await {
-                Ok(measure) => of_peer.push(measure),
-                // Ours has no such excuse.
-                Err(error) => {
-                    println!("  {:<34}SKIPPED: the peer failed: {error:#}", self.name);
-                    return Ok(());
+            for (peer, of_peer) in peers.iter().zip(&mut of_peers) {
+                let Some(measures) = of_peer else { continue };
+                match self.measure(pace, peer, round).await {
+                    Ok(measure) => measures.push(measure),
+                    // Ours has no such excuse.
+                    Err(error) => {
+                        println!(
+                            "  {:<34}SKIPPED: {} failed: {error:#}",
+                            self.name, peer.name
+                        );
+                        *of_peer = None;
+                    }
                 }
             }
         }
@@ -88,7 +98,11 @@ impl Case {
             Per::Request => ["ops/s ↑", "CPU µs/op ↓"],
             Per::Byte => ["MiB/s ↑", "CPU s/GiB ↓"],
         };
-        print_row(&self.name, units, median(&of_ours), median(&of_peer));
+        let of_peers: Vec<_> = of_peers
+            .iter()
+            .map(|of| of.as_deref().map(median))
+            .collect();
+        print_row(&self.name, units, median(&of_ours), &of_peers);
         Ok(())
     }
 
@@ -136,32 +150,45 @@ pub fn median(of: &[Measure]) -> Measure {
 }
 
 /// The head of a group of rows.
-pub fn print_head(title: &str, peer: &str) {
+pub fn print_head(title: &str, peers: &[&str]) {
     println!("\n{title}");
-    println!(
-        "  {:<34}{:<14}{:>12}{peer:>12}{:>9}",
-        "", "unit", "ours", "ratio"
-    );
+    print!("  {:<34}{:<14}{:>10}", "", "unit", "ours");
+    for peer in peers {
+        print!("{peer:>10}");
+    }
+    println!("{:>9}", "ratio");
 }
 
 /// Three lines: speed, processor, memory.
-pub fn print_row(name: &str, units: [&str; 2], ours: Measure, peer: Measure) {
-    print_line(name, units[0], ours.rate, peer.rate);
-    print_line("", units[1], ours.cpu, peer.cpu);
-    print_line("", "peak MiB ↓", ours.peak_mib, peer.peak_mib);
+pub fn print_row(name: &str, units: [&str; 2], ours: Measure, peers: &[Option<Measure>]) {
+    let line = |name: &str, unit: &str, figure: fn(&Measure) -> f64| {
+        let peers: Vec<_> = peers.iter().map(|peer| peer.as_ref().map(figure)).collect();
+        print_line(name, unit, figure(&ours), &peers);
+    };
+    line(name, units[0], |one| one.rate);
+    line("", units[1], |one| one.cpu);
+    line("", "peak MiB ↓", |one| one.peak_mib);
 }
 
-fn print_line(name: &str, unit: &str, ours: f64, peer: f64) {
-    let ratio = if peer > 0.0 {
-        format!("{:.2}", ours / peer)
-    } else {
-        "–".to_owned()
-    };
-    println!(
-        "  {name:<34}{unit:<14}{:>12}{:>12}{ratio:>9}",
-        shown(ours),
-        shown(peer)
-    );
+/// The ratio is ours to the best of the peers.
+fn print_line(name: &str, unit: &str, ours: f64, peers: &[Option<f64>]) {
+    print!("  {name:<34}{unit:<14}{:>10}", shown(ours));
+    for peer in peers {
+        print!("{:>10}", peer.map_or("–".to_owned(), shown));
+    }
+    let best = peers
+        .iter()
+        .flatten()
+        .copied()
+        .reduce(if unit.ends_with('↑') {
+            f64::max
+        } else {
+            f64::min
+        });
+    match best {
+        Some(best) if best > 0.0 => println!("{:>9.2}", ours / best),
+        _ => println!("{:>9}", "–"),
+    }
 }
 
 /// Three digits that count.

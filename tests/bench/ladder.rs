@@ -45,14 +45,14 @@ pub async fn row(pace: Pace, place: &Path, ours: &Server) -> Result<()> {
             "{TITLE}, {} s of film beside the ffmpeg command",
             pace.film_s
         ),
-        "ffmpeg",
+        &["ffmpeg"],
     );
     let units = ["seconds ↓", "CPU s ↓"];
     print_row(
         "x264 veryfast, crf 23",
         units,
         median(&of_ours),
-        median(&of_peer),
+        &[Some(median(&of_peer))],
     );
     Ok(())
 }

@@ -118,6 +118,15 @@ pub async fn status(address: SocketAddr, request: &Request) -> Result<u16> {
     Ok(connection.exchange(request).await?.0)
 }
 
+/// Asks once and gives the entity tag, with its quotes.
+pub async fn tag(address: SocketAddr, request: &Request) -> Result<String> {
+    let mut connection = Connection::open(address).await?;
+    connection.send(request).await?;
+    let head = connection.head().await?;
+    ensure!(head.status < 300, "answered {}", head.status);
+    head.tag.context("an answer without an entity tag")
+}
+
 /// Asks once and gives the body, which must come with its length.
 pub async fn body(address: SocketAddr, request: &Request) -> Result<Vec<u8>> {
     let mut connection = Connection::open(address).await?;
@@ -143,6 +152,7 @@ struct Head {
     status: u16,
     length: Option<u64>,
     chunked: bool,
+    tag: Option<String>,
 }
 
 impl Connection {
@@ -286,6 +296,7 @@ fn parse(text: &str) -> Result<Head> {
         status: status.with_context(|| format!("no answer of HTTP: {first}"))?,
         length: None,
         chunked: false,
+        tag: None,
     };
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
@@ -293,6 +304,8 @@ fn parse(text: &str) -> Result<Head> {
         };
         if name.eq_ignore_ascii_case("content-length") {
             head.length = Some(value.trim().parse()?);
+        } else if name.eq_ignore_ascii_case("etag") {
+            head.tag = Some(value.trim().to_owned());
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             head.chunked = value.trim().eq_ignore_ascii_case("chunked");
         }

@@ -1,17 +1,22 @@
 //! `make bench`: ours beside the peers that people would use instead, in one run on one machine.
 //!
-//! Each row names its unit, our figure, the peer's, and ours divided by the peer's; medians of rounds in which the two
-//! take turns. Processor time and memory are those of the server and all its children; the load generator runs beside
+//! Each row names its unit, our figure, each peer's, and ours divided by the best of theirs; medians of rounds in which
+//! all take turns. Processor time and memory are those of the server and all its children; the load generator runs beside
 //! them on the same machine and takes its share of it, the same from both. There are no targets in here: it prints what
 //! it found. Everything happens on loopback, in a directory of its own that is gone afterwards.
 //!
-//! `cargo bench -p nebula-tests -- --quick` takes a minute and is good for trends only.
+//! `cargo bench -p nebula-tests -- --quick` takes about a minute and is good for trends only; `growth` fills a bucket with
+//! a million objects and looks whether anything became slower.
 #![forbid(unsafe_code)]
 
 mod compare;
+mod growth;
 mod ladder;
+mod listing;
 mod load;
+mod multipart;
 mod objects;
+mod peers;
 mod ranges;
 mod server;
 mod sign;
@@ -27,18 +32,20 @@ use bytes::Bytes;
 use compare::Pace;
 use server::Server;
 
-/// The whole in about three minutes.
+/// The whole in about ten minutes.
 const FULL: Pace = Pace {
     rounds: 3,
     time: Duration::from_millis(2000),
-    large_mib: 256,
+    large_mib: 1024,
+    listed_keys: 100_000,
     film_s: 12,
 };
-/// And in less than one.
+/// And in about one.
 const QUICK: Pace = Pace {
     rounds: 1,
     time: Duration::from_millis(700),
     large_mib: 128,
+    listed_keys: 2_000,
     film_s: 4,
 };
 /// What bodies are made of, over and over.
@@ -53,9 +60,9 @@ async fn main() -> ExitCode {
             "--quick" => pace = QUICK,
             // Given by cargo.
             "--bench" => {}
-            "ranges" | "objects" | "ladder" => only = Some(argument),
+            "ranges" | "objects" | "ladder" | "growth" => only = Some(argument),
             _ => {
-                eprintln!("usage: [--quick] [ranges|objects|ladder]");
+                eprintln!("usage: [--quick] [ranges|objects|ladder|growth]");
                 return ExitCode::from(2);
             }
         }
@@ -82,6 +89,9 @@ async fn bench(pace: Pace, only: Option<&str>) -> Result<()> {
     let wanted = |name| only.is_none_or(|only| only == name);
 
     introduce(pace);
+    if only == Some("growth") {
+        return growth::rows(pace, place.path()).await;
+    }
     let ours = Server::ours(place.path()).await.context("nebulad")?;
     objects::furnish(pace, &ours, &piece)
         .await
@@ -105,7 +115,7 @@ fn introduce(pace: Pace) {
     let disk = std::env::temp_dir();
     println!(
         "Ours is nebulad with its defaults: every acknowledgement durable. Medians of {} rounds in turns.\n\
-         ratio = ours / peer; ↑ more is better, ↓ less is better. {threads} processors, load {load} before the start; \
+         ratio = ours / the best peer; ↑ more is better, ↓ less is better. {threads} processors, load {load} before the start; \
          data in {}.",
         pace.rounds,
         Path::new(&disk).display()

@@ -1,4 +1,4 @@
-//! Objects over S3 beside `rclone serve s3`: large ones, small ones, listings.
+//! Objects over S3 beside other S3 servers: large ones, small ones, ranges.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::compare::{Case, Pace, Per, Side, print_absent, print_head};
+use crate::compare::{Case, Pace, Per, Side, print_head};
 use crate::load::{self, Request, Script, Until};
+use crate::peers;
 use crate::ranges::ranges;
 use crate::server::Server;
 use crate::sign::Signer;
+use crate::{listing, multipart};
 
 const KIB: u64 = 1 << 10;
 const SMALL_BYTES: usize = 4096;
@@ -49,30 +51,57 @@ pub async fn furnish(pace: Pace, server: &Server, piece: &Bytes) -> Result<()> {
 
 /// Every row.
 pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Result<()> {
-    let Some(rclone) = Server::rclone(place).await? else {
-        print_absent(TITLE, "rclone", "packaging/prepare test, or PATH");
-        return Ok(());
-    };
-    furnish(pace, &rclone, piece).await.context("rclone")?;
+    let mut peers = Vec::new();
+    for peer in peers::start(TITLE, place).await? {
+        match furnish(pace, &peer.server, piece).await {
+            Ok(()) => peers.push(peer),
+            Err(error) => println!("\n{TITLE}\n  SKIPPED: {} failed: {error:#}", peer.name),
+        }
+    }
+    let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
     print_head(
-        &format!(
-            "{TITLE} beside rclone serve s3 (which answers before the data is safe; ours after)"
-        ),
-        "rclone",
+        &format!("{TITLE} (the peers answer before the data is safe; ours after)"),
+        &names,
     );
+    let cases = cases(pace, piece);
+    for (case, scripts) in &cases {
+        let side = |name, server| Side {
+            name,
+            server,
+            script: Box::new(move |round| scripts(Signer::new(&Server::host(server)), round)),
+        };
+        let peers = peers.iter().map(|peer| side(peer.name, &peer.server));
+        case.compare(pace, side("ours", ours), peers.collect())
+            .await?;
+    }
+    multipart::rows(pace, ours, &peers, piece).await?;
+    listing::rows(pace, ours, &peers).await
+}
 
+fn cases(pace: Pace, piece: &Bytes) -> Vec<(Case, Scripts)> {
     let large_mib = pace.large_mib;
     let large = piece.clone();
     let small = piece.slice(..SMALL_BYTES);
     let whole = large_mib as u64 * KIB * KIB;
-    let cases: [(Case, Scripts); 8] = [
+    let middle = piece.clone();
+    vec![
         (
             Case::new(format!("PUT {large_mib} MiB, 1 connection"), Per::Byte, 1).writing(),
             Box::new(move |signer, round| {
                 let large = large.clone();
-                Arc::new(move |_, n| {
-                    let head = signer.head("PUT", &format!("/bench/put-{round}-{n}"), "");
+                Arc::new(move |_, _| {
+                    let head = signer.head("PUT", &format!("/bench/put-{round}"), "");
                     Request::with_body(&head, large.clone(), large_mib)
+                })
+            }),
+        ),
+        (
+            Case::new("PUT 8 MiB, 16 connections", Per::Byte, 16).writing(),
+            Box::new(move |signer, _| {
+                let middle = middle.clone();
+                Arc::new(move |connection, _| {
+                    let head = signer.head("PUT", &format!("/bench/put-8-{connection}"), "");
+                    Request::with_body(&head, middle.clone(), 8)
                 })
             }),
         ),
@@ -108,26 +137,11 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
             Case::new("HEAD, 64 connections", Per::Request, MANY),
             Box::new(|signer, _| each_small("HEAD", signer)),
         ),
-        (
-            Case::new("list 1,000 keys, 4 connections", Per::Request, 4),
-            Box::new(|signer, _| {
-                let head = signer.head("GET", "/small", "list-type=2&max-keys=1000");
-                Arc::new(move |_, _| Request::of(head.clone()))
-            }),
-        ),
-    ];
-    for (case, scripts) in &cases {
-        let side = |server| Side {
-            server,
-            script: Box::new(move |round| scripts(Signer::new(&Server::host(server)), round)),
-        };
-        case.compare(pace, side(ours), side(&rclone)).await?;
-    }
-    Ok(())
+    ]
 }
 
 /// Makes the script of a round from a signer of now.
-type Scripts = Box<dyn Fn(Signer, usize) -> Script>;
+pub type Scripts = Box<dyn Fn(Signer, usize) -> Script>;
 
 fn get(method: &str, path: &str, signer: &Signer) -> Script {
     let head = signer.head(method, path, "");

@@ -40,7 +40,7 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
     let peers = get(&nginx, "/large");
     print_head(
         &format!("{TITLE}: /-/file/ beside nginx, sendfile on"),
-        "nginx",
+        &["nginx"],
     );
     let whole = pace.large_mib as u64 * MIB;
     for (name, size, connections) in [
@@ -48,7 +48,8 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
         ("1 MiB, 16 connections", MIB, 16),
         ("whole, 4 connections", whole, 4),
     ] {
-        let side = |server, head: &str| Side {
+        let side = |name, server, head: &str| Side {
+            name,
             server,
             script: {
                 let head = head.to_owned();
@@ -56,8 +57,12 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
             },
         };
         let case = Case::new(name, Per::Byte, connections);
-        case.compare(pace, side(ours, &own), side(&nginx, &peers))
-            .await?;
+        case.compare(
+            pace,
+            side("ours", ours, &own),
+            vec![side("nginx", &nginx, &peers)],
+        )
+        .await?;
     }
     Ok(())
 }

@@ -121,6 +121,36 @@ impl Server {
         Ok(Some(Self { process, address }))
     }
 
+    /// `s3s-fs` over a plain directory; `None` when it is not installed.
+    pub async fn s3s_fs(place: &Path) -> Result<Option<Self>> {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin/s3s-fs");
+        let Some(program) = find("s3s-fs", &[&own.display().to_string()]) else {
+            return Ok(None);
+        };
+        let root = place.join("s3s-fs");
+        fs::create_dir_all(&root)?;
+        let log = place.join("s3s-fs.log");
+        for _ in 0..PORT_TRIES {
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let process = Command::new(&program)
+                .env_clear()
+                .env("HOME", place)
+                .args(["--host", "127.0.0.1", "--port", &address.port().to_string()])
+                .args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY])
+                .arg(&root)
+                .stdin(Stdio::null())
+                .stdout(File::create(&log)?)
+                .stderr(Stdio::null())
+                .spawn()?;
+            let server = Self { process, address };
+            let any = format!("GET / HTTP/1.1\r\nhost: {address}\r\n");
+            if server.answers(&Request::of(any)).await.is_ok() {
+                return Ok(Some(server));
+            }
+        }
+        bail!("s3s-fs does not start: {}", tail(&log))
+    }
+
     /// Waits until it answers at all, whatever it says.
     async fn answers(&self, request: &Request) -> Result<()> {
         let start = Instant::now();
