@@ -12,9 +12,11 @@ use std::path::PathBuf;
 pub const GROUPS: Groups = &[
     (
         "Library",
-        &["push", "pull", "play", "ls", "rm", "url", "share"],
+        &[
+            "push", "pull", "play", "ls", "rm", "versions", "undelete", "url", "share",
+        ],
     ),
-    ("Buckets", &["mb", "rb"]),
+    ("Buckets", &["mb", "rb", "quota"]),
     ("Node", &["status", "jobs", "keys", "open"]),
     (
         "You",
@@ -113,7 +115,8 @@ pub enum Command {
     Whoami,
     /// Make a bucket
     #[command(
-        after_help = "$ nebula mb films\n$ nebula mb notes --versioning # keep what is overwritten"
+        after_help = "$ nebula mb films\n$ nebula mb notes --versioning # keep what is overwritten\n\
+        $ nebula mb records --lock # versions that can be locked"
     )]
     Mb(Mb),
     /// Remove a bucket
@@ -153,6 +156,33 @@ pub enum Command {
         after_help = "$ nebula rm films:film.mkv\n$ nebula rm films:series/ --recursive # a whole folder"
     )]
     Rm(Rm),
+    /// List the versions of an object, newest first
+    #[command(after_help = "$ nebula versions notes:todo.txt\n\
+        $ nebula mb notes --versioning # what keeps them")]
+    Versions {
+        /// The object
+        #[arg(value_name = "BUCKET:KEY")]
+        object: Remote,
+    },
+    /// Bring back a deleted object, or an old version of one
+    #[command(
+        after_help = "$ nebula undelete notes:todo.txt # what was deleted last\n\
+        $ nebula undelete notes:todo.txt --version ID # this one, on top of the others"
+    )]
+    Undelete {
+        /// The object
+        #[arg(value_name = "BUCKET:KEY")]
+        object: Remote,
+        /// The version to put on top again
+        #[arg(long, value_name = "ID")]
+        version: Option<String>,
+    },
+    /// Show or bound how much buckets and keys hold
+    #[command(after_help = "$ nebula quota # all buckets and keys\n\
+        $ nebula quota films: --size 500G\n\
+        $ nebula quota --key ID --size 10G --objects 100000\n\
+        $ nebula quota films: --size none # no bound")]
+    Quota(QuotaArgs),
     /// Print where an object is read and played
     #[command(after_help = "$ nebula url films:film.mkv # needs your key to open\n\
         $ nebula url films:film.mkv --link # opens for everyone, for a day")]
@@ -191,7 +221,8 @@ pub enum Command {
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "$ nebula keys\n$ nebula keys create --name tv --grant films:read\n\
-            $ nebula keys create --name backup --grant 'backup-*:write' --expires 90d\n$ nebula keys rm ID"
+            $ nebula keys create --name backup --grant 'backup-*:write' --expires 90d\n\
+            $ nebula keys disable ID # for now\n$ nebula keys rm ID # for good"
     )]
     Keys(Keys),
     /// Open the node's console in the browser
@@ -222,10 +253,33 @@ pub struct Mb {
     /// Keep what is overwritten or deleted as versions
     #[arg(long)]
     pub versioning: bool,
+    /// Let versions be locked against deletion, for ever; keeps versions
+    #[arg(long)]
+    pub lock: bool,
     /// Acknowledge before bytes are on disk; for what can be made again
     #[arg(long)]
     pub relaxed: bool,
 }
+
+#[derive(Debug, Args)]
+pub struct QuotaArgs {
+    /// A bucket; all buckets and keys if nothing is given
+    #[arg(value_name = "BUCKET", value_parser = bucket)]
+    pub bucket: Option<String>,
+    /// An access key instead: what was stored with it, in all buckets
+    #[arg(long, value_name = "ID", conflicts_with = "bucket")]
+    pub key: Option<String>,
+    /// Bytes it may hold, such as 500G; none for no bound
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub size: Option<Bound>,
+    /// Objects it may hold, old versions counted; none for no bound
+    #[arg(long, value_name = "N", value_parser = number)]
+    pub objects: Option<Bound>,
+}
+
+/// A bound, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound(pub Option<u64>);
 
 #[derive(Debug, Args)]
 pub struct Ls {
@@ -377,17 +431,38 @@ pub enum KeysCommand {
     List,
     /// Make an access key; its secret is shown once
     #[command(after_help = "$ nebula keys create --name tv --grant films:read\n\
-        $ nebula keys create --name ops --grant '*:admin'")]
+        $ nebula keys create --name ops --grant '*:admin'\n\
+        $ nebula keys create --name gpu-box --worker # transcodes on another machine")]
     Create {
         /// What it is for
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
         /// BUCKET:ROLE with role own, read, write or admin; the bucket may have * in it
-        #[arg(long = "grant", short, value_name = "GRANT", required = true, value_parser = grant)]
+        #[arg(long = "grant", short, value_name = "GRANT", required_unless_present = "worker", value_parser = grant)]
         grants: Vec<Grant>,
+        /// For a worker on another machine: it takes jobs and reaches what they need
+        #[arg(long)]
+        worker: bool,
+        /// Bytes that may be stored with it, such as 10G
+        #[arg(long, value_name = "SIZE", value_parser = bytes)]
+        size: Option<Bound>,
         /// How long it works; for ever if not given
         #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
         expires: Option<u64>,
+    },
+    /// Switch an access key off for now
+    #[command(after_help = "$ nebula keys disable ID")]
+    Disable {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Switch an access key on again
+    #[command(after_help = "$ nebula keys enable ID")]
+    Enable {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
     },
     /// Delete an access key
     #[command(after_help = "$ nebula keys rm ID")]
@@ -404,6 +479,23 @@ fn bucket(text: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err("a bucket's name is 3 to 63 of a-z, 0-9, '-' and '.'".into())
+    }
+}
+
+fn bytes(text: &str) -> Result<Bound, String> {
+    match text {
+        "none" => Ok(Bound(None)),
+        _ => human::parse_size(text).map(|n| Bound(Some(n))),
+    }
+}
+
+fn number(text: &str) -> Result<Bound, String> {
+    match text {
+        "none" => Ok(Bound(None)),
+        _ => match text.replace(['_', ','], "").parse() {
+            Ok(n) => Ok(Bound(Some(n))),
+            Err(_) => Err("it is neither a number nor 'none'".into()),
+        },
     }
 }
 

@@ -20,6 +20,7 @@ pub async fn make(cx: &Context, args: &Mb) -> Result<Exit, Error> {
             name: args.bucket.clone(),
             versioning: args.versioning.then_some(Versioning::Enabled),
             durability: args.relaxed.then_some(Durability::Relaxed),
+            object_lock: args.lock,
         })
         .await
         .map_err(|e| exists(e, &args.bucket))?;

@@ -1,6 +1,10 @@
 //! Access keys.
 
-use super::{Context, args::KeysCommand};
+use super::{
+    Context,
+    args::{Bound, KeysCommand},
+    quota,
+};
 use crate::term::{
     box_width, boxed, human,
     table::{Column, Table},
@@ -9,7 +13,7 @@ use crate::term::{
 };
 use nebula_client::{
     Client, Error, Exit,
-    api::{AccessKey, CreateKey},
+    api::{AccessKey, CreateKey, PatchKey, Quota},
 };
 use serde_json::json;
 
@@ -21,15 +25,24 @@ pub async fn run(cx: &Context, command: Option<KeysCommand>) -> Result<Exit, Err
         Some(KeysCommand::Create {
             name,
             grants,
+            worker,
+            size,
             expires,
         }) => {
             let key = CreateKey {
                 name,
                 grants,
+                worker,
+                quota: Quota {
+                    size_bytes: size.and_then(|Bound(n)| n),
+                    objects: None,
+                },
                 expires_in_s: expires,
             };
             create(cx, &client, &key).await
         }
+        Some(KeysCommand::Disable { id }) => switch(cx, &client, &id, true).await,
+        Some(KeysCommand::Enable { id }) => switch(cx, &client, &id, false).await,
         Some(KeysCommand::Rm { id }) => {
             client.delete_key(&id).await?;
             cx.done(
@@ -41,16 +54,31 @@ pub async fn run(cx: &Context, command: Option<KeysCommand>) -> Result<Exit, Err
     }
 }
 
+async fn switch(cx: &Context, client: &Client, id: &str, off: bool) -> Result<Exit, Error> {
+    let patch = PatchKey {
+        disabled: Some(off),
+        ..PatchKey::default()
+    };
+    let key = client.patch_key(id, &patch).await?;
+    let word = if off {
+        "is switched off"
+    } else {
+        "works again"
+    };
+    cx.done(&key, Text::plain(format!("Key {id} {word}")));
+    Ok(Exit::Ok)
+}
+
 fn grants(key: &AccessKey) -> String {
     if key.root {
         return "everything (root)".into();
     }
-    let grants: Vec<String> = key
+    let grants = key
         .grants
         .iter()
-        .map(|g| format!("{}:{}", g.bucket, g.role.as_str()))
-        .collect();
-    grants.join(", ")
+        .map(|g| format!("{}:{}", g.bucket, g.role.as_str()));
+    let worker = key.worker.then(|| "worker".to_owned());
+    grants.chain(worker).collect::<Vec<_>>().join(", ")
 }
 
 async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
@@ -65,6 +93,7 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
         Column::Left("Access key"),
         Column::Gives("Name"),
         Column::Gives("Grants"),
+        Column::Right("Holds"),
         Column::Left("Made"),
         Column::Left("Last used"),
         Column::Left("Ends"),
@@ -72,6 +101,7 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
     let now = human::now_ms();
     for key in &keys {
         let ends = match key.expires_at_ms {
+            _ if key.disabled => Text::styled(WARN, "switched off"),
             None => Text::styled(DIM, "never"),
             Some(at) if at < now => Text::styled(WARN, human::age(at)),
             Some(at) => Text::plain(human::age(at)),
@@ -80,6 +110,7 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
             Text::styled(BOLD, &key.id),
             Text::plain(&key.name),
             Text::plain(grants(key)),
+            quota::size(key.usage, key.quota),
             Text::styled(DIM, human::age(key.created_at_ms)),
             Text::styled(DIM, key.last_used_at_ms.map_or("never".into(), human::age)),
             ends,

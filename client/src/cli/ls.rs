@@ -1,6 +1,6 @@
 //! Listing buckets, folders and objects.
 
-use super::{Context, args::Ls};
+use super::{Context, args::Ls, quota};
 use crate::term::{
     human, on_terminal,
     table::{Column, Table},
@@ -9,7 +9,7 @@ use crate::term::{
 };
 use nebula_client::{
     Client, Error, Exit, Remote,
-    api::{Durability, MAX_PAGE_ITEMS, Object, ObjectsQuery, Versioning},
+    api::{Durability, MAX_PAGE_ITEMS, Object, ObjectsQuery, Usage, Versioning},
     client::MAX_LISTED,
 };
 use serde_json::json;
@@ -58,10 +58,14 @@ async fn buckets(cx: &Context, client: &Client) -> Result<Exit, Error> {
         if b.durability == Durability::Relaxed {
             notes.push("relaxed");
         }
+        let usage = Usage {
+            size_bytes: b.size_bytes,
+            objects: b.objects,
+        };
         table.row([
             Text::styled(FOLDER, format!("{}:", b.name)),
-            human::thousands(b.objects).into(),
-            human::size(b.size_bytes).into(),
+            quota::objects(usage, b.quota),
+            quota::size(usage, b.quota),
             Text::styled(DIM, human::age(b.created_at_ms)),
             Text::styled(DIM, notes.join(", ")),
         ]);

@@ -9,9 +9,11 @@ mod ls;
 mod play;
 mod pull;
 mod push;
+mod quota;
 mod rm;
 mod session;
 mod status;
+mod versions;
 
 use crate::term::{
     self,
@@ -41,6 +43,11 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Push(args) => push::run(&cx, &args).await,
         Command::Pull(args) => pull::run(&cx, &args).await,
         Command::Rm(args) => rm::run(&cx, &args).await,
+        Command::Versions { object } => versions::list(&cx, &object).await,
+        Command::Undelete { object, version } => {
+            versions::undelete(&cx, &object, version.as_deref()).await
+        }
+        Command::Quota(args) => quota::run(&cx, &args).await,
         Command::Url {
             object,
             link,

@@ -4,8 +4,9 @@ use super::{Client, pages::collect};
 use crate::Error;
 use nebula_api::{
     AccessKey, CreateKey, CreateLink, CreatedKey, Discovery, Link, MAX_PAGE_ITEMS, Page, PageQuery,
-    Status, routes,
+    PatchKey, Status, routes,
 };
+use reqwest::Method;
 
 impl Client {
     /// What the node says about its doors, without any credentials.
@@ -35,6 +36,12 @@ impl Client {
     /// Makes an access key; its secret is in this answer and never again.
     pub async fn create_key(&self, key: &CreateKey) -> Result<CreatedKey, Error> {
         self.post(routes::KEYS, key).await
+    }
+
+    /// Switches an access key off or on, or bounds what it may store.
+    pub async fn patch_key(&self, id: &str, patch: &PatchKey) -> Result<AccessKey, Error> {
+        let request = self.request(Method::PATCH, &routes::key(id))?;
+        self.json(request.json(patch)).await
     }
 
     /// Deletes an access key.

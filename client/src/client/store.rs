@@ -3,8 +3,8 @@
 use super::{Client, pages::collect};
 use crate::Error;
 use nebula_api::{
-    Bucket, CreateBucket, MAX_PAGE_ITEMS, ObjectDetails, ObjectPage, ObjectsQuery, Page, PageQuery,
-    PatchBucket, Upload, VersionQuery, routes,
+    Bucket, CreateBucket, MAX_PAGE_ITEMS, Object, ObjectDetails, ObjectPage, ObjectsQuery, Page,
+    PageQuery, PatchBucket, Upload, VersionQuery, routes,
 };
 use reqwest::Method;
 
@@ -69,6 +69,17 @@ impl Client {
     ) -> Result<(), Error> {
         let query = version_query(version);
         self.delete(&routes::object(bucket, key), &query).await
+    }
+
+    /// Brings back what a delete marker hides; with a version, puts that one on top again.
+    pub async fn restore_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Object, Error> {
+        let request = self.request(Method::POST, &routes::object(bucket, key))?;
+        self.json(request.query(&version_query(version))).await
     }
 
     /// One page of unfinished uploads.

@@ -104,6 +104,31 @@ pub fn parse_span(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it must lie between a second and a very long time".to_owned())
 }
 
+/// `500`, `10G`, `1.5TiB` as bytes; the units are powers of 1,024, as in what is shown.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits
+        .parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n >= 0.0)
+        .ok_or_else(|| "it is no size; 500M, 10G and 1.5T are".to_owned())?;
+    let unit = text[digits.len()..].to_ascii_lowercase();
+    let power = match unit.trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return Err(format!("'{unit}' is no unit; K, M, G, T and P are")),
+    };
+    let bytes = number * 1024_f64.powi(power);
+    if bytes >= 9e18 {
+        return Err("it is more than any disk holds".to_owned());
+    }
+    Ok(bytes.round() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +150,24 @@ mod tests {
         }
         assert_eq!(count(1, "object"), "1 object");
         assert_eq!(count(1_234_567, "object"), "1,234,567 objects");
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let table = [
+            ("0", 0),
+            ("500", 500),
+            ("10G", 10 << 30),
+            ("1.5TiB", 3 << 39),
+            ("2kb", 2048),
+            ("7B", 7),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "G", "-1G", "10X", "inf", "9999999P", "1 G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -158,6 +158,7 @@ fn bucket_named(name: &str) -> Bucket {
         durability: Durability::Strict,
         objects: 0,
         size_bytes: 0,
+        quota: nebula_client::api::Quota::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Buckets.
 
+use crate::Quota;
 use serde::{Deserialize, Serialize};
 
 /// A bucket and how full it is.
@@ -18,6 +19,9 @@ pub struct Bucket {
     pub objects: u64,
     /// Their sizes added up.
     pub size_bytes: u64,
+    /// How much of both there may be.
+    #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
+    pub quota: Quota,
 }
 
 /// Whether overwritten and deleted objects are kept.
@@ -66,6 +70,9 @@ pub struct CreateBucket {
     /// Strict when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
+    /// Whether its objects can be locked, for ever; versioning comes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub object_lock: bool,
 }
 
 /// The body of `PATCH /-/api/v1/buckets/{bucket}`: what is absent stays.
@@ -79,4 +86,7 @@ pub struct PatchBucket {
     /// Change what acknowledgements promise from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
+    /// Change how much may be held, both bounds at once; what is held already stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
 }

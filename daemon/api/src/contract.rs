@@ -185,7 +185,24 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .method("DELETE")
     .query("VersionQuery")
-    .refuses(&[(404, "object_not_found"), (404, "bucket_not_found")]),
+    .refuses(&[
+        (403, "object_locked"),
+        (404, "object_not_found"),
+        (404, "bucket_not_found"),
+    ]),
+    get(
+        routes::OBJECT,
+        "restoreObject",
+        "Brings back what a delete marker hides; with a version, puts that one on top again.",
+        Answer::Json("Object"),
+    )
+    .method("POST")
+    .query("VersionQuery")
+    .refuses(&[
+        (404, "object_not_found"),
+        (404, "bucket_not_found"),
+        (409, "not_deleted"),
+    ]),
     get(
         routes::ASSETS,
         "listAssets",
@@ -247,6 +264,15 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .method("POST")
     .body("CreateKey"),
+    get(
+        routes::KEY,
+        "patchKey",
+        "Switches an access key off or on, or bounds what it may store; what is absent stays.",
+        Answer::Json("AccessKey"),
+    )
+    .method("PATCH")
+    .body("PatchKey")
+    .refuses(&[(404, "key_not_found")]),
     get(
         routes::KEY,
         "deleteKey",

@@ -1,5 +1,6 @@
 //! Access keys and what they open.
 
+use crate::{Quota, Usage};
 use serde::{Deserialize, Serialize};
 
 /// An access key, without its secret.
@@ -14,8 +15,20 @@ pub struct AccessKey {
     /// Whether it is the root key: every right, cannot be deleted here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub root: bool,
+    /// Whether it is switched off for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// What it may do where.
     pub grants: Vec<Grant>,
+    /// Whether a worker on another machine may take jobs with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub worker: bool,
+    /// What was stored with it and is still held, in all buckets.
+    #[serde(default)]
+    pub usage: Usage,
+    /// How much may be.
+    #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
+    pub quota: Quota,
     /// When it was made.
     pub created_at_ms: i64,
     /// When it stops working; never when absent.
@@ -74,11 +87,31 @@ pub struct CreateKey {
     /// What it is for.
     #[serde(default)]
     pub name: String,
-    /// What it may do where; at least one.
+    /// What it may do where; at least one, unless it is a worker's.
+    #[serde(default)]
     pub grants: Vec<Grant>,
+    /// Whether a worker on another machine may take jobs with it, read their sources and store their results.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub worker: bool,
+    /// How much may be stored with it.
+    #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
+    pub quota: Quota,
     /// How long it works; for ever when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_s: Option<u64>,
+}
+
+/// The body of `PATCH /-/api/v1/keys/{id}`: what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PatchKey {
+    /// Switch it off, or on again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+    /// Change how much may be stored with it, both bounds at once; what is held already stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
 }
 
 /// A new key with its secret, which is never shown again.

@@ -34,7 +34,8 @@
 //! | `DELETE /-/api/v1/buckets/{bucket}` | | 204; 409 `bucket_not_empty` |
 //! | `GET /-/api/v1/buckets/{bucket}/objects` | [`ObjectsQuery`] | [`ObjectPage`] |
 //! | `GET /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | [`ObjectDetails`] |
-//! | `DELETE /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | 204; 404 `object_not_found` |
+//! | `DELETE /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | 204; 404 `object_not_found`; 403 `object_locked` |
+//! | `POST /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | [`Object`], undeleted or restored; 409 `not_deleted` |
 //! | `GET /-/api/v1/assets` | [`AssetsQuery`] | [`Page`] of [`Asset`] |
 //! | `GET /-/api/v1/assets/{bucket}/{key…}` | | [`Asset`]; 404 `asset_not_found` |
 //! | `GET /-/api/v1/posters/{bucket}/{key…}` | | the poster, `image/jpeg` |
@@ -44,6 +45,7 @@
 //! | `POST /-/api/v1/jobs/{id}/retry` | | [`Job`]; 409 `job_active` |
 //! | `GET /-/api/v1/keys` | [`PageQuery`] | [`Page`] of [`AccessKey`] |
 //! | `POST /-/api/v1/keys` | [`CreateKey`] | 201 [`CreatedKey`], the only time the secret is shown |
+//! | `PATCH /-/api/v1/keys/{id}` | [`PatchKey`] | [`AccessKey`] |
 //! | `DELETE /-/api/v1/keys/{id}` | | 204 |
 //! | `GET /-/api/v1/links` | [`PageQuery`] | [`Page`] of [`Link`] |
 //! | `POST /-/api/v1/links` | [`CreateLink`] | 201 [`Link`] with its addresses |
@@ -88,6 +90,7 @@ pub mod problem;
 pub mod routes;
 pub mod status;
 pub mod upload;
+pub mod usage;
 
 pub use asset::{
     Asset, AssetState, AssetsQuery, Playback, PlaybackMode, Rendition, RenditionState, Track,
@@ -97,10 +100,11 @@ pub use bucket::{Bucket, CreateBucket, Durability, PatchBucket, Versioning};
 pub use discovery::Discovery;
 pub use event::{Event, EventBody, EventsQuery};
 pub use job::{Job, JobState, JobsQuery, ObjectRef};
-pub use key::{AccessKey, CreateKey, CreatedKey, Grant, Role};
+pub use key::{AccessKey, CreateKey, CreatedKey, Grant, PatchKey, Role};
 pub use link::{CreateLink, Link};
 pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery};
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
 pub use status::{Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};
+pub use usage::{Quota, Usage};

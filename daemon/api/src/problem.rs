@@ -107,6 +107,8 @@ pub mod code {
     pub const JOB_ACTIVE: &str = "job_active";
     /// 409: the state asked for conflicts with the state there is.
     pub const CONFLICT: &str = "conflict";
+    /// 409: no delete marker hides the object.
+    pub const NOT_DELETED: &str = "not_deleted";
     /// 412: a condition of the request did not hold.
     pub const PRECONDITION_FAILED: &str = "precondition_failed";
     /// 413: the body is over its limit.

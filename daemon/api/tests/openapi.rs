@@ -9,7 +9,7 @@ use nebula_api::contract::{Answer, DOCUMENT, OPERATIONS, Operation};
 use nebula_api::{
     AccessKey, Asset, AssetsQuery, Bucket, CreateBucket, CreateKey, CreateLink, CreatedKey,
     Discovery, Event, EventsQuery, Job, JobsQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery,
-    Page, PageQuery, PatchBucket, Problem, Status, Upload, VersionQuery,
+    Page, PageQuery, PatchBucket, PatchKey, Problem, Status, Upload, VersionQuery,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -62,6 +62,7 @@ impl Schemas {
         schemas.heard::<CreateBucket>();
         schemas.heard::<PatchBucket>();
         schemas.heard::<CreateKey>();
+        schemas.heard::<PatchKey>();
         schemas.heard::<CreateLink>();
         schemas.heard::<PageQuery>();
         schemas.heard::<ObjectsQuery>();

@@ -9,6 +9,7 @@ use crate::catalog::{BucketRow, Durability, Versioning};
 use crate::http::{Problem, audited, require, require_here};
 use crate::identity::{Action, Caller, Circumstances, Resource};
 use crate::kernel::BucketName;
+use crate::store::Quota;
 
 pub(super) async fn list(
     State(parts): State<AdminParts>,
@@ -53,13 +54,18 @@ pub(super) async fn create(
     let patch = PatchBucket {
         versioning: body.versioning,
         durability: body.durability,
+        quota: None,
     };
     let work = async {
         let (versioning, durability) = settings(&patch)?;
-        parts
-            .store
-            .create_bucket(&name, &caller.actor().to_string())
-            .await?;
+        let owner = caller.actor().to_string();
+        if body.object_lock {
+            let settings = serde_json::Map::new();
+            let store = &parts.store;
+            store.create_locking_bucket(&name, &owner, settings).await?;
+        } else {
+            parts.store.create_bucket(&name, &owner).await?;
+        }
         apply(&parts, &name, versioning, durability).await?;
         Ok(wire(&parts.store.bucket_with_usage(&name).await?))
     };
@@ -98,6 +104,10 @@ pub(super) async fn patch(
     let work = async {
         let (versioning, durability) = settings(&body)?;
         apply(&parts, &name, versioning, durability).await?;
+        if let Some(quota) = body.quota {
+            let quota = super::usage::heard(quota);
+            parts.store.set_bucket_quota(&name, quota).await?;
+        }
         Ok(wire(&parts.store.bucket_with_usage(&name).await?))
     };
     let resource = Resource::Bucket(&name);
@@ -184,5 +194,6 @@ fn wire(row: &BucketRow) -> Bucket {
         },
         objects: row.usage_objects.max(0) as u64,
         size_bytes: row.usage_bytes.max(0) as u64,
+        quota: super::usage::told(Quota::of(row)),
     }
 }

@@ -16,6 +16,7 @@ mod operations;
 mod renditions;
 mod status;
 mod uploads;
+mod usage;
 
 use std::sync::Arc;
 
@@ -83,7 +84,12 @@ pub fn router(parts: AdminParts) -> Router {
                 .delete(buckets::delete),
         )
         .route(routes::OBJECTS, get(objects::list))
-        .route(routes::OBJECT, get(objects::get).delete(objects::delete))
+        .route(
+            routes::OBJECT,
+            get(objects::get)
+                .delete(objects::delete)
+                .post(objects::restore),
+        )
         .route(routes::ASSETS, get(assets::list))
         .route(routes::ASSET, get(assets::get))
         .route(routes::JOBS, get(jobs::list))
@@ -91,7 +97,10 @@ pub fn router(parts: AdminParts) -> Router {
         .route(routes::JOB_CANCEL, post(jobs::cancel))
         .route(routes::JOB_RETRY, post(jobs::retry))
         .route(routes::KEYS, get(keys::list).post(keys::create))
-        .route(routes::KEY, axum::routing::delete(keys::delete))
+        .route(
+            routes::KEY,
+            axum::routing::delete(keys::delete).patch(keys::patch),
+        )
         .route(routes::LINKS, get(links::list).post(links::create))
         .route(routes::LINK, axum::routing::delete(links::delete))
         .route(routes::UPLOADS, get(uploads::list))

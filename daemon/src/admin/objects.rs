@@ -138,6 +138,37 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Undeletes, or puts an old version on top again.
+pub(super) async fn restore(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    uri: OriginalUri,
+    Query(query): Query<VersionQuery>,
+) -> Result<axum::Json<Object>, Problem> {
+    let (bucket, key, version) = of_request(&uri, &query)?;
+    let resource = Resource::Object(&bucket, &key);
+    let owner = caller.actor().to_string();
+    let work = async {
+        let store = &parts.store;
+        Ok(match &version {
+            None => store.undelete(&bucket, &key, &owner).await?,
+            Some(version) => {
+                let restored = store.restore(&bucket, &key, version, &owner).await?;
+                restored.object
+            }
+        })
+    };
+    let object = audited(
+        &parts.identity,
+        &caller,
+        Action::WriteObject,
+        &resource,
+        work,
+    )
+    .await?;
+    Ok(axum::Json(wire(&object)))
+}
+
 async fn remove(
     parts: &AdminParts,
     caller: &Caller,

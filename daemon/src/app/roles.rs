@@ -11,10 +11,13 @@ use crate::cli::check::Finding;
 use crate::cli::{KeysCommand, WorkerArgs};
 use crate::config::Config;
 use crate::identity::{BucketPattern, Caller, Grant, KeyInfo, NewKey, Role};
+use crate::kernel::AccessKeyId;
 use crate::lifecycle::{Exit, Lifecycle};
 use crate::media::{Remote, Worker, trials};
 use crate::queue::{RedisQueue, SharedQueue};
+use crate::store::Quota;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Keys read at a time.
 const KEYS_PAGE: u32 = 200;
 
@@ -81,6 +84,8 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
             name,
             role,
             buckets,
+            worker,
+            expires_days,
         } => {
             let role = Role::parse(&role)
                 .ok_or_else(|| anyhow!("`{role}` is no role: it is own, read, write or admin"))?;
@@ -92,7 +97,14 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
             let grants = patterns
                 .iter()
                 .map(|pattern| Ok(Grant::new(role, pattern.parse::<BucketPattern>()?)));
-            let grants = grants.collect::<Result<Vec<_>>>()?;
+            let grants = if worker {
+                vec![Grant {
+                    worker: true,
+                    ..Grant::default()
+                }]
+            } else {
+                grants.collect::<Result<Vec<_>>>()?
+            };
             let created = house
                 .identity
                 .create_key(
@@ -100,7 +112,7 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
                     NewKey {
                         name,
                         grants,
-                        expires_in_s: None,
+                        expires_in_s: expires_days.map(|days| u64::from(days) * 24 * 60 * 60),
                     },
                 )
                 .await?;
@@ -122,14 +134,46 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
                     break;
                 }
             }
-            print_keys(&keys, json)?;
+            print_keys(&keys, house.clock.now_ms(), json)?;
+        }
+        KeysCommand::Disable { access_key } => {
+            let id = key_id(&access_key)?;
+            if !house.identity.disable_key(&by, &id, true).await? {
+                bail!(no_key(&access_key));
+            }
+            println!("{access_key} is switched off.");
+        }
+        KeysCommand::Enable { access_key } => {
+            let id = key_id(&access_key)?;
+            if !house.identity.disable_key(&by, &id, false).await? {
+                bail!(no_key(&access_key));
+            }
+            println!("{access_key} works again.");
+        }
+        KeysCommand::Quota {
+            access_key,
+            bytes,
+            objects,
+        } => {
+            let id = key_id(&access_key)?;
+            if house.identity.key(&id).await?.is_none() {
+                bail!(no_key(&access_key));
+            }
+            let quota = Quota { bytes, objects };
+            house.store.set_owner_quota(id.as_str(), quota).await?;
+            let held = house.store.owner_usage(id.as_str()).await?.usage;
+            println!(
+                "{access_key} holds {} bytes in {} objects, of {} and {}.",
+                held.bytes,
+                held.objects,
+                bytes.map_or("any number".to_owned(), |n| n.to_string()),
+                objects.map_or("any number".to_owned(), |n| n.to_string()),
+            );
         }
         KeysCommand::Revoke { access_key } => {
-            let id = access_key
-                .parse()
-                .with_context(|| format!("`{access_key}` cannot be an access key"))?;
+            let id = key_id(&access_key)?;
             if !house.identity.revoke_key(&by, &id).await? {
-                bail!("there is no access key {access_key}; `nebulad keys list` shows them");
+                bail!(no_key(&access_key));
             }
             println!("{access_key} works no longer.");
         }
@@ -138,22 +182,33 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
     Ok(())
 }
 
-fn print_keys(keys: &[KeyInfo], json: bool) -> Result<()> {
+fn key_id(text: &str) -> Result<AccessKeyId> {
+    text.parse()
+        .with_context(|| format!("`{text}` cannot be an access key"))
+}
+
+fn no_key(text: &str) -> String {
+    format!(
+        "there is no access key {text} that this can be done to; `nebulad keys list` shows them"
+    )
+}
+
+fn print_keys(keys: &[KeyInfo], now_ms: i64, json: bool) -> Result<()> {
     let grants = |key: &KeyInfo| {
         let one = |grant: &Grant| {
             let buckets: Vec<&str> = grant.buckets.iter().map(BucketPattern::as_str).collect();
-            format!(
-                "{}:{}",
-                grant.role.map_or("-", Role::as_str),
-                buckets.join(",")
-            )
+            match grant.role {
+                Some(role) => format!("{role}:{}", buckets.join(",")),
+                None if grant.worker => "worker".to_owned(),
+                None => "deploy".to_owned(),
+            }
         };
         key.grants.iter().map(one).collect::<Vec<_>>().join(" ")
     };
     if json {
         let rows: Vec<_> = keys
             .iter()
-            .map(|key| serde_json::json!({ "access_key": key.id.to_string(), "name": key.name, "root": key.root, "grants": grants(key), "created_at_ms": key.created_ms }))
+            .map(|key| serde_json::json!({ "access_key": key.id.to_string(), "name": key.name, "root": key.root, "grants": grants(key), "created_at_ms": key.created_ms, "disabled": key.disabled, "expires_at_ms": key.expires_ms, "last_used_at_ms": key.last_used_ms }))
             .collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
@@ -164,7 +219,20 @@ fn print_keys(keys: &[KeyInfo], json: bool) -> Result<()> {
         } else {
             grants(key)
         };
-        println!("{:<24} {:<24} {rights}", key.id.to_string(), key.name);
+        let ended = key.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let state = match (key.disabled, ended, key.last_used_ms) {
+            (true, ..) => " (switched off)".to_owned(),
+            (false, true, _) => " (expired)".to_owned(),
+            (false, false, None) => " (never used)".to_owned(),
+            (false, false, Some(at_ms)) => {
+                format!(" (used {} days ago)", (now_ms - at_ms).max(0) / DAY_MS)
+            }
+        };
+        println!(
+            "{:<24} {:<24} {rights}{state}",
+            key.id.to_string(),
+            key.name
+        );
     }
     Ok(())
 }

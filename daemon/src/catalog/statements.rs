@@ -182,7 +182,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::{SHARED, SQLITE};
-    use crate::catalog::{bucket, encryption, extent, object};
+    use crate::catalog::{bucket, encryption, extent, object, usage};
 
     /// Statements that change rows which the memory may hold, and whose functions say so by `touched`.
     const TELLING: &[&str] = &[
@@ -193,7 +193,7 @@ mod tests {
         bucket::SET_SETTINGS,
         // Usage is not remembered.
         bucket::ADD_USAGE,
-        bucket::USAGE,
+        usage::RECOUNT_BUCKETS,
         extent::INSERT,
         extent::DELETE,
         object::DEMOTE,
@@ -236,6 +236,7 @@ mod tests {
             ("bucket", include_str!("bucket.rs")),
             ("event", include_str!("event.rs")),
             ("extent", include_str!("extent.rs")),
+            ("history", include_str!("history.rs")),
             ("job", include_str!("job.rs")),
             ("job_run", include_str!("job_run.rs")),
             ("lease", include_str!("lease.rs")),
@@ -246,6 +247,7 @@ mod tests {
             ("rendition", include_str!("rendition.rs")),
             ("setting", include_str!("setting.rs")),
             ("upload", include_str!("upload.rs")),
+            ("usage", include_str!("usage.rs")),
         ] {
             for line in source.lines() {
                 let name = line

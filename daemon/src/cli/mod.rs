@@ -137,12 +137,39 @@ pub enum KeysCommand {
         /// Buckets it is good for, as in `media` or `inbox-*`; without it, all.
         #[arg(long = "bucket", value_name = "PATTERN")]
         buckets: Vec<String>,
+        /// For a worker on another machine: it takes jobs and reaches what they need, and no bucket.
+        #[arg(long, conflicts_with_all = ["role", "buckets"])]
+        worker: bool,
+        /// Days that it works; without it, for ever.
+        #[arg(long, value_name = "DAYS")]
+        expires_days: Option<u32>,
     },
     /// List the keys, without their secrets.
     List {
         /// One JSON array.
         #[arg(long)]
         json: bool,
+    },
+    /// Switch a key off; `enable` switches it on again.
+    Disable {
+        /// The access key.
+        access_key: String,
+    },
+    /// Switch a key on again.
+    Enable {
+        /// The access key.
+        access_key: String,
+    },
+    /// Bound what may be stored with a key; what is not given has no bound.
+    Quota {
+        /// The access key.
+        access_key: String,
+        /// Bytes, old versions counted.
+        #[arg(long, value_name = "N")]
+        bytes: Option<u64>,
+        /// Objects, old versions counted.
+        #[arg(long, value_name = "N")]
+        objects: Option<u64>,
     },
     /// End a key at once.
     Revoke {

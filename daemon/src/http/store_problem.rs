@@ -42,6 +42,13 @@ impl From<StoreError> for Problem {
                 "A condition is not met.",
             )
             .detail(said),
+            StoreError::NotDeleted(_) => Self::new(
+                StatusCode::CONFLICT,
+                code::NOT_DELETED,
+                "The object is not deleted.",
+            )
+            .detail(said)
+            .hint("Name a version to put it on top again."),
             StoreError::Locked(_) => Self::new(
                 StatusCode::FORBIDDEN,
                 code::OBJECT_LOCKED,

@@ -24,6 +24,7 @@ pub(super) fn of(error: StoreError) -> S3Error {
         StoreError::NoSuchUpload(_) => (C::NoSuchUpload, None),
         StoreError::PreconditionFailed(_) => (C::PreconditionFailed, None),
         StoreError::Locked(_) => (C::AccessDenied, None),
+        StoreError::NotDeleted(_) => (C::InvalidRequest, None),
         StoreError::NotLockable(_) => (C::InvalidRequest, None),
         StoreError::BucketState(_) => (C::InvalidBucketState, None),
         StoreError::BadDigest { .. } => (C::BadDigest, None),

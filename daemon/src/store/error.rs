@@ -37,6 +37,9 @@ pub enum StoreError {
     /// A condition of the request is not met.
     #[error("the condition {0} is not met")]
     PreconditionFailed(&'static str),
+    /// Nothing hides the object.
+    #[error("the object `{0}` is not deleted")]
+    NotDeleted(String),
     /// The version is held or retained.
     #[error("the version cannot be removed or its lock weakened: {0}")]
     Locked(String),

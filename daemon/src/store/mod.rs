@@ -36,6 +36,7 @@ mod rendition;
 mod repair;
 mod scrub;
 mod session;
+mod undelete;
 mod upload;
 mod writer;
 

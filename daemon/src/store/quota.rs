@@ -73,6 +73,11 @@ impl Usage {
 }
 
 impl Quota {
+    /// The quota of a bucket; none when it cannot be read.
+    pub fn of(bucket: &BucketRow) -> Self {
+        of_bucket(bucket).unwrap_or_default()
+    }
+
     /// Whether nothing is bounded.
     pub fn is_unbounded(self) -> bool {
         self == Self::default()

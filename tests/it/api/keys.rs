@@ -101,7 +101,7 @@ async fn nobody_gives_away_more_than_they_have() {
             bucket: "*".into(),
             role: Role::Admin,
         }],
-        expires_in_s: None,
+        ..CreateKey::default()
     };
     let wanted = request_as(&house, &admin, Method::POST, routes::KEYS).json(&body);
     assert_eq!(wanted.send().await.unwrap().status(), StatusCode::FORBIDDEN);

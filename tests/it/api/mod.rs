@@ -44,7 +44,7 @@ async fn key(house: &Appliance, bucket: &str, role: Role) -> CreatedKey {
             bucket: bucket.into(),
             role,
         }],
-        expires_in_s: None,
+        ..CreateKey::default()
     };
     let answer = house
         .request(Method::POST, routes::KEYS)

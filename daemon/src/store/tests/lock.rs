@@ -222,3 +222,53 @@ async fn a_deletion_is_decided_by_what_is_there() {
     assert_eq!(outcome(on(None, None, Some(4))).await, "failed");
     assert_eq!(outcome(on(None, Some(now_s), None)).await, "deleted");
 }
+
+#[tokio::test]
+async fn what_was_deleted_or_overwritten_comes_back() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    store
+        .set_versioning(&bucket(), Versioning::Enabled)
+        .await
+        .unwrap();
+    let first = put(store, "a", &noise(50_000, 1)).await.object;
+    put(store, "a", b"second").await;
+    let again = store.undelete(&bucket(), &key("a"), "me").await;
+    assert!(matches!(again, Err(StoreError::NotDeleted(_))));
+    for _ in 0..2 {
+        store
+            .delete(&bucket(), &key("a"), None, Condition::default(), "me")
+            .await
+            .unwrap();
+    }
+    let back = store.undelete(&bucket(), &key("a"), "me").await.unwrap();
+    assert_eq!((back.size, back.is_latest), (6, true));
+    assert_eq!(get(store, "a").await.unwrap(), b"second");
+    let restored = store
+        .restore(&bucket(), &key("a"), &first.version_id, "me")
+        .await
+        .unwrap();
+    assert_ne!(restored.object.version_id, first.version_id);
+    assert_eq!(get(store, "a").await.unwrap(), noise(50_000, 1));
+    let all = ListRequest {
+        versions: true,
+        limit: 1000,
+        ..ListRequest::default()
+    };
+    let page = store.list(&bucket(), &all).await.unwrap();
+    assert_eq!(page.items.len(), 3, "nothing above it was lost");
+    let missing = store.undelete(&bucket(), &key("b"), "me").await;
+    assert!(matches!(missing, Err(StoreError::NoSuchKey(_))));
+    store
+        .delete(&bucket(), &key("b"), None, Condition::default(), "me")
+        .await
+        .unwrap();
+    let empty = store.undelete(&bucket(), &key("b"), "me").await;
+    assert!(matches!(empty, Err(StoreError::NoSuchKey(_))));
+    assert!(
+        store.object(&bucket(), &key("b"), None).await.is_err(),
+        "a marker that hides nothing stays"
+    );
+    clean(store).await;
+}
