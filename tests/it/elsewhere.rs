@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nebula_api::{CreateKey, CreatedKey};
 use nebula_tests::redis::Redis;
 use nebula_tests::{Appliance, Setup, binary, films, wait, within};
 
@@ -19,7 +20,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(house: &Appliance, redis: &Redis, name: &str) -> Self {
+    fn start(house: &Appliance, redis: &Redis, name: &str, key: &CreatedKey) -> Self {
         let place = tempfile::tempdir().expect("a temporary directory");
         let config = place.path().join("worker.toml");
         let text = "[worker]\nslots = 1\nacceleration = \"software\"\n[queue]\nlease_s = 5\n[identity]\ntailscale = \"off\"\n";
@@ -40,8 +41,8 @@ impl Worker {
             .env("HOME", place.path())
             .env("PATH", "/usr/bin:/bin")
             .env("NEBULA_REDIS_URL", redis.url())
-            .env("NEBULA_ACCESS_KEY", &house.key().access_key)
-            .env("NEBULA_SECRET_KEY", &house.key().secret_key)
+            .env("NEBULA_ACCESS_KEY", &key.key.id)
+            .env("NEBULA_SECRET_KEY", &key.secret)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -106,14 +107,21 @@ async fn a_worker_elsewhere_is_killed_in_mid_job_and_another_ends_it() {
             .config("[worker]\nslots = 0\n[queue]\nlease_s = 5\n");
         let house = setup.start().await;
         push(&house, &film).await;
-        let mut first = Worker::start(&house, &redis, "first");
+        // A key that may work and nothing else.
+        let key = CreateKey {
+            name: "workers".into(),
+            worker: true,
+            ..CreateKey::default()
+        };
+        let key = house.client().create_key(&key).await.expect("a key");
+        let mut first = Worker::start(&house, &redis, "first", &key);
         wait::patiently(RUNG, "the ladder runs elsewhere", async || {
             let running = job(&house, "ladder").await;
             running.is_some_and(|(state, _)| state == nebula_api::JobState::Running)
         })
         .await;
         first.kill();
-        let _second = Worker::start(&house, &redis, "second");
+        let _second = Worker::start(&house, &redis, "second", &key);
         wait::patiently(RUNG, "the second worker ends the ladder", async || {
             job(&house, "ladder")
                 .await

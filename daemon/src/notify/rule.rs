@@ -25,16 +25,22 @@ pub enum Change {
     Delete,
     /// Hidden by a delete marker.
     Marker,
+    /// Gone by a lifecycle rule.
+    Expired,
+    /// Hidden by a lifecycle rule.
+    ExpiredMarker,
 }
 
 impl Change {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Put,
         Self::Post,
         Self::Copy,
         Self::Complete,
         Self::Delete,
         Self::Marker,
+        Self::Expired,
+        Self::ExpiredMarker,
     ];
 
     /// The name in records: as in configurations, without `s3:`.
@@ -46,6 +52,8 @@ impl Change {
             Self::Complete => "ObjectCreated:CompleteMultipartUpload",
             Self::Delete => "ObjectRemoved:Delete",
             Self::Marker => "ObjectRemoved:DeleteMarkerCreated",
+            Self::Expired => "LifecycleExpiration:Delete",
+            Self::ExpiredMarker => "LifecycleExpiration:DeleteMarkerCreated",
         }
     }
 
@@ -59,10 +67,15 @@ impl Change {
                 Some("post") => Self::Post,
                 _ => Self::Put,
             }),
-            EventKind::ObjectDeleted => Some(match via {
-                Some("marker") => Self::Marker,
-                _ => Self::Delete,
-            }),
+            EventKind::ObjectDeleted => {
+                let by_rule = payload.get("lifecycle_rule").is_some();
+                Some(match (via, by_rule) {
+                    (Some("marker"), false) => Self::Marker,
+                    (Some("marker"), true) => Self::ExpiredMarker,
+                    (_, false) => Self::Delete,
+                    (_, true) => Self::Expired,
+                })
+            }
             _ => None,
         }
     }
@@ -188,6 +201,7 @@ mod tests {
             "s3:ObjectCreated:CompleteMultipartUpload",
             "s3:ObjectRemoved:*",
             "s3:ObjectRemoved:DeleteMarkerCreated",
+            "s3:LifecycleExpiration:*",
         ] {
             assert!(is_event(known), "{known}");
         }

@@ -73,10 +73,10 @@ impl Store {
         owner: &str,
     ) -> Result<Published, StoreError> {
         let source = self.object(bucket, key, Some(version)).await?;
+        // A lock is of a version, not of its bytes; and encryption is the copy's own matter.
         let extras = ObjectExtras {
-            // A lock is of a version, not of its bytes.
-            lock: None,
-            ..source.extras.clone()
+            acl: source.extras.acl.clone(),
+            ..ObjectExtras::default()
         };
         self.copy(Copy {
             source,

@@ -1,6 +1,6 @@
 //! Access keys: the same rights at every door.
 
-use nebula_api::{AccessKey, CreateKey, Grant, Page, Role, routes};
+use nebula_api::{AccessKey, CreateKey, Grant, Page, PatchKey, Quota, Role, routes};
 use nebula_tests::Appliance;
 use reqwest::{Method, StatusCode};
 
@@ -105,6 +105,120 @@ async fn nobody_gives_away_more_than_they_have() {
     };
     let wanted = request_as(&house, &admin, Method::POST, routes::KEYS).json(&body);
     assert_eq!(wanted.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_key_is_switched_off_and_on_again() {
+    let house = Appliance::start().await;
+    bucket(&house, "films").await;
+    let reader = key(&house, "films", Role::Read).await;
+    let client = house.client();
+    let switch = async |disabled| {
+        let patch = PatchKey {
+            disabled: Some(disabled),
+            ..PatchKey::default()
+        };
+        client.patch_key(&reader.key.id, &patch).await.unwrap()
+    };
+    assert!(switch(true).await.disabled);
+    assert_eq!(get_as(&house, &reader, routes::BUCKETS).await.status(), 401);
+    assert!(!switch(false).await.disabled);
+    assert_eq!(get_as(&house, &reader, routes::BUCKETS).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_quota_holds_at_every_door_that_writes() {
+    let house = Appliance::start().await;
+    bucket(&house, "films").await;
+    let writer = key(&house, "films", Role::Write).await;
+    let client = house.client();
+    let patch = PatchKey {
+        quota: Some(Quota {
+            size_bytes: Some(100_000),
+            objects: None,
+        }),
+        ..PatchKey::default()
+    };
+    client.patch_key(&writer.key.id, &patch).await.unwrap();
+    let s3 = house.s3_as(&writer.key.id, &writer.secret);
+    let store = async |name: &str, size: usize| {
+        let put = s3.put_object().bucket("films").key(name);
+        let stored = put.body(vec![7; size].into()).send().await;
+        stored.map_err(|e| e.into_service_error().meta().code().map(str::to_owned))
+    };
+    store("a", 60_000).await.unwrap();
+    let refused = store("b", 40_001).await.unwrap_err();
+    assert_eq!(refused.as_deref(), Some("QuotaExceeded"));
+    let metadata = format!("bucket {},filename {}", base64("films"), base64("c.bin"));
+    let begun = request_as(&house, &writer, Method::POST, routes::TUS)
+        .header("tus-resumable", "1.0.0")
+        .header("upload-length", "40001")
+        .header("upload-metadata", metadata);
+    let begun = begun.send().await.unwrap();
+    assert_eq!(begun.status(), StatusCode::INSUFFICIENT_STORAGE);
+    store("b", 40_000).await.unwrap();
+    let keys = client.all_keys().await.unwrap();
+    let shown = keys.iter().find(|key| key.id == writer.key.id).unwrap();
+    assert_eq!((shown.usage.size_bytes, shown.usage.objects), (100_000, 2));
+    let patch = nebula_api::PatchBucket {
+        quota: Some(Quota {
+            size_bytes: None,
+            objects: Some(2),
+        }),
+        ..Default::default()
+    };
+    let bucket = client.patch_bucket("films", &patch).await.unwrap();
+    assert_eq!((bucket.objects, bucket.quota.objects), (2, Some(2)));
+    let root = house.s3();
+    let third = root.put_object().bucket("films").key("d").send().await;
+    let third = third.unwrap_err().into_service_error();
+    assert_eq!(third.meta().code(), Some("QuotaExceeded"));
+}
+
+#[tokio::test]
+async fn what_is_locked_is_refused_and_what_was_hidden_comes_back() {
+    let house = Appliance::start().await;
+    let client = house.client();
+    let records = nebula_api::CreateBucket {
+        name: "records".into(),
+        object_lock: true,
+        ..Default::default()
+    };
+    client.create_bucket(&records).await.unwrap();
+    put(&house, "records", "a", b"first").await;
+    let object = client.object("records", "a", None).await.unwrap().unwrap();
+    let version = object.object.version.unwrap();
+    let s3 = house.s3();
+    let hold = aws_sdk_s3::types::ObjectLockLegalHold::builder()
+        .status(aws_sdk_s3::types::ObjectLockLegalHoldStatus::On)
+        .build();
+    s3.put_object_legal_hold()
+        .bucket("records")
+        .key("a")
+        .legal_hold(hold)
+        .send()
+        .await
+        .unwrap();
+    client.delete_object("records", "a", None).await.unwrap();
+    let gone = routes::object("records", "a") + "?version=" + &version;
+    let gone = house.request(Method::DELETE, &gone).send().await.unwrap();
+    let refused = problem(gone).await;
+    assert_eq!(
+        (refused.status, refused.code.as_str()),
+        (403, "object_locked")
+    );
+    let back = client.restore_object("records", "a", None).await.unwrap();
+    assert_eq!(back.version.as_deref(), Some(version.as_str()));
+    assert!(client.restore_object("records", "a", None).await.is_err());
+    put(&house, "records", "a", b"second").await;
+    let old = client.restore_object("records", "a", Some(&version)).await;
+    assert_eq!(old.unwrap().size_bytes, 5);
+    let text = house
+        .get(&routes::file("records", "a"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(text.text().await.unwrap(), "first");
 }
 
 fn base64(text: &str) -> String {
