@@ -219,6 +219,7 @@ async fn upload(catalog: &Catalog, bucket_id: i64) {
     let (id, blob) = (UploadId::random(), BlobId::random());
     let new = NewUpload {
         id,
+        role: nebula_daemon::catalog::UploadRole::Whole,
         protocol: Protocol::Tus,
         bucket_id,
         key: "up".parse().expect("a key"),

@@ -14,4 +14,5 @@ mod s3;
 mod startup;
 mod story;
 mod tidy;
+mod tus_extensions;
 mod units;

@@ -312,12 +312,14 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     2 "0002_extras",
     5 "0005_usage",
     7 "0007_damage",
+    11 "0011_uploads",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     1 "0001_house",
     2 "0002_extras",
     5 "0005_usage",
     7 "0007_damage",
+    11 "0011_uploads",
 };
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {

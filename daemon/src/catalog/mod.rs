@@ -53,6 +53,6 @@ pub use rendition::{
     NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape, RenditionState,
     RenditionTally, SegmentRow,
 };
-pub use upload::{NewUpload, Protocol, UploadRow, UploadState};
+pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

@@ -39,6 +39,8 @@ impl Protocol {
 pub enum UploadState {
     /// Bytes are still to come.
     Open,
+    /// A partial upload that is whole: its bytes wait for a final one.
+    Sealed,
     /// Became an object; kept for a while so that a late question gets its answer.
     Finished,
 }
@@ -48,7 +50,31 @@ impl UploadState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Sealed => "sealed",
             Self::Finished => "finished",
+        }
+    }
+}
+
+/// What an upload is in a concatenation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum UploadRole {
+    /// Not in one: it becomes an object by itself.
+    #[default]
+    Whole,
+    /// Bytes for final ones; never an object.
+    Partial,
+    /// Made of partial ones.
+    Final,
+}
+
+impl UploadRole {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partial => "partial",
+            Self::Final => "final",
         }
     }
 }
@@ -60,6 +86,8 @@ pub struct NewUpload {
     pub id: UploadId,
     /// Which door.
     pub protocol: Protocol,
+    /// What it is in a concatenation.
+    pub role: UploadRole,
     /// Row id of the bucket.
     pub bucket_id: i64,
     /// The key it will be published under.
@@ -98,6 +126,8 @@ pub struct UploadRow {
     /// Who began it.
     pub owner: String,
     state: String,
+    role: String,
+    fence_bytes: Option<i64>,
     length_bytes: Option<i64>,
     offset_bytes: i64,
     blob_id: Option<String>,
@@ -120,11 +150,18 @@ pub struct UploadRow {
 }
 
 impl UploadRow {
+    /// The same row with a fence.
+    #[must_use]
+    pub fn fenced(self, fence: u64) -> Self {
+        Self {
+            fence_bytes: Some(fence as i64),
+            ..self
+        }
+    }
+
     /// The id.
     pub fn id(&self) -> Result<UploadId, CatalogError> {
-        self.id
-            .parse()
-            .map_err(|_| CatalogError::Corrupt(format!("upload.id {}", self.id)))
+        parsed(&self.id)
     }
 
     /// The key it will be published under.
@@ -136,11 +173,23 @@ impl UploadRow {
 
     /// Open or finished.
     pub fn state(&self) -> UploadState {
-        if self.state == UploadState::Finished.as_str() {
-            UploadState::Finished
-        } else {
-            UploadState::Open
-        }
+        [UploadState::Finished, UploadState::Sealed]
+            .into_iter()
+            .find(|state| state.as_str() == self.state)
+            .unwrap_or(UploadState::Open)
+    }
+
+    /// What it is in a concatenation.
+    pub fn role(&self) -> UploadRole {
+        [UploadRole::Partial, UploadRole::Final]
+            .into_iter()
+            .find(|role| role.as_str() == self.role)
+            .unwrap_or_default()
+    }
+
+    /// Bytes from here on do not count: they are being checked.
+    pub fn fence(&self) -> Option<u64> {
+        self.fence_bytes.map(|n| n as u64)
     }
 
     /// Total bytes, when declared.
@@ -163,10 +212,15 @@ impl UploadRow {
     }
 }
 
+fn parsed(id: &str) -> Result<UploadId, CatalogError> {
+    id.parse()
+        .map_err(|_| CatalogError::Corrupt(format!("upload.id {id}")))
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.length_bytes, u.offset_bytes, u.blob_id, ",
+            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.role, u.fence_bytes, u.length_bytes, u.offset_bytes, u.blob_id, ",
             "u.sums, u.headers, u.tags, u.metadata, u.extras, u.version_id, u.created_ms, u.expires_ms ",
             "FROM upload u JOIN bucket b ON b.id = u.bucket_id ",
             $rest
@@ -174,8 +228,8 @@ macro_rules! select {
     };
 }
 
-pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, extras, created_ms, expires_ms) \
-     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12, $13)";
+pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, extras, created_ms, expires_ms, role) \
+     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 pub(super) const GET: &str = select!("WHERE u.id = $1");
 pub(super) const OF_BUCKET: &str = select!(
     "WHERE u.bucket_id = $1 AND u.protocol = 's3' AND u.state = 'open' AND (u.key > $2 OR (u.key = $2 AND u.id > $3)) ORDER BY u.key, u.id LIMIT $4"
@@ -189,6 +243,17 @@ pub(super) const SET_LENGTH: &str =
     "UPDATE upload SET length_bytes = $2 WHERE id = $1 AND state = 'open' AND length_bytes IS NULL";
 pub(super) const FINISH: &str = "UPDATE upload SET state = 'finished', version_id = $2, blob_id = NULL, sums = NULL, offset_bytes = $3, \
      length_bytes = $3, expires_ms = $4 WHERE id = $1 AND state = 'open'";
+pub(super) const SEAL: &str = "UPDATE upload SET state = 'sealed', sums = NULL, fence_bytes = NULL, offset_bytes = $2, length_bytes = $2 \
+     WHERE id = $1 AND state = 'open'";
+pub(super) const SET_FENCE: &str =
+    "UPDATE upload SET fence_bytes = $2 WHERE id = $1 AND state = 'open'";
+pub(super) const PUT_MEMBER: &str =
+    "INSERT INTO upload_member (final_id, ordinal, partial_id) VALUES ($1, $2, $3)";
+pub(super) const MEMBERS: &str =
+    "SELECT partial_id FROM upload_member WHERE final_id = $1 ORDER BY ordinal";
+pub(super) const FINALS_OF: &str = "SELECT DISTINCT m.final_id FROM upload_member m JOIN upload u ON u.id = m.final_id \
+     WHERE m.partial_id = $1 AND u.state = 'open'";
+pub(super) const DELETE_MEMBERS: &str = "DELETE FROM upload_member WHERE final_id = $1";
 pub(super) const DELETE: &str = "DELETE FROM upload WHERE id = $1";
 pub(super) const DELETE_FINISHED: &str =
     "DELETE FROM upload WHERE bucket_id = $1 AND state = 'finished'";
@@ -203,6 +268,12 @@ impl Catalog {
         Ok(
             on_pool!(self, pool => sqlx::query_as(GET).bind(id.to_string()).fetch_optional(pool).await)?,
         )
+    }
+
+    /// The unfinished final uploads that wait for this partial one.
+    pub async fn finals_of_upload(&self, id: UploadId) -> Result<Vec<UploadId>, CatalogError> {
+        let ids: Vec<String> = on_pool!(self, pool => sqlx::query_scalar(FINALS_OF).bind(id.to_string()).fetch_all(pool).await)?;
+        ids.iter().map(|id| parsed(id)).collect()
     }
 
     /// Open S3 multipart uploads of a bucket after (`key`, `id`), by key and id.
@@ -259,6 +330,7 @@ impl Tx {
             .bind(&new.extras)
             .bind(new.created_ms)
             .bind(new.expires_ms)
+            .bind(new.role.as_str())
             .execute(conn).await.map(|_| ()))?;
         Ok(())
     }
@@ -307,8 +379,49 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// Marks a partial upload whole; it keeps its blob. `false` when it is not open.
+    pub async fn seal_upload(&mut self, id: UploadId, size: u64) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SEAL).bind(id.to_string()).bind(size as i64).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Lets bytes from `fence` on not count, or all of them again; `false` when the upload is not open.
+    pub async fn set_upload_fence(
+        &mut self,
+        id: UploadId,
+        fence: Option<u64>,
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SET_FENCE).bind(id.to_string()).bind(fence.map(|n| n as i64)).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Notes what a final upload is made of.
+    pub async fn put_upload_members(
+        &mut self,
+        id: UploadId,
+        partials: &[UploadId],
+    ) -> Result<(), CatalogError> {
+        for (ordinal, partial) in partials.iter().enumerate() {
+            on_tx!(self, conn => sqlx::query(PUT_MEMBER).bind(id.to_string()).bind(ordinal as i64).bind(partial.to_string()).execute(conn).await.map(|_| ()))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what a final upload is made of.
+    pub async fn delete_upload_members(&mut self, id: UploadId) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(DELETE_MEMBERS).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// What a final upload is made of, in order.
+    pub async fn upload_members(&mut self, id: UploadId) -> Result<Vec<UploadId>, CatalogError> {
+        let ids: Vec<String> = on_tx!(self, conn => sqlx::query_scalar(MEMBERS).bind(id.to_string()).fetch_all(conn).await)?;
+        ids.iter().map(|id| parsed(id)).collect()
+    }
+
     /// Forgets an upload; its parts are deleted first.
     pub async fn delete_upload(&mut self, id: UploadId) -> Result<bool, CatalogError> {
+        self.delete_upload_members(id).await?;
         let done = on_tx!(self, conn => sqlx::query(DELETE).bind(id.to_string()).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }

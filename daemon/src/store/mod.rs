@@ -12,6 +12,7 @@
 mod body;
 mod bucket;
 mod checksum;
+mod concat;
 mod copy;
 mod damage;
 mod default_encryption;
@@ -20,6 +21,7 @@ mod encryption;
 mod error;
 mod extras;
 mod finding;
+mod finish;
 mod fsck;
 mod headers;
 mod keyring;
@@ -45,6 +47,7 @@ mod tests;
 
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
+pub use concat::PARTIALS_MAX;
 pub use copy::CopyKeys;
 pub use damage::Fate;
 pub use default_encryption::DefaultEncryption;

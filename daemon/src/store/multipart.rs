@@ -13,7 +13,9 @@ use super::object::{json, to_json};
 use super::parts::{content_of, part, release_parts};
 use super::publish::{Condition, Draft, Outcome, Published, PutObject, Source, publish_in};
 use super::{Planner, Store, StoreError};
-use crate::catalog::{Extent, NewUpload, PartRow, Protocol, Tx, UploadRow, UploadState};
+use crate::catalog::{
+    Extent, NewUpload, PartRow, Protocol, Tx, UploadRole, UploadRow, UploadState,
+};
 use crate::kernel::limits::PART_BYTES_MIN;
 use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, UploadId};
 
@@ -73,6 +75,7 @@ impl Store {
                     tx.insert_upload(&NewUpload {
                         id,
                         protocol: Protocol::S3,
+                        role: UploadRole::Whole,
                         bucket_id: bucket.id,
                         key: new.key,
                         owner: new.owner,
@@ -343,7 +346,7 @@ fn choose(
 }
 
 /// The same, but the hash of the bytes themselves where they are one whole blob.
-async fn content_in(tx: &mut Tx, extents: &[Extent]) -> Result<ContentId, StoreError> {
+pub(super) async fn content_in(tx: &mut Tx, extents: &[Extent]) -> Result<ContentId, StoreError> {
     if let [only] = extents
         && let Some(blob) = tx.blob(only.blob).await?
         && only.offset == 0

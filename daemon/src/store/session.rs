@@ -11,29 +11,19 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use super::body::ObjectReader;
-use super::checksum::Checksums;
-use super::copy::pour;
-use super::encryption::Encrypted;
-use super::headers::{ObjectHeaders, Tags};
-use super::object::json;
-use super::publish::{
-    Condition, Draft, FreshBlob, Outcome, Published, PutObject, Source, publish_in,
-};
+use super::finish::finish_in;
+use super::publish::Published;
 use super::upload::Upload;
-use super::writer::{SealedBytes, WriteOptions};
-use super::{ObjectExtras, Planner, Store, StoreError};
-use crate::blob::{BlobAppender, BlobDigest, SealedBlob, Slice};
-use crate::catalog::{Extent, Tx, UploadRow};
+use super::{Store, StoreError};
+use crate::blob::{BlobAppender, Slice};
+use crate::catalog::{UploadRole, UploadRow};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
-use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, UploadId};
+use crate::kernel::{Millis, UploadId};
 
 /// How long a daemon may hold an upload without renewing; renewed with every checkpoint.
 const LEASE_MS: Millis = 10_000;
 /// How long a request waits for the one it takes over from to flush.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a finished upload answers late questions.
-const FINISHED_KEPT_MS: Millis = 24 * 60 * 60 * 1000;
 
 /// The sessions of this process, by upload.
 #[derive(Default)]
@@ -70,6 +60,8 @@ pub struct UploadSession {
     id: UploadId,
     idle_ms: Option<Millis>,
     offset: u64,
+    /// Bytes from here on count only once they are verified.
+    fence: Option<u64>,
     stop: CancellationToken,
     /// `None` only once the session has ended.
     held: Option<(BlobAppender, Turn)>,
@@ -84,10 +76,10 @@ impl Store {
         let turn = self.turn(id).await?;
         let row = self.row(id).await?;
         let upload = self.describe(id, row.clone()).await?;
-        if upload.finished.is_none() && upload.offset > row.offset() {
+        if !upload.is_complete && upload.offset > row.offset() {
             // A daemon that was killed left bytes that no sync has covered yet.
             let idle_ms = upload.expires_ms.map(|at| at - upload.created_ms);
-            self.session(id, row, upload.offset, idle_ms, turn)
+            self.session(id, row, upload.offset, idle_ms, turn, false)
                 .await?
                 .release()
                 .await?;
@@ -116,7 +108,7 @@ impl Store {
     /// Notes in the row who writes the upload now.
     ///
     /// Called with the lock of the file in hand, which the kernel takes from a daemon that died: whoever the row names is gone or has let go.
-    async fn lease(&self, id: UploadId) -> Result<(), StoreError> {
+    async fn lease(&self, id: UploadId, fence: Option<u64>) -> Result<(), StoreError> {
         let until_ms = self.0.clock.now_ms() + LEASE_MS;
         let holder = self.0.instance.clone();
         let change = self.0.catalog.write(move |tx| {
@@ -124,7 +116,7 @@ impl Store {
                 let taken = tx
                     .take_upload_lease(id, &holder, Millis::MAX, until_ms)
                     .await?;
-                Ok::<_, StoreError>(taken)
+                Ok::<_, StoreError>(taken && tx.set_upload_fence(id, fence).await?)
             })
         });
         if change.await? {
@@ -144,16 +136,39 @@ impl Store {
         offset: u64,
         idle_ms: Option<Millis>,
     ) -> Result<UploadSession, StoreError> {
+        self.append_from(id, offset, idle_ms, false).await
+    }
+
+    /// The same for bytes that count all or not at all: until [`UploadSession::verified`] the upload stands at `offset`, after a crash too.
+    ///
+    /// # Errors
+    /// Those of [`Store::append`].
+    pub async fn append_unverified(
+        &self,
+        id: UploadId,
+        offset: u64,
+        idle_ms: Option<Millis>,
+    ) -> Result<UploadSession, StoreError> {
+        self.append_from(id, offset, idle_ms, true).await
+    }
+
+    async fn append_from(
+        &self,
+        id: UploadId,
+        offset: u64,
+        idle_ms: Option<Millis>,
+        fenced: bool,
+    ) -> Result<UploadSession, StoreError> {
         let turn = self.turn(id).await?;
         let row = self.row(id).await?;
         let current = self.describe(id, row.clone()).await?;
-        if offset != current.offset || current.finished.is_some() {
+        if offset != current.offset || current.is_complete {
             return Err(StoreError::OffsetConflict {
                 current: current.offset,
                 given: offset,
             });
         }
-        self.session(id, row, offset, idle_ms, turn).await
+        self.session(id, row, offset, idle_ms, turn, fenced).await
     }
 
     async fn session(
@@ -163,6 +178,7 @@ impl Store {
         offset: u64,
         idle_ms: Option<Millis>,
         turn: Turn,
+        fenced: bool,
     ) -> Result<UploadSession, StoreError> {
         let blob = row
             .blob()?
@@ -176,7 +192,12 @@ impl Store {
             .blobs
             .append(blob, offset, row.sums.as_deref().unwrap_or_default())
             .await?;
-        self.lease(id).await?;
+        let fence = fenced.then_some(offset);
+        if row.fence().is_some() && !fenced {
+            // The refused bytes behind the old fence are cut off; that must last before the fence falls.
+            appender.checkpoint().await?;
+        }
+        self.lease(id, fence).await?;
         if let Some(length) = row.length() {
             appender.reserve(length).await?;
         }
@@ -187,6 +208,7 @@ impl Store {
             id,
             idle_ms,
             offset,
+            fence,
             stop,
             held: Some((appender, turn)),
         })
@@ -207,6 +229,41 @@ impl UploadSession {
     /// Completes when a newer request wants the upload: stop reading, [`UploadSession::release`].
     pub fn taken_over(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
         self.stop.clone().cancelled_owned()
+    }
+
+    /// What the upload is in a concatenation.
+    pub fn role(&self) -> UploadRole {
+        self.row.role()
+    }
+
+    /// Lets the bytes of an [unverified](Store::append_unverified) session count: they are durable when this returns.
+    ///
+    /// # Errors
+    /// Those of the disk and the database; then they do not count.
+    pub async fn verified(&mut self) -> Result<(), StoreError> {
+        self.appender()?.checkpoint().await?;
+        let id = self.id;
+        let change = self.store.0.catalog.write(move |tx| {
+            Box::pin(async move { Ok::<_, StoreError>(tx.set_upload_fence(id, None).await?) })
+        });
+        if !change.await? {
+            return Err(StoreError::NoSuchUpload(id.to_string()));
+        }
+        self.fence = None;
+        Ok(())
+    }
+
+    /// Cuts off what did not count, and lets go.
+    async fn roll_back(mut self, fence: u64) -> Result<u64, StoreError> {
+        let ended = || StoreError::Failed("the upload session has ended".into());
+        let (appender, turn) = self.held.take().ok_or_else(ended)?;
+        // What waits is written before its lock is free; then the file is cut.
+        drop(appender);
+        let store = self.store.clone();
+        let (id, row, idle_ms) = (self.id, self.row.clone(), self.idle_ms);
+        let row = UploadRow::fenced(row, fence);
+        let session = store.session(id, row, fence, idle_ms, turn, false).await?;
+        Box::pin(session.release()).await
     }
 
     /// Whether every declared byte is there.
@@ -267,7 +324,12 @@ impl UploadSession {
     }
 
     /// Lets go: every received byte is durable, and another request or daemon may go on at once.
+    ///
+    /// What was not [verified](UploadSession::verified) in a session that wants it is cut off.
     pub async fn release(mut self) -> Result<u64, StoreError> {
+        if let Some(fence) = self.fence {
+            return self.roll_back(fence).await;
+        }
         let offset = self.checkpoint().await;
         let (id, holder) = (self.id, self.store.0.instance.clone());
         let change = self.store.0.catalog.write(move |tx| {
@@ -279,27 +341,72 @@ impl UploadSession {
         dropped.and(offset)
     }
 
+    /// Keeps a complete partial upload as bytes for final ones, and finishes those that waited for it.
+    ///
+    /// # Errors
+    /// [`StoreError::IncompleteBody`] while bytes are missing; those of the disk and the database, and then the upload stays open.
+    pub async fn seal(mut self) -> Result<u64, StoreError> {
+        let (appender, turn) = self.complete()?;
+        let (store, row, id, size) = (self.store.clone(), self.row.clone(), self.id, self.offset);
+        let sealer = store.clone();
+        let commit = async move {
+            let digest = appender.finish().await?.digest;
+            let change = sealer.0.catalog.write(move |tx| {
+                Box::pin(async move {
+                    let blob = row
+                        .blob()?
+                        .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+                    let kept = tx
+                        .finish_blob(blob, size, &digest.blake3, &digest.sums)
+                        .await?;
+                    if kept && tx.seal_upload(id, size).await? {
+                        Ok(())
+                    } else {
+                        Err(StoreError::NoSuchUpload(id.to_string()))
+                    }
+                })
+            });
+            change.await?;
+            drop(turn);
+            sealer.finish_finals_of(id).await
+        };
+        store.finish(None, commit).await?;
+        Ok(size)
+    }
+
+    /// The parts of a session that has every byte.
+    fn complete(&mut self) -> Result<(BlobAppender, Turn), StoreError> {
+        if !self.is_complete() || self.fence.is_some() {
+            return Err(StoreError::IncompleteBody {
+                received: self.offset,
+                declared: self.length().unwrap_or(u64::MAX),
+            });
+        }
+        self.held
+            .take()
+            .ok_or_else(|| StoreError::NoSuchUpload(self.id.to_string()))
+    }
+
     /// Turns the complete upload into its object, with its event and jobs.
     ///
     /// # Errors
     /// [`StoreError::IncompleteBody`] while bytes are missing; those of [`Store::publish`], and then the upload stays open.
     pub async fn finish(mut self) -> Result<Published, StoreError> {
         let received = self.offset;
-        if !self.is_complete() {
-            return Err(StoreError::IncompleteBody {
-                received,
-                declared: self.length().unwrap_or(u64::MAX),
-            });
-        }
-        let (appender, turn) = self
-            .held
-            .take()
-            .ok_or_else(|| StoreError::NoSuchUpload(self.id.to_string()))?;
+        let (appender, turn) = self.complete()?;
         let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
         // To its end even when the caller goes away.
         let task = tokio::spawn(async move {
             let digest = appender.finish().await?.digest;
-            let sealed = store.encrypted_upload(&row, received).await?;
+            let blob = row
+                .blob()?
+                .ok_or_else(|| StoreError::Damaged("an open upload without a file".into()))?;
+            let slice = Slice {
+                blob,
+                offset: 0,
+                length: received,
+            };
+            let sealed = store.encrypted_upload(&row, vec![slice]).await?;
             let (encrypted, fresh) = match sealed {
                 Some((encrypted, blob)) => (Some(encrypted), blob),
                 None => (None, None),
@@ -345,6 +452,7 @@ impl Drop for UploadSession {
             id: self.id,
             idle_ms: self.idle_ms,
             offset: self.offset,
+            fence: self.fence,
             stop: self.stop.clone(),
             held: Some(held),
         };
@@ -355,134 +463,4 @@ impl Drop for UploadSession {
             }
         });
     }
-}
-
-/// The bytes of an upload as its bucket wants them encrypted.
-struct EncryptedUpload {
-    says: Encrypted,
-    bytes: Source,
-}
-
-impl Store {
-    /// Encrypts the complete file of an upload, when its bucket encrypts by default: the file is read and written once more.
-    async fn encrypted_upload(
-        &self,
-        row: &UploadRow,
-        size: u64,
-    ) -> Result<Option<(EncryptedUpload, Option<SealedBlob>)>, StoreError> {
-        let Some(encryption) = self.encryption(&bucket_of(row)?, None).await? else {
-            return Ok(None);
-        };
-        let blob = row
-            .blob()?
-            .ok_or_else(|| StoreError::Damaged("an open upload without a file".into()))?;
-        let slice = Slice {
-            blob,
-            offset: 0,
-            length: size,
-        };
-        let options = WriteOptions {
-            size: Some(size),
-            encryption: Some(encryption.clone()),
-            ..WriteOptions::default()
-        };
-        let mut writer = self.writer(options).await?;
-        let reader = ObjectReader::of_blobs(self.0.blobs.reader(vec![slice]).await?);
-        pour(reader.body(0..size), &mut writer).await?;
-        let says = self.encrypted(&encryption).await?;
-        Ok(Some(match writer.seal().await?.bytes {
-            SealedBytes::Inline(bytes) => {
-                let bytes = Source::Inline(bytes);
-                (EncryptedUpload { says, bytes }, None)
-            }
-            SealedBytes::Blob(blob) => {
-                let bytes = Source::Fresh(FreshBlob::from(&blob));
-                (EncryptedUpload { says, bytes }, Some(blob))
-            }
-        }))
-    }
-}
-
-fn bucket_of(row: &UploadRow) -> Result<BucketName, StoreError> {
-    row.bucket
-        .parse()
-        .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one commit, used once"
-)]
-async fn finish_in(
-    tx: &mut Tx,
-    id: UploadId,
-    row: &UploadRow,
-    size: u64,
-    digest: BlobDigest,
-    encrypted: Option<EncryptedUpload>,
-    planner: &Planner,
-    now_ms: Millis,
-) -> Result<Outcome, StoreError> {
-    let blob: BlobId = row
-        .blob()?
-        .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
-    let bucket = bucket_of(row)?;
-    let headers: ObjectHeaders = json("upload.headers", &row.headers)?;
-    let tags: Tags = json("upload.tags", &row.tags)?;
-    let mut extras: ObjectExtras = json("upload.extras", &row.extras)?;
-    let mut dead = Vec::new();
-    let source = if encrypted.is_some() || size == 0 {
-        // The upload's reference is the only one; its plaintext goes, or there is none and no extent can hold nothing.
-        if tx.release_blob(blob, 1).await? {
-            dead.push(blob);
-        }
-        match encrypted {
-            Some(encrypted) => {
-                extras.sse = Some(encrypted.says);
-                encrypted.bytes
-            }
-            None => Source::Inline(Vec::new()),
-        }
-    } else {
-        if !tx
-            .finish_blob(blob, size, &digest.blake3, &digest.sums)
-            .await?
-        {
-            return Err(StoreError::NoSuchUpload(id.to_string()));
-        }
-        // The reference goes from the upload to the object.
-        Source::Owned(vec![Extent {
-            blob,
-            offset: 0,
-            length: size,
-        }])
-    };
-    let draft = Draft {
-        put: PutObject {
-            bucket,
-            key: row.key()?,
-            headers,
-            tags,
-            extras,
-            owner: row.owner.clone(),
-            condition: Condition::default(),
-            etag: None,
-        },
-        size,
-        etag: ETag::from_content(&digest.blake3),
-        content_id: ContentId(digest.blake3),
-        checksums: Checksums::default(),
-        source,
-        via: "put",
-    };
-    let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
-    outcome.dead.extend(dead);
-    let version = outcome.row.version_id()?;
-    if !tx
-        .finish_upload(id, version.as_str(), size, Some(now_ms + FINISHED_KEPT_MS))
-        .await?
-    {
-        return Err(StoreError::NoSuchUpload(id.to_string()));
-    }
-    Ok(outcome)
 }

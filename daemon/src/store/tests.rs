@@ -439,6 +439,7 @@ async fn multipart_becomes_one_object_and_answers_twice() {
 
 fn resumable(length: Option<u64>) -> NewResumable {
     NewResumable {
+        role: crate::catalog::UploadRole::Whole,
         protocol: crate::catalog::Protocol::Tus,
         bucket: bucket(),
         key: Some(key("film.mkv")),

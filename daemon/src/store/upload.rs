@@ -8,7 +8,7 @@ use super::headers::{ObjectHeaders, Tags};
 use super::object::to_json;
 use super::parts::release_parts;
 use super::{Store, StoreError};
-use crate::catalog::{NewUpload, Protocol, UploadRow, UploadState};
+use crate::catalog::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
 use crate::kernel::{BucketName, Millis, ObjectKey, UploadId, VersionId};
 
@@ -20,6 +20,8 @@ const SWEEP_MAX: i64 = 100;
 pub struct NewResumable {
     /// Which door.
     pub protocol: Protocol,
+    /// Whether it becomes an object, or bytes for others; final ones begin with [`Store::concatenate`].
+    pub role: UploadRole,
     /// The bucket.
     pub bucket: BucketName,
     /// The key of the object to be; `None` takes the upload's id.
@@ -45,6 +47,10 @@ pub struct Upload {
     pub id: UploadId,
     /// Which door it came through.
     pub protocol: Protocol,
+    /// What it is in a concatenation.
+    pub role: UploadRole,
+    /// Whether every byte is there and nothing more is taken.
+    pub is_complete: bool,
     /// The bucket.
     pub bucket: BucketName,
     /// The key of the object it is or will be.
@@ -100,6 +106,7 @@ impl Store {
                     tx.insert_upload(&NewUpload {
                         id,
                         protocol: new.protocol,
+                        role: new.role,
                         bucket_id: bucket.id,
                         key,
                         owner: new.owner,
@@ -160,7 +167,10 @@ impl Store {
         row: UploadRow,
     ) -> Result<Upload, StoreError> {
         let offset = match (row.state(), row.blob()?) {
-            (UploadState::Open, Some(blob)) => self.0.blobs.len(blob).await?,
+            (UploadState::Open, Some(blob)) => {
+                let len = self.0.blobs.len(blob).await?;
+                row.fence().map_or(len, |fence| len.min(fence))
+            }
             _ => row.offset(),
         };
         let finished = row.version_id.as_deref().map(str::parse).transpose();
@@ -173,6 +183,8 @@ impl Store {
                 .parse()
                 .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))?,
             key: row.key()?,
+            role: row.role(),
+            is_complete: row.state() != UploadState::Open,
             offset,
             length: row.length(),
             finished: finished.map_err(|_| StoreError::Damaged("upload.version_id".into()))?,

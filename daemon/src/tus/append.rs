@@ -10,11 +10,14 @@ use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::checksum::Check;
 use super::headers::{bytes, http_date, is_offset_stream};
 use super::inspect::find;
 use super::{Door, problem};
+use crate::catalog::UploadRole;
 use crate::http::{Problem, identity_of};
 use crate::identity::{Action, Caller, Outcome, Resource};
+use crate::kernel::UploadId;
 use crate::store::{StoreError, Upload, UploadSession};
 
 /// Within a long PATCH the offset is made durable after this many bytes …
@@ -34,6 +37,23 @@ pub(super) enum Taken {
         /// All bytes.
         offset: u64,
     },
+    /// They are not those of their checksum, and none was kept.
+    Refused(Problem),
+}
+
+/// Takes the right to append.
+pub(super) async fn begin(
+    door: &Door,
+    id: UploadId,
+    offset: u64,
+    is_checked: bool,
+) -> Result<UploadSession, StoreError> {
+    let idle_ms = Some(door.options.idle_ms);
+    if is_checked {
+        door.store.append_unverified(id, offset, idle_ms).await
+    } else {
+        door.store.append(id, offset, idle_ms).await
+    }
 }
 
 pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
@@ -46,7 +66,11 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
     let offset = offset.ok_or_else(|| Problem::invalid("The header Upload-Offset is needed."))?;
     let length = bytes(&parts.headers, "upload-length")?;
     let upload = find(&door, &caller, parts.uri.path()).await?;
-    if upload.finished.is_some() {
+    if upload.role == UploadRole::Final {
+        return Err(problem::is_final());
+    }
+    let check = Check::of(&parts.headers)?;
+    if upload.is_complete {
         return finished(offset, upload.offset);
     }
     if let Some(length) = length {
@@ -76,11 +100,8 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
         }
         return Err(problem::too_large(total));
     }
-    let session = door
-        .store
-        .append(upload.id, offset, Some(door.options.idle_ms))
-        .await?;
-    let (offset, expires_ms) = match take(session, Some(body), &door.options.cut).await? {
+    let session = begin(&door, upload.id, offset, check.is_some()).await?;
+    let (offset, expires_ms) = match take(session, Some(body), check, &door.options.cut).await? {
         Taken::Part { offset } => (
             offset,
             Some(door.store.clock().now_ms() + door.options.idle_ms),
@@ -89,6 +110,7 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
             note_stored(&parts.extensions, &caller, &upload).await?;
             (offset, None)
         }
+        Taken::Refused(problem) => return Err(problem),
     };
     let mut response = StatusCode::NO_CONTENT.into_response();
     response
@@ -137,10 +159,12 @@ fn finished(offset: u64, size: u64) -> Result<Response, Problem> {
 pub(super) async fn take(
     mut session: UploadSession,
     body: Option<Body>,
+    mut check: Option<Check>,
     cut: &CancellationToken,
 ) -> Result<Taken, StoreError> {
     let mut taken_over = std::pin::pin!(session.taken_over());
     let mut synced = (session.offset(), Instant::now());
+    let mut trailers = None;
     if let Some(mut body) = body {
         loop {
             let frame = tokio::select! {
@@ -158,9 +182,16 @@ pub(super) async fn take(
             match frame {
                 None => break,
                 Some(Ok(frame)) => {
-                    let Ok(bytes) = frame.into_data() else {
-                        continue;
+                    let bytes = match frame.into_data() {
+                        Ok(bytes) => bytes,
+                        Err(frame) => {
+                            trailers = frame.into_trailers().ok();
+                            continue;
+                        }
                     };
+                    if let Some(check) = &mut check {
+                        check.update(&bytes);
+                    }
                     if let Err(error) = session.write(bytes).await {
                         session.release().await?;
                         return Err(error);
@@ -171,12 +202,25 @@ pub(super) async fn take(
                     return Err(StoreError::Body(error.to_string()));
                 }
             }
-            if session.offset() - synced.0 >= CHECKPOINT_BYTES
-                || synced.1.elapsed() >= CHECKPOINT_AFTER
-            {
+            let is_due = session.offset() - synced.0 >= CHECKPOINT_BYTES
+                || synced.1.elapsed() >= CHECKPOINT_AFTER;
+            // What is checked counts all or not at all: nothing of it is made durable half-way.
+            if is_due && check.is_none() {
                 synced = (session.checkpoint().await?, Instant::now());
             }
         }
+    }
+    if let Some(check) = check {
+        if let Err(problem) = check.verify(trailers.as_ref()) {
+            session.release().await?;
+            return Ok(Taken::Refused(problem));
+        }
+        session.verified().await?;
+    }
+    if session.is_complete() && session.role() == UploadRole::Partial {
+        return Ok(Taken::Part {
+            offset: session.seal().await?,
+        });
     }
     if session.is_complete() {
         let published = session.finish().await?;

@@ -5,13 +5,17 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::append::{Taken, note_stored, take};
+use super::append::{self, Taken, note_stored, take};
+use super::checksum::Check;
+use super::concat::{Concat, UPLOAD_CONCAT};
 use super::headers::{declared_length, http_date, is_offset_stream, text};
+use super::inspect::{find, may_write_somewhere};
 use super::metadata::Metadata;
 use super::{Door, problem};
-use crate::catalog::Protocol;
+use crate::catalog::{Protocol, UploadRole};
 use crate::http::{Problem, audited, identity_of};
 use crate::identity::{Action, Caller, Resource};
+use crate::kernel::{BucketName, UploadId};
 use crate::store::{NewResumable, ObjectHeaders, StoreError, Tags, Upload};
 
 pub(super) async fn create(
@@ -20,7 +24,17 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
-    let length = declared_length(&parts.headers, door.options.size_max)?;
+    let concat = Concat::of(&parts.headers)?;
+    let check = Check::of(&parts.headers)?;
+    let length = match &concat {
+        Concat::Final(_) if parts.headers.contains_key("upload-length") => {
+            return Err(Problem::invalid(
+                "A final upload has no Upload-Length: it follows from its parts.",
+            ));
+        }
+        Concat::Final(_) => None,
+        _ => declared_length(&parts.headers, door.options.size_max)?,
+    };
     let raw = text(&parts.headers, "upload-metadata")?;
     let metadata = Metadata::parse(raw)?;
     let with_bytes = parts.headers.contains_key(header::CONTENT_TYPE);
@@ -35,8 +49,14 @@ pub(super) async fn create(
         None => Resource::Bucket(&bucket),
     };
     let identity = identity_of(&parts.extensions)?;
+    let said = text(&parts.headers, UPLOAD_CONCAT)?;
     let new = NewResumable {
         protocol: Protocol::Tus,
+        role: match &concat {
+            Concat::None => UploadRole::Whole,
+            Concat::Partial => UploadRole::Partial,
+            Concat::Final(_) => UploadRole::Final,
+        },
         bucket: bucket.clone(),
         key: metadata.key.clone(),
         headers: ObjectHeaders {
@@ -46,24 +66,34 @@ pub(super) async fn create(
         tags: Tags::new(),
         owner: caller.actor().to_string(),
         length,
-        metadata: serde_json::json!({ "raw": raw }).to_string(),
+        metadata: serde_json::json!({ "raw": raw, "concat": said }).to_string(),
         idle_ms: Some(door.options.idle_ms),
     };
-    let begin = begin(&door, new);
     let action = Action::WriteObject;
-    let upload = audited(&identity, &caller, action, &resource, begin).await?;
+    let upload = match concat {
+        Concat::Partial => {
+            may_write_somewhere(&caller)?;
+            begin(&door, new).await?
+        }
+        Concat::None => audited(&identity, &caller, action, &resource, begin(&door, new)).await?,
+        Concat::Final(partials) => {
+            let join = join(&door, &caller, new, partials);
+            audited(&identity, &caller, action, &resource, join).await?
+        }
+    };
     let mut expires_ms = upload.expires_ms;
-    let mut offset = 0;
+    let mut offset = upload.offset;
     let has_bytes = with_bytes && is_offset_stream(&parts.headers) && !body.is_end_stream();
     if has_bytes || length == Some(0) {
-        let session = door
-            .store
-            .append(upload.id, 0, Some(door.options.idle_ms))
-            .await?;
+        if upload.role == UploadRole::Final {
+            return Err(problem::is_final());
+        }
+        let session = append::begin(&door, upload.id, 0, check.is_some()).await?;
         // What broke off is kept under the URL that this answer tells.
         match take(
             session,
             if has_bytes { Some(body) } else { None },
+            check,
             &door.options.cut,
         )
         .await?
@@ -74,26 +104,66 @@ pub(super) async fn create(
                 offset = at;
                 expires_ms = None;
             }
+            Taken::Refused(problem) => {
+                // Nobody learned of its address.
+                door.store.terminate_upload(upload.id).await?;
+                return Err(problem);
+            }
         }
     }
     let mut response = StatusCode::CREATED.into_response();
     let headers = response.headers_mut();
     let location = HeaderValue::from_str(&format!("/-/tus/{}", upload.id));
     headers.insert(header::LOCATION, location.map_err(Problem::internal)?);
-    headers.insert("upload-offset", offset.into());
-    if let Some(date) = expires_ms.and_then(http_date) {
+    if upload.role != UploadRole::Final || upload.is_complete {
+        headers.insert("upload-offset", offset.into());
+    }
+    if let Some(date) = expires_ms
+        .filter(|_| !upload.is_complete)
+        .and_then(http_date)
+    {
         headers.insert("upload-expires", date);
     }
     Ok(response)
 }
 
-/// Makes the upload, and the inbox on its first use.
+/// Makes a final upload of partial ones that the caller may go on with.
+async fn join(
+    door: &Door,
+    caller: &Caller,
+    new: NewResumable,
+    partials: Vec<UploadId>,
+) -> Result<Upload, Problem> {
+    let mut total = 0_u64;
+    for id in &partials {
+        let partial = find(door, caller, &id.to_string()).await?;
+        if partial.role != UploadRole::Partial {
+            return Err(Problem::invalid(format!(
+                "Upload-Concat names {id}, which is no partial upload."
+            )));
+        }
+        total = total.saturating_add(partial.length.unwrap_or(partial.offset));
+    }
+    if total > door.options.size_max {
+        return Err(problem::too_large(door.options.size_max));
+    }
+    inbox(door, &new.bucket).await?;
+    Ok(door.store.concatenate(new, partials).await?)
+}
+
+/// Makes the upload.
 async fn begin(door: &Door, new: NewResumable) -> Result<Upload, Problem> {
-    if new.bucket == door.options.inbox {
-        match door.store.create_bucket(&new.bucket, "system").await {
+    inbox(door, &new.bucket).await?;
+    Ok(door.store.begin_upload(new).await?)
+}
+
+/// Makes the inbox on its first use.
+async fn inbox(door: &Door, bucket: &BucketName) -> Result<(), Problem> {
+    if *bucket == door.options.inbox {
+        match door.store.create_bucket(bucket, "system").await {
             Ok(_) | Err(StoreError::BucketExists(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(door.store.begin_upload(new).await?)
+    Ok(())
 }

@@ -4,10 +4,12 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::concat::UPLOAD_CONCAT;
 use super::headers::http_date;
 use super::{Door, problem};
+use crate::catalog::UploadRole;
 use crate::http::{Problem, identity_of, require};
-use crate::identity::{Action, Caller, Outcome, Resource};
+use crate::identity::{Action, Caller, Outcome, Resource, Role};
 use crate::kernel::UploadId;
 use crate::store::{StoreError, Upload};
 
@@ -28,7 +30,10 @@ pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upl
     };
     let is_owner = caller.actor().to_string() == upload.owner;
     let resource = Resource::Object(&upload.bucket, &upload.key);
-    if is_owner {
+    if is_owner && upload.role == UploadRole::Partial {
+        // Bytes without a name yet: the right to the name is asked for by the final upload.
+        may_write_somewhere(caller)?;
+    } else if is_owner {
         require(caller, Action::WriteObject, &resource)?;
     } else if !caller.may(Action::ManageUploads, &resource).allow {
         if caller.is_anonymous() {
@@ -41,6 +46,17 @@ pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upl
     Ok(upload)
 }
 
+/// Partial uploads lie nowhere, so whoever may store anything may send them.
+pub(super) fn may_write_somewhere(caller: &Caller) -> Result<(), Problem> {
+    match caller.highest_role() {
+        Some(role) if role >= Role::Write => Ok(()),
+        _ if caller.is_anonymous() => Err(Problem::unauthenticated("Uploads need a credential.")),
+        _ => Err(Problem::forbidden(
+            "This credential may not store anything.",
+        )),
+    }
+}
+
 pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
@@ -48,22 +64,24 @@ pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<R
     let upload = door.store.settle_upload(known.id).await?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.insert("upload-offset", upload.offset.into());
+    if upload.role != UploadRole::Final || upload.is_complete {
+        headers.insert("upload-offset", upload.offset.into());
+    }
     match upload.length {
+        None if upload.role == UploadRole::Final => None,
         Some(length) => headers.insert("upload-length", length.into()),
         None => headers.insert("upload-defer-length", HeaderValue::from_static("1")),
     };
     let metadata: serde_json::Value = serde_json::from_str(&upload.metadata).unwrap_or_default();
-    if let Some(raw) = metadata
-        .get("raw")
-        .and_then(|raw| raw.as_str())
-        .and_then(|raw| HeaderValue::from_str(raw).ok())
-    {
-        headers.insert("upload-metadata", raw);
+    for (name, field) in [("upload-metadata", "raw"), (UPLOAD_CONCAT, "concat")] {
+        let value = metadata.get(field).and_then(|raw| raw.as_str());
+        if let Some(value) = value.and_then(|raw| HeaderValue::from_str(raw).ok()) {
+            headers.insert(name, value);
+        }
     }
     if let Some(date) = upload
         .expires_ms
-        .filter(|_| upload.finished.is_none())
+        .filter(|_| !upload.is_complete)
         .and_then(http_date)
     {
         headers.insert("upload-expires", date);

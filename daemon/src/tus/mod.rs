@@ -8,6 +8,8 @@
 //! The door knows no files and no tables.
 
 mod append;
+mod checksum;
+mod concat;
 mod create;
 mod headers;
 mod inspect;
@@ -30,15 +32,14 @@ use crate::store::Store;
 /// The version of the protocol.
 pub const VERSION: &str = "1.0.0";
 /// The extensions that are whole.
-const EXTENSIONS: &str =
-    "creation,creation-with-upload,creation-defer-length,termination,expiration";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,termination,expiration,checksum,checksum-trailer,concatenation,concatenation-unfinished";
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const METHOD_OVERRIDE: &str = "x-http-method-override";
 /// What pages of other origins may read.
 const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, \
-     Upload-Defer-Length, Upload-Metadata, Upload-Expires, X-Request-Id";
+     Upload-Defer-Length, Upload-Metadata, Upload-Concat, Upload-Expires, Tus-Checksum-Algorithm, X-Request-Id";
 
 /// What the door is made of.
 #[derive(Clone, Debug)]
@@ -127,6 +128,10 @@ fn options(door: &Door, request: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     headers.insert("tus-extension", HeaderValue::from_static(EXTENSIONS));
+    headers.insert(
+        "tus-checksum-algorithm",
+        HeaderValue::from_static(checksum::ALGORITHMS),
+    );
     headers.insert("tus-max-size", door.options.size_max.into());
     if request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         let methods = HeaderValue::from_static("POST, HEAD, PATCH, DELETE, OPTIONS");

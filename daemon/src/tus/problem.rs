@@ -54,6 +54,16 @@ pub(super) fn content_type() -> Problem {
     ))
 }
 
+/// 403: a final upload takes no bytes.
+pub(super) fn is_final() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "final_upload",
+        "A final upload takes no bytes.",
+    )
+    .detail("It is made of its partial uploads.")
+}
+
 /// 404 for an upload that is not there, is over, or is somebody else's.
 pub(super) fn no_upload() -> Problem {
     Problem::not_found("upload_not_found", "There is no such upload.")

@@ -154,6 +154,7 @@ impl World {
     pub(super) async fn begin_upload(&mut self, at: At, length: Option<usize>) {
         let (bucket, key) = parsed(at);
         let new = NewResumable {
+            role: crate::catalog::UploadRole::Whole,
             bucket,
             key: Some(key),
             idle_ms: None,

@@ -1,0 +1,142 @@
+//! The end of an upload: its file becomes an object's bytes, encrypted where its bucket wants that.
+
+use super::body::ObjectReader;
+use super::checksum::Checksums;
+use super::copy::pour;
+use super::encryption::Encrypted;
+use super::headers::{ObjectHeaders, Tags};
+use super::object::json;
+use super::publish::{Condition, Draft, FreshBlob, Outcome, PutObject, Source, publish_in};
+use super::writer::{SealedBytes, WriteOptions};
+use super::{ObjectExtras, Planner, Store, StoreError};
+use crate::blob::{BlobDigest, SealedBlob, Slice};
+use crate::catalog::{Extent, Tx, UploadRow};
+use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, UploadId};
+
+/// How long a finished upload answers late questions.
+pub(super) const FINISHED_KEPT_MS: Millis = 24 * 60 * 60 * 1000;
+
+/// The bytes of an upload as its bucket wants them encrypted.
+pub(super) struct EncryptedUpload {
+    pub(super) says: Encrypted,
+    pub(super) bytes: Source,
+}
+
+impl Store {
+    /// Encrypts the complete files of an upload, when its bucket encrypts by default: they are read and written once more.
+    pub(super) async fn encrypted_upload(
+        &self,
+        row: &UploadRow,
+        slices: Vec<Slice>,
+    ) -> Result<Option<(EncryptedUpload, Option<SealedBlob>)>, StoreError> {
+        let Some(encryption) = self.encryption(&bucket_of(row)?, None).await? else {
+            return Ok(None);
+        };
+        let size = slices.iter().map(|slice| slice.length).sum();
+        let options = WriteOptions {
+            size: Some(size),
+            encryption: Some(encryption.clone()),
+            ..WriteOptions::default()
+        };
+        let mut writer = self.writer(options).await?;
+        let reader = ObjectReader::of_blobs(self.0.blobs.reader(slices).await?);
+        pour(reader.body(0..size), &mut writer).await?;
+        let says = self.encrypted(&encryption).await?;
+        Ok(Some(match writer.seal().await?.bytes {
+            SealedBytes::Inline(bytes) => {
+                let bytes = Source::Inline(bytes);
+                (EncryptedUpload { says, bytes }, None)
+            }
+            SealedBytes::Blob(blob) => {
+                let bytes = Source::Fresh(FreshBlob::from(&blob));
+                (EncryptedUpload { says, bytes }, Some(blob))
+            }
+        }))
+    }
+}
+
+/// The bucket of an upload.
+pub(super) fn bucket_of(row: &UploadRow) -> Result<BucketName, StoreError> {
+    row.bucket
+        .parse()
+        .map_err(|e| StoreError::Damaged(format!("bucket.name {}: {e}", row.bucket)))
+}
+
+/// Turns an upload with all its bytes into its object.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one commit, used once"
+)]
+pub(super) async fn finish_in(
+    tx: &mut Tx,
+    id: UploadId,
+    row: &UploadRow,
+    size: u64,
+    digest: BlobDigest,
+    encrypted: Option<EncryptedUpload>,
+    planner: &Planner,
+    now_ms: Millis,
+) -> Result<Outcome, StoreError> {
+    let blob: BlobId = row
+        .blob()?
+        .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+    let bucket = bucket_of(row)?;
+    let headers: ObjectHeaders = json("upload.headers", &row.headers)?;
+    let tags: Tags = json("upload.tags", &row.tags)?;
+    let mut extras: ObjectExtras = json("upload.extras", &row.extras)?;
+    let mut dead = Vec::new();
+    let source = if encrypted.is_some() || size == 0 {
+        // The upload's reference is the only one; its plaintext goes, or there is none and no extent can hold nothing.
+        if tx.release_blob(blob, 1).await? {
+            dead.push(blob);
+        }
+        match encrypted {
+            Some(encrypted) => {
+                extras.sse = Some(encrypted.says);
+                encrypted.bytes
+            }
+            None => Source::Inline(Vec::new()),
+        }
+    } else {
+        if !tx
+            .finish_blob(blob, size, &digest.blake3, &digest.sums)
+            .await?
+        {
+            return Err(StoreError::NoSuchUpload(id.to_string()));
+        }
+        // The reference goes from the upload to the object.
+        Source::Owned(vec![Extent {
+            blob,
+            offset: 0,
+            length: size,
+        }])
+    };
+    let draft = Draft {
+        put: PutObject {
+            bucket,
+            key: row.key()?,
+            headers,
+            tags,
+            extras,
+            owner: row.owner.clone(),
+            condition: Condition::default(),
+            etag: None,
+        },
+        size,
+        etag: ETag::from_content(&digest.blake3),
+        content_id: ContentId(digest.blake3),
+        checksums: Checksums::default(),
+        source,
+        via: "put",
+    };
+    let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
+    outcome.dead.extend(dead);
+    let version = outcome.row.version_id()?;
+    if !tx
+        .finish_upload(id, version.as_str(), size, Some(now_ms + FINISHED_KEPT_MS))
+        .await?
+    {
+        return Err(StoreError::NoSuchUpload(id.to_string()));
+    }
+    Ok(outcome)
+}
