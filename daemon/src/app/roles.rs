@@ -15,7 +15,7 @@ use crate::kernel::AccessKeyId;
 use crate::lifecycle::{Exit, Lifecycle};
 use crate::media::{Remote, Worker, trials};
 use crate::queue::{RedisQueue, SharedQueue};
-use crate::store::Quota;
+use crate::store::{Quota, Rotation};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Keys read at a time.
@@ -75,7 +75,7 @@ pub async fn migrate(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Makes, lists and revokes access keys.
+/// Makes, lists and revokes access keys, and rotates the encryption key.
 pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
     let house = House::open(&config).await?;
     let by = Caller::system();
@@ -177,9 +177,25 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
             }
             println!("{access_key} works no longer.");
         }
+        KeysCommand::RotateEncryption => print_rotation(&house.store.rotate_keys().await?),
     }
     house.close().await;
     Ok(())
+}
+
+fn print_rotation(done: &Rotation) {
+    if done.resumed {
+        println!("An earlier rotation had been cut off; it is at its end now.");
+    }
+    println!("Encryption key {} wraps every data key.", done.key);
+    println!("Data keys wrapped anew: {}", done.rewrapped);
+    println!("Older keys dropped: {}", done.dropped);
+    if done.kept > 0 {
+        println!(
+            "Older keys kept: {}; a rotation an hour from now or later drops them.",
+            done.kept
+        );
+    }
 }
 
 fn key_id(text: &str) -> Result<AccessKeyId> {

@@ -76,7 +76,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Bring the catalog to the schema of this version.
     Migrate,
-    /// Make, list and revoke access keys.
+    /// Make, list and revoke access keys, and replace the key that encrypts objects.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Describe this machine, for a person or for a report.
@@ -176,6 +176,8 @@ pub enum KeysCommand {
         /// The access key.
         access_key: String,
     },
+    /// Replace the key that wraps the keys of encrypted objects; safe while the appliance serves, and to be repeated if it is cut off.
+    RotateEncryption,
 }
 
 /// `nebulad doctor`.

@@ -28,14 +28,27 @@ const KIND: &str = "x-amz-server-side-encryption";
 const KEY_NAME: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 /// What a key service would bind a key to.
 const CONTEXT: &str = "x-amz-server-side-encryption-context";
-/// Before `algorithm`, `key` and `key-md5`, of the object that is written or read.
-const CUSTOMER: &str = "x-amz-server-side-encryption-customer-";
-/// The same of the source of a copy.
-const COPY_SOURCE: &str = "x-amz-copy-source-server-side-encryption-customer-";
-const ALGORITHM_OUT: &str = "x-amz-server-side-encryption-customer-algorithm";
-const KEY_MD5_OUT: &str = "x-amz-server-side-encryption-customer-key-md5";
+/// With a customer's key for the object that is written or read.
+const CUSTOMER: Names = Names {
+    algorithm: "x-amz-server-side-encryption-customer-algorithm",
+    key: "x-amz-server-side-encryption-customer-key",
+    md5: "x-amz-server-side-encryption-customer-key-md5",
+};
+/// The same for the source of a copy.
+const COPY_SOURCE: Names = Names {
+    algorithm: "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    key: "x-amz-copy-source-server-side-encryption-customer-key",
+    md5: "x-amz-copy-source-server-side-encryption-customer-key-md5",
+};
 /// Longest name of a key: that of an Amazon resource name.
 const KEY_NAME_BYTES_MAX: usize = 2048;
+
+/// The three headers that carry a customer's key.
+struct Names {
+    algorithm: &'static str,
+    key: &'static str,
+    md5: &'static str,
+}
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
@@ -47,45 +60,31 @@ fn invalid(words: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     say(S3ErrorCode::InvalidArgument, words)
 }
 
-/// The key that a customer sent under this prefix; all three headers or none.
-fn customer_key(headers: &HeaderMap, prefix: &str) -> S3Result<Option<CustomerKey>> {
-    let sent = |name: &str| text(headers, &format!("{prefix}{name}"));
-    let (algorithm, key, md5) = (sent("algorithm"), sent("key"), sent("key-md5"));
+/// The key that a customer sent in these headers; all three or none.
+fn customer_key(headers: &HeaderMap, names: &Names) -> S3Result<Option<CustomerKey>> {
+    let sent = |name| text(headers, name);
+    let (algorithm, key, md5) = (sent(names.algorithm), sent(names.key), sent(names.md5));
     if algorithm.is_none() && key.is_none() && md5.is_none() {
         return Ok(None);
     }
-    match algorithm {
-        Some("AES256") => {}
-        Some(_) => {
-            return Err(say(
-                S3ErrorCode::InvalidEncryptionAlgorithmError,
-                "a customer's key is for AES256; no other algorithm is known",
-            ));
-        }
-        None => {
-            return Err(invalid(format!(
-                "a customer's key comes with {prefix}algorithm"
-            )));
-        }
+    let missing = |name: &str| invalid(format!("a customer's key comes with {name}"));
+    if algorithm.ok_or_else(|| missing(names.algorithm))? != "AES256" {
+        return Err(say(
+            S3ErrorCode::InvalidEncryptionAlgorithmError,
+            "a customer's key is for AES256; no other algorithm is known",
+        ));
     }
-    let key = key.ok_or_else(|| {
-        invalid(format!(
-            "encryption with a customer's key was asked for without {prefix}key"
-        ))
-    })?;
-    let key = BASE64_STANDARD.decode(key).ok();
+    let key = BASE64_STANDARD.decode(key.ok_or_else(|| missing(names.key))?);
     let key: [u8; 32] = key
+        .ok()
         .and_then(|key| key.try_into().ok())
-        .ok_or_else(|| invalid(format!("{prefix}key is not base64 of 256 bits")))?;
-    let md5 = md5.ok_or_else(|| {
-        invalid(format!(
-            "a customer's key comes with {prefix}key-md5, the base64 of its MD5"
-        ))
-    })?;
+        .ok_or_else(|| invalid(format!("{} is not base64 of 256 bits", names.key)))?;
+    let md5 = BASE64_STANDARD.decode(md5.ok_or_else(|| missing(names.md5))?);
     let computed: [u8; 16] = md5::Md5::digest(key).into();
-    if BASE64_STANDARD.decode(md5).ok().as_deref() != Some(&computed[..]) {
+    if md5.ok().as_deref() != Some(&computed[..]) {
         return Err(invalid(format!(
-            "{prefix}key-md5 is not the MD5 of the key: it was garbled on the way"
+            "{} is not the MD5 of the key: it was garbled on the way",
+            names.md5
         )));
     }
     Ok(Some(CustomerKey::from_bytes(key)))
@@ -96,7 +95,7 @@ fn customer_key(headers: &HeaderMap, prefix: &str) -> S3Result<Option<CustomerKe
 /// # Errors
 /// `InvalidArgument` for what contradicts itself; `InvalidEncryptionAlgorithmError`; `NotImplemented` for an encryption context.
 pub(super) fn asked(headers: &HeaderMap) -> S3Result<Option<EncryptionAsked>> {
-    let key = customer_key(headers, CUSTOMER)?;
+    let key = customer_key(headers, &CUSTOMER)?;
     let (kind, name) = (text(headers, KIND), text(headers, KEY_NAME));
     if headers.contains_key(CONTEXT) {
         return Err(not_built(CONTEXT));
@@ -137,7 +136,7 @@ pub(super) fn of_part(
     headers: &HeaderMap,
     upload: Option<&Encrypted>,
 ) -> S3Result<Option<CustomerKey>> {
-    let key = customer_key(headers, CUSTOMER)?;
+    let key = customer_key(headers, &CUSTOMER)?;
     if key.is_some() && !upload.is_some_and(Encrypted::is_customers) {
         return Err(say(
             S3ErrorCode::InvalidRequest,
@@ -160,12 +159,12 @@ pub(super) fn of_read(headers: &HeaderMap, object: &Object) -> S3Result<Option<C
             return Err(invalid(format!("{name} is for requests that write")));
         }
     }
-    checked(customer_key(headers, CUSTOMER)?, object)
+    checked(customer_key(headers, &CUSTOMER)?, object)
 }
 
 /// The same for the source of a copy.
 pub(super) fn of_source(headers: &HeaderMap, object: &Object) -> S3Result<Option<CustomerKey>> {
-    checked(customer_key(headers, COPY_SOURCE)?, object)
+    checked(customer_key(headers, &COPY_SOURCE)?, object)
 }
 
 fn checked(key: Option<CustomerKey>, object: &Object) -> S3Result<Option<CustomerKey>> {
@@ -194,9 +193,9 @@ pub(super) fn tell(answer: &mut HeaderMap, encrypted: Option<&Encrypted>, reques
         return;
     };
     if encrypted.is_customers() {
-        answer.insert(ALGORITHM_OUT, HeaderValue::from_static("AES256"));
-        if let Some(md5) = request.get(KEY_MD5_OUT) {
-            answer.insert(KEY_MD5_OUT, md5.clone());
+        answer.insert(CUSTOMER.algorithm, HeaderValue::from_static("AES256"));
+        if let Some(md5) = request.get(CUSTOMER.md5) {
+            answer.insert(CUSTOMER.md5, md5.clone());
         }
         return;
     }
@@ -333,9 +332,9 @@ mod tests {
         let named = read_asked(&[(KIND, "aws:kms"), (KEY_NAME, "k1")]);
         assert!(matches!(named, Ok(Some(EncryptionAsked::Named(name))) if name == "k1"));
         let customer = [
-            ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
-            ("x-amz-server-side-encryption-customer-key", KEY),
-            ("x-amz-server-side-encryption-customer-key-md5", MD5),
+            (CUSTOMER.algorithm, "AES256"),
+            (CUSTOMER.key, KEY),
+            (CUSTOMER.md5, MD5),
         ];
         let kept = read_asked(&customer);
         assert!(matches!(kept, Ok(Some(EncryptionAsked::Customer(_)))));
@@ -357,14 +356,17 @@ mod tests {
     fn a_customers_key_comes_whole_and_ungarbled() {
         let of = |algorithm: Option<&str>, key: Option<&str>, md5: Option<&str>| {
             let mut headers = HeaderMap::new();
-            let sent = [("algorithm", algorithm), ("key", key), ("key-md5", md5)];
+            let sent = [
+                (CUSTOMER.algorithm, algorithm),
+                (CUSTOMER.key, key),
+                (CUSTOMER.md5, md5),
+            ];
             for (name, value) in sent {
                 if let Some(value) = value {
-                    let name: http::HeaderName = format!("{CUSTOMER}{name}").parse().unwrap();
                     headers.insert(name, value.parse().unwrap());
                 }
             }
-            customer_key(&headers, CUSTOMER).map_err(|error| error.code().as_str().to_owned())
+            customer_key(&headers, &CUSTOMER).map_err(|error| error.code().as_str().to_owned())
         };
         assert!(of(Some("AES256"), Some(KEY), Some(MD5)).unwrap().is_some());
         assert!(of(None, None, None).unwrap().is_none());

@@ -119,10 +119,15 @@ async fn house(ladder: Vec<RungSetting>) -> Option<House> {
 
 impl House {
     async fn put(&self, key: &str, bytes: Vec<u8>) {
-        let mut writer = self.store.writer(WriteOptions::default()).await.unwrap();
+        let bucket: BucketName = "films".parse().unwrap();
+        let options = WriteOptions {
+            encryption: self.store.encryption(&bucket, None).await.unwrap(),
+            ..WriteOptions::default()
+        };
+        let mut writer = self.store.writer(options).await.unwrap();
         writer.write(Bytes::from(bytes)).await.unwrap();
         let put = PutObject {
-            bucket: "films".parse().unwrap(),
+            bucket,
             key: key.parse().unwrap(),
             headers: ObjectHeaders::default(),
             tags: crate::store::Tags::default(),
@@ -416,6 +421,29 @@ async fn generated_films_play_packet_for_packet() {
         let bytes = make(house.dir.path(), &format!("made-{name}"), arguments).await;
         play(&house, name, bytes).await;
     }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_film_is_indexed_and_plays_as_any_other() {
+    let Some(house) = house(Vec::new()).await else {
+        return;
+    };
+    let bucket: BucketName = "films".parse().unwrap();
+    let by_default = crate::store::DefaultEncryption::default();
+    let set = house
+        .store
+        .set_default_encryption(&bucket, Some(by_default));
+    set.await.unwrap();
+    let arguments = "-map 0 -map 1 -c:v libx264 -preset ultrafast -b:v 4M -g 25 -bf 0 -c:a aac";
+    let bytes = make(house.dir.path(), "made-secret.mp4", arguments).await;
+    play(&house, "secret.mp4", bytes).await;
+    let object = house
+        .store
+        .head(&bucket, &"secret.mp4".parse().unwrap(), None)
+        .await
+        .unwrap();
+    assert!(object.encrypted().is_some());
     house.close().await;
 }
 
