@@ -431,13 +431,14 @@ pub enum KeysCommand {
     List,
     /// Make an access key; its secret is shown once
     #[command(after_help = "$ nebula keys create --name tv --grant films:read\n\
+        $ nebula keys create --name cam --grant films/hall/:write\n\
         $ nebula keys create --name ops --grant '*:admin'\n\
         $ nebula keys create --name gpu-box --worker # transcodes on another machine")]
     Create {
         /// What it is for
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
-        /// BUCKET:ROLE with role own, read, write or admin; the bucket may have * in it
+        /// BUCKET:ROLE or BUCKET/PREFIX:ROLE with role own, read, write or admin; the bucket may have * in it
         #[arg(long = "grant", short, value_name = "GRANT", required_unless_present = "worker", value_parser = grant)]
         grants: Vec<Grant>,
         /// For a worker on another machine: it takes jobs and reaches what they need
@@ -463,6 +464,22 @@ pub enum KeysCommand {
         /// Its id
         #[arg(value_name = "ID")]
         id: String,
+    },
+    /// Make a temporary key with your own rights, or fewer
+    ///
+    /// It is an access key id, a secret and a session token, which S3 clients take together.
+    #[command(after_help = "$ nebula keys temp --for 1h\n\
+        $ nebula keys temp --for 12h --name ci --grant films/2024/:read")]
+    Temp {
+        /// What it is for
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// BUCKET:ROLE or BUCKET/PREFIX:ROLE, what it may do at most; all that you may if not given
+        #[arg(long = "grant", short, value_name = "GRANT", value_parser = grant)]
+        grants: Vec<Grant>,
+        /// How long it works, from 15 minutes to 12 hours
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = human::parse_span)]
+        life: u64,
     },
     /// Delete an access key
     #[command(after_help = "$ nebula keys rm ID")]
@@ -534,11 +551,16 @@ fn grant(text: &str) -> Result<Grant, String> {
             ));
         }
     };
+    let (bucket, prefix) = bucket.split_once('/').unwrap_or((bucket, ""));
     if bucket.is_empty() {
         return Err("it names no bucket; * stands for all".into());
     }
     Ok(Grant {
         bucket: bucket.to_owned(),
         role,
+        prefixes: Some(prefix.to_owned())
+            .filter(|prefix| !prefix.is_empty())
+            .into_iter()
+            .collect(),
     })
 }

@@ -13,7 +13,7 @@ use crate::term::{
 };
 use nebula_client::{
     Client, Error, Exit,
-    api::{AccessKey, CreateKey, PatchKey, Quota},
+    api::{AccessKey, CreateKey, CreateSession, PatchKey, Quota},
 };
 use serde_json::json;
 
@@ -43,6 +43,14 @@ pub async fn run(cx: &Context, command: Option<KeysCommand>) -> Result<Exit, Err
         }
         Some(KeysCommand::Disable { id }) => switch(cx, &client, &id, true).await,
         Some(KeysCommand::Enable { id }) => switch(cx, &client, &id, false).await,
+        Some(KeysCommand::Temp { name, grants, life }) => {
+            let session = CreateSession {
+                name,
+                grants,
+                expires_in_s: Some(life),
+            };
+            temporary(cx, &client, &session).await
+        }
         Some(KeysCommand::Rm { id }) => {
             client.delete_key(&id).await?;
             cx.done(
@@ -73,10 +81,11 @@ fn grants(key: &AccessKey) -> String {
     if key.root {
         return "everything (root)".into();
     }
-    let grants = key
-        .grants
-        .iter()
-        .map(|g| format!("{}:{}", g.bucket, g.role.as_str()));
+    let grants = key.grants.iter().map(|g| {
+        let below = if g.prefixes.is_empty() { "" } else { "/" };
+        let prefixes = g.prefixes.join("|");
+        format!("{}{below}{prefixes}:{}", g.bucket, g.role.as_str())
+    });
     let worker = key.worker.then(|| "worker".to_owned());
     grants.chain(worker).collect::<Vec<_>>().join(", ")
 }
@@ -139,5 +148,20 @@ async fn create(cx: &Context, client: &Client, key: &CreateKey) -> Result<Exit, 
         &key.name
     };
     anstream::print!("{}", boxed::lines(title, "", &body, box_width(), GOOD));
+    Ok(Exit::Ok)
+}
+
+async fn temporary(cx: &Context, client: &Client, new: &CreateSession) -> Result<Exit, Error> {
+    let created = client.create_session(new).await?;
+    if cx.global.json {
+        super::print_json(&created);
+        return Ok(Exit::Ok);
+    }
+    // Lines that a shell can read: eval "$(nebula keys temp)".
+    println!("export AWS_ACCESS_KEY_ID={}", created.id);
+    println!("export AWS_SECRET_ACCESS_KEY={}", created.secret);
+    println!("export AWS_SESSION_TOKEN={}", created.token);
+    let ends = human::age(created.expires_at_ms);
+    anstream::eprintln!("Shown this once; it ends {ends}.");
     Ok(Exit::Ok)
 }

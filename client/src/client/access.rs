@@ -3,8 +3,8 @@
 use super::{Client, pages::collect};
 use crate::Error;
 use nebula_api::{
-    AccessKey, CreateKey, CreateLink, CreatedKey, Discovery, Link, MAX_PAGE_ITEMS, Page, PageQuery,
-    PatchKey, Status, routes,
+    AccessKey, CreateKey, CreateLink, CreateSession, CreatedKey, CreatedSession, Discovery, Link,
+    MAX_PAGE_ITEMS, Page, PageQuery, PatchKey, Status, routes,
 };
 use reqwest::Method;
 
@@ -47,6 +47,11 @@ impl Client {
     /// Deletes an access key.
     pub async fn delete_key(&self, id: &str) -> Result<(), Error> {
         self.delete(&routes::key(id), &()).await
+    }
+
+    /// Makes a temporary key of the caller's own; nothing of it is shown again.
+    pub async fn create_session(&self, session: &CreateSession) -> Result<CreatedSession, Error> {
+        self.post(routes::SESSIONS, session).await
     }
 
     /// One page of signed links.

@@ -282,6 +282,14 @@ pub const OPERATIONS: &[Operation] = &[
     .method("DELETE")
     .refuses(&[(404, "key_not_found")]),
     get(
+        routes::SESSIONS,
+        "createSession",
+        "Makes a temporary key with the caller's rights, or fewer; only this answer holds its secret and token.",
+        Answer::Created("CreatedSession"),
+    )
+    .method("POST")
+    .body("CreateSession"),
+    get(
         routes::LINKS,
         "listLinks",
         "Signed links, without their addresses.",

@@ -47,6 +47,9 @@ pub struct Grant {
     pub bucket: String,
     /// What is allowed there.
     pub role: Role,
+    /// Which keys there, by their start; all of them when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
 }
 
 /// What is allowed; each from `read` on includes those before it.

@@ -47,6 +47,7 @@
 //! | `POST /-/api/v1/keys` | [`CreateKey`] | 201 [`CreatedKey`], the only time the secret is shown |
 //! | `PATCH /-/api/v1/keys/{id}` | [`PatchKey`] | [`AccessKey`] |
 //! | `DELETE /-/api/v1/keys/{id}` | | 204 |
+//! | `POST /-/api/v1/sessions` | [`CreateSession`] | 201 [`CreatedSession`]: a temporary key of the caller's |
 //! | `GET /-/api/v1/links` | [`PageQuery`] | [`Page`] of [`Link`] |
 //! | `POST /-/api/v1/links` | [`CreateLink`] | 201 [`Link`] with its addresses |
 //! | `DELETE /-/api/v1/links/{id}` | | 204; the link stops working at once |
@@ -88,6 +89,7 @@ pub mod object;
 pub mod page;
 pub mod problem;
 pub mod routes;
+pub mod session;
 pub mod status;
 pub mod upload;
 pub mod usage;
@@ -105,6 +107,7 @@ pub use link::{CreateLink, Link};
 pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery};
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
+pub use session::{CreateSession, CreatedSession};
 pub use status::{Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};
 pub use usage::{Quota, Usage};

@@ -45,6 +45,8 @@ pub const JOB_RETRY: &str = "/-/api/v1/jobs/{id}/retry";
 pub const KEYS: &str = "/-/api/v1/keys";
 /// One access key.
 pub const KEY: &str = "/-/api/v1/keys/{id}";
+/// Temporary keys.
+pub const SESSIONS: &str = "/-/api/v1/sessions";
 /// Signed links.
 pub const LINKS: &str = "/-/api/v1/links";
 /// One signed link.

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use nebula_api::contract::{Answer, DOCUMENT, OPERATIONS, Operation};
 use nebula_api::{
-    AccessKey, Asset, AssetsQuery, Bucket, CreateBucket, CreateKey, CreateLink, CreatedKey,
-    Discovery, Event, EventsQuery, Job, JobsQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery,
-    Page, PageQuery, PatchBucket, PatchKey, Problem, Status, Upload, VersionQuery,
+    AccessKey, Asset, AssetsQuery, Bucket, CreateBucket, CreateKey, CreateLink, CreateSession,
+    CreatedKey, CreatedSession, Discovery, Event, EventsQuery, Job, JobsQuery, Link, ObjectDetails,
+    ObjectPage, ObjectsQuery, Page, PageQuery, PatchBucket, PatchKey, Problem, Status, Upload,
+    VersionQuery,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -55,6 +56,7 @@ impl Schemas {
         schemas.told::<Page<Job>>();
         schemas.told::<Page<AccessKey>>();
         schemas.told::<CreatedKey>();
+        schemas.told::<CreatedSession>();
         schemas.told::<Page<Link>>();
         schemas.told::<Page<Upload>>();
         schemas.told::<Event>();
@@ -64,6 +66,7 @@ impl Schemas {
         schemas.heard::<CreateKey>();
         schemas.heard::<PatchKey>();
         schemas.heard::<CreateLink>();
+        schemas.heard::<CreateSession>();
         schemas.heard::<PageQuery>();
         schemas.heard::<ObjectsQuery>();
         schemas.heard::<VersionQuery>();

@@ -57,6 +57,7 @@ pub(super) async fn list(
                 seen.insert(row.bucket.clone(), may);
                 may
             };
+            let may = may || reads(&caller, &row);
             if may && matches(&words, &row) {
                 if found.len() == limit {
                     // The page is full and there is more: it goes on below the last one shown.
@@ -228,6 +229,16 @@ fn stem(key: &str) -> &str {
 fn words(search: &str) -> Vec<String> {
     let words = search.split_whitespace().take(WORDS_MAX);
     words.map(str::to_lowercase).collect()
+}
+
+/// Whether the object is in the caller's reach, though its bucket as a whole is not.
+fn reads(caller: &Caller, row: &AssetObjectRow) -> bool {
+    let names = (row.bucket.parse(), row.key().parse());
+    let (Ok(bucket), Ok(key)) = names else {
+        return false;
+    };
+    let object = Resource::Object(&bucket, &key);
+    caller.may(Action::ListObjects, &object).allow
 }
 
 fn matches(words: &[String], row: &AssetObjectRow) -> bool {

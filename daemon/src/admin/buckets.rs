@@ -25,7 +25,7 @@ pub(super) async fn list(
         if row.name > after
             && caller
                 .may_here(
-                    Action::ListObjects,
+                    Action::ListBuckets,
                     &Resource::Bucket(&name),
                     &Circumstances {
                         rules: Some(&parts.identity.rules(&row)),
@@ -88,7 +88,7 @@ pub(super) async fn get(
 ) -> Result<axum::Json<Bucket>, Problem> {
     let name: BucketName = name.parse()?;
     let resource = Resource::Bucket(&name);
-    require_here(&parts.identity, &caller, Action::ListObjects, &resource).await?;
+    require_here(&parts.identity, &caller, Action::ListBuckets, &resource).await?;
     Ok(axum::Json(wire(
         &parts.store.bucket_with_usage(&name).await?,
     )))

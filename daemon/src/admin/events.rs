@@ -110,7 +110,11 @@ fn tell(caller: &Caller, row: &EventRow) -> Option<axum::response::sse::Event> {
     let decision = match body.bucket() {
         Some(bucket) => {
             let bucket: BucketName = bucket.parse().ok()?;
-            caller.may(Action::ListObjects, &Resource::Bucket(&bucket))
+            let key = row.key.as_deref().map(String::from_utf8_lossy);
+            match key.and_then(|key| key.parse().ok()) {
+                Some(key) => caller.may(Action::ListObjects, &Resource::Object(&bucket, &key)),
+                None => caller.may(Action::ListObjects, &Resource::Bucket(&bucket)),
+            }
         }
         // A job of no object is the node's own.
         None => caller.may(Action::ReadJobs, &Resource::Node),

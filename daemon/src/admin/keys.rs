@@ -128,7 +128,7 @@ fn missing() -> Problem {
         .hint("List them with: nebula keys ls")
 }
 
-fn grant(wire: &nebula_api::Grant) -> Result<Grant, Problem> {
+pub(super) fn grant(wire: &nebula_api::Grant) -> Result<Grant, Problem> {
     let bucket: BucketPattern = wire.bucket.parse().map_err(Problem::invalid)?;
     let role = match wire.role {
         nebula_api::Role::Own => Role::Own,
@@ -141,7 +141,10 @@ fn grant(wire: &nebula_api::Grant) -> Result<Grant, Problem> {
             ));
         }
     };
-    Ok(Grant::new(role, bucket))
+    Ok(Grant {
+        prefixes: wire.prefixes.clone(),
+        ..Grant::new(role, bucket)
+    })
 }
 
 async fn wire(parts: &AdminParts, key: &KeyInfo) -> Result<AccessKey, Problem> {
@@ -151,6 +154,7 @@ async fn wire(parts: &AdminParts, key: &KeyInfo) -> Result<AccessKey, Problem> {
         grant.buckets.iter().map(move |pattern| nebula_api::Grant {
             bucket: pattern.as_str().to_owned(),
             role,
+            prefixes: grant.prefixes.clone(),
         })
     });
     Ok(AccessKey {

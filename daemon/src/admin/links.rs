@@ -48,7 +48,7 @@ pub(super) async fn create(
             )
         }
         (None, Some(prefix)) => {
-            let resource = Resource::Bucket(&bucket);
+            let resource = Resource::Prefix(&bucket, prefix);
             permit(&parts.identity, &caller, Action::CreateLink, &resource).await?;
             parts.store.bucket(&bucket).await?;
             (LinkScope::Prefix(bucket.clone(), prefix.clone()), None)

@@ -14,6 +14,7 @@ mod links;
 mod objects;
 mod operations;
 mod renditions;
+mod sessions;
 mod status;
 mod uploads;
 mod usage;
@@ -101,6 +102,7 @@ pub fn router(parts: AdminParts) -> Router {
             routes::KEY,
             axum::routing::delete(keys::delete).patch(keys::patch),
         )
+        .route(routes::SESSIONS, post(sessions::create))
         .route(routes::LINKS, get(links::list).post(links::create))
         .route(routes::LINK, axum::routing::delete(links::delete))
         .route(routes::UPLOADS, get(uploads::list))

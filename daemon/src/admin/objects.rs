@@ -17,7 +17,8 @@ pub(super) async fn list(
     Query(query): Query<ObjectsQuery>,
 ) -> Result<axum::Json<ObjectPage>, Problem> {
     let bucket: BucketName = bucket.parse()?;
-    let resource = Resource::Bucket(&bucket);
+    let prefix = query.prefix.as_deref().unwrap_or_default();
+    let resource = Resource::Prefix(&bucket, prefix);
     require_here(&parts.identity, &caller, Action::ListObjects, &resource).await?;
     let (after, after_version) = query
         .cursor

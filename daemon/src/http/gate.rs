@@ -1,6 +1,6 @@
 //! From a request to its caller: one order of credentials for every door.
 //!
-//! HTTP Basic first, then the tailnet, then nobody.
+//! HTTP Basic first (a temporary key brings its token in `x-amz-security-token`), then the tailnet, then nobody.
 //! A credential that is wrong is refused, never passed over for a weaker one.
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +19,8 @@ use crate::kernel::Clock;
 
 /// Longest credential that is read.
 const CREDENTIAL_BYTES_MAX: usize = 4096;
+/// What a temporary key comes with, beside its pair.
+const TOKEN: &str = "x-amz-security-token";
 
 /// The address that a connection came from; the listener puts it into the request's extensions, and a Unix socket has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +81,10 @@ impl Gate {
     ) -> Result<Caller, Problem> {
         let source = peer.map(|peer| peer.0.ip().to_canonical());
         if let Some(value) = headers.get(header::AUTHORIZATION) {
-            let caller = self.by_credential(value.as_bytes(), source).await?;
+            let token = headers
+                .get(TOKEN)
+                .map(|token| token.to_str().unwrap_or("?"));
+            let caller = self.by_credential(value.as_bytes(), token, source).await?;
             return Ok(caller.from_source(source));
         }
         let known = match peer {
@@ -104,14 +109,23 @@ impl Gate {
         Err(Problem::link_not_found())
     }
 
-    async fn by_credential(&self, value: &[u8], source: Option<IpAddr>) -> Result<Caller, Problem> {
+    async fn by_credential(
+        &self,
+        value: &[u8],
+        token: Option<&str>,
+        source: Option<IpAddr>,
+    ) -> Result<Caller, Problem> {
         let Some((id, secret)) = basic(value) else {
             return Err(Problem::unauthenticated(
                 "The Authorization header is not HTTP Basic with an access key id and a secret.",
             ));
         };
         self.check_throttle(source)?;
-        if let Some(caller) = self.identity.basic(&id, &secret).await? {
+        let known = match token.filter(|token| !token.is_empty()) {
+            Some(token) => self.identity.basic_session(&id, &secret, token).await?,
+            None => self.identity.basic(&id, &secret).await?,
+        };
+        if let Some(caller) = known {
             return Ok(caller);
         }
         self.throttle.failed(source);

@@ -104,12 +104,24 @@ impl LinkScope {
     }
 }
 
+/// A temporary key: what its caller may do at most, beside what the key behind it may.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// The temporary id.
+    pub id: AccessKeyId,
+    /// What it is for, in its maker's words.
+    pub name: String,
+    /// Whose rights bound it beside those of the key behind it, when it has bounds of its own.
+    bounds: Option<Caller>,
+}
+
 /// An actor with its rights; only this room makes one, and it is cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
     actor: Arc<Actor>,
     grants: Arc<[Grant]>,
     link: Option<Arc<LinkScope>>,
+    session: Option<Arc<Session>>,
     source: Option<IpAddr>,
 }
 
@@ -129,6 +141,7 @@ impl Caller {
             actor: Arc::new(actor),
             grants: grants.into(),
             link: None,
+            session: None,
             source: None,
         }
     }
@@ -138,6 +151,18 @@ impl Caller {
             link: Some(Arc::new(scope)),
             ..Self::new(Actor::Link { id }, [])
         }
+    }
+
+    /// The same through a temporary key; without a scope it may do what the key behind it may.
+    pub(super) fn through(mut self, id: AccessKeyId, name: String, scope: Vec<Grant>) -> Self {
+        let actor = Actor::AccessKey {
+            id: id.clone(),
+            name: name.clone(),
+            root: false,
+        };
+        let bounds = (!scope.is_empty()).then(|| Self::new(actor, scope));
+        self.session = Some(Arc::new(Session { id, name, bounds }));
+        self
     }
 
     /// Notes where the call came from, for the audit.
@@ -162,6 +187,11 @@ impl Caller {
         self.link.as_deref()
     }
 
+    /// The temporary key that it came through, when there is one.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
     /// The address that the call came from.
     pub fn source(&self) -> Option<IpAddr> {
         self.source
@@ -172,12 +202,13 @@ impl Caller {
         *self.actor == Actor::Anonymous
     }
 
-    /// Whether this is the root key or the daemon itself.
+    /// Whether this is the root key or the daemon itself; a temporary key of the root key is not.
     pub fn is_root(&self) -> bool {
-        matches!(
-            *self.actor,
-            Actor::System | Actor::AccessKey { root: true, .. }
-        )
+        self.session.is_none()
+            && matches!(
+                *self.actor,
+                Actor::System | Actor::AccessKey { root: true, .. }
+            )
     }
 
     /// The highest role on any bucket, for display.
@@ -212,5 +243,31 @@ impl Caller {
         here: &Circumstances<'_>,
     ) -> Decision {
         authorize(self, action, resource, here)
+    }
+}
+
+/// As logs and the audit say: the actor, and the temporary key that it came through.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.actor.fmt(f)?;
+        match &self.session {
+            Some(session) => plain(f, &format!("/{}", session.id), &session.shown_name()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Session {
+    /// Whose rights bound it, beside those of the key behind it.
+    pub(super) fn bounds(&self) -> Option<&Caller> {
+        self.bounds.as_ref()
+    }
+
+    fn shown_name(&self) -> String {
+        if self.name.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.name)
+        }
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn line(
 ) -> NewAudit {
     NewAudit {
         time_ms,
-        actor: caller.actor().to_string(),
+        actor: caller.to_string(),
         action: action.as_str(),
         resource: resource.to_string(),
         outcome: outcome.as_str(),

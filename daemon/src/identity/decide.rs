@@ -18,7 +18,8 @@ const REMEMBERED_MAX: usize = 1024;
 /// What the actions of the house are called in policies; `None` for those on which a bucket has no say.
 fn action_of(action: Action) -> Option<&'static str> {
     match action {
-        Action::ListObjects => Some("ListBucket"),
+        // Seeing that a bucket is there, as HeadBucket does.
+        Action::ListObjects | Action::ListBuckets => Some("ListBucket"),
         Action::ReadObject => Some("GetObject"),
         Action::WriteObject => Some("PutObject"),
         Action::DeleteObject => Some("DeleteObject"),
@@ -66,7 +67,13 @@ impl Identity {
         resource: &Resource<'_>,
     ) -> Result<Decision, IdentityError> {
         let bucket = match resource {
-            Resource::Bucket(bucket) | Resource::Object(bucket, _) if !caller.is_root() => bucket,
+            Resource::Bucket(bucket)
+            | Resource::Prefix(bucket, _)
+            | Resource::Object(bucket, _)
+                if !caller.is_root() =>
+            {
+                bucket
+            }
             _ => return Ok(caller.may(action, resource)),
         };
         let Some(row) = self.0.catalog.bucket(bucket).await? else {

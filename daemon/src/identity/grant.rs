@@ -11,6 +11,8 @@ use crate::kernel::BucketName;
 pub const GRANTS_MAX: usize = 256;
 /// Bucket patterns of one grant.
 pub const PATTERNS_MAX: usize = 256;
+/// Prefixes of one grant.
+pub const PREFIXES_MAX: usize = 64;
 
 /// What is allowed on a bucket; each from [`Role::Read`] on includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -157,6 +159,9 @@ pub struct Grant {
     /// Where.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketPattern>,
+    /// Which keys there, by their start; all of them when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
     /// Whether releases may be pushed to the node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deploy: bool,
@@ -173,6 +178,16 @@ impl Grant {
             buckets: vec![bucket],
             ..Self::default()
         }
+    }
+
+    /// Whether its role is held over whole buckets.
+    pub fn is_whole(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// Whether its role is held over every key that starts with `start`.
+    pub(super) fn reaches(&self, start: &str) -> bool {
+        self.is_whole() || self.prefixes.iter().any(|prefix| start.starts_with(prefix))
     }
 }
 

@@ -51,10 +51,10 @@ pub(super) struct Inner {
 
 /// A key that was looked up, opened.
 pub(super) struct KeyEntry {
-    secret: Secret,
-    caller: Caller,
+    pub(super) secret: Secret,
+    pub(super) caller: Caller,
     disabled: bool,
-    expires_ms: Option<Millis>,
+    pub(super) expires_ms: Option<Millis>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -159,7 +159,10 @@ impl Identity {
         }))
     }
 
-    async fn usable_key(&self, id: &str) -> Result<Option<Arc<KeyEntry>>, IdentityError> {
+    pub(super) async fn usable_key(
+        &self,
+        id: &str,
+    ) -> Result<Option<Arc<KeyEntry>>, IdentityError> {
         let now_ms = self.0.clock.now_ms();
         let alive = |entry: &Arc<KeyEntry>| {
             !entry.disabled && entry.expires_ms.is_none_or(|end| now_ms < end)

@@ -4,10 +4,11 @@ use super::actor::Caller;
 use super::audit::{Outcome, line};
 use super::authorize::{Action, Resource};
 use super::error::IdentityError;
-use super::grant::{GRANTS_MAX, Grant, PATTERNS_MAX};
+use super::grant::{GRANTS_MAX, Grant, PATTERNS_MAX, PREFIXES_MAX, Role};
 use super::house::{Identity, parse_grants};
 use super::secret::Secret;
 use crate::catalog::{AccessKeyRow, NewAudit};
+use crate::kernel::limits::OBJECT_KEY_BYTES_MAX;
 use crate::kernel::{AccessKeyId, Millis};
 
 /// Longest name of a key.
@@ -63,11 +64,7 @@ impl Identity {
     /// [`IdentityError::Invalid`] for grants that cannot be; [`IdentityError::Forbidden`] for a right that `by` has not itself.
     pub async fn create_key(&self, by: &Caller, new: NewKey) -> Result<CreatedKey, IdentityError> {
         check_grants(by, &new.grants)?;
-        if new.name.len() > NAME_BYTES_MAX || new.name.chars().any(char::is_control) {
-            return Err(IdentityError::Invalid(format!(
-                "a key's name is plain text of at most {NAME_BYTES_MAX} bytes"
-            )));
-        }
+        check_name(&new.name)?;
         let now_ms = self.0.clock.now_ms();
         let id = AccessKeyId::random();
         let secret = Secret::random();
@@ -273,7 +270,16 @@ fn to_json(grants: &[Grant]) -> String {
     serde_json::to_string(grants).expect("grants are plain data")
 }
 
-fn check_grants(by: &Caller, grants: &[Grant]) -> Result<(), IdentityError> {
+pub(super) fn check_name(name: &str) -> Result<(), IdentityError> {
+    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(IdentityError::Invalid(format!(
+            "a key's name is plain text of at most {NAME_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn check_grants(by: &Caller, grants: &[Grant]) -> Result<(), IdentityError> {
     if grants.is_empty() || grants.len() > GRANTS_MAX {
         return Err(IdentityError::Invalid(format!(
             "a key has 1 to {GRANTS_MAX} grants, such as: read on films"
@@ -286,6 +292,17 @@ fn check_grants(by: &Caller, grants: &[Grant]) -> Result<(), IdentityError> {
                 "a grant names a role and at least one bucket pattern, or a right of the node"
                     .into(),
             ));
+        }
+        if !grant.is_whole() && !matches!(grant.role, Some(Role::Read | Role::Write)) {
+            return Err(IdentityError::Invalid(
+                "prefixes bound the roles read and write; other rights are of whole buckets".into(),
+            ));
+        }
+        let fits = |prefix: &String| (1..=OBJECT_KEY_BYTES_MAX).contains(&prefix.len());
+        if grant.prefixes.len() > PREFIXES_MAX || !grant.prefixes.iter().all(fits) {
+            return Err(IdentityError::Invalid(format!(
+                "a grant has at most {PREFIXES_MAX} prefixes of 1 to {OBJECT_KEY_BYTES_MAX} bytes"
+            )));
         }
         if grant.buckets.len() > PATTERNS_MAX {
             return Err(IdentityError::Invalid(format!(

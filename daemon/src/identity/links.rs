@@ -177,7 +177,7 @@ impl Identity {
         let bucket = link.scope.bucket();
         let resource = match &link.scope {
             LinkScope::Object(_, key) => Resource::Object(bucket, key),
-            LinkScope::Prefix(..) => Resource::Bucket(bucket),
+            LinkScope::Prefix(_, prefix) => Resource::Prefix(bucket, prefix),
         };
         let rule: Rule = by.may(Action::CreateLink, &resource).rule;
         let now_ms = self.0.clock.now_ms();

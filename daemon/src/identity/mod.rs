@@ -1,7 +1,7 @@
 //! Who is calling, and what they may do.
 //!
 //! A door hands over what a request carried; [`Identity`] answers with a [`Caller`], and [`authorize`] decides each [`Action`] on each [`Resource`] for it.
-//! Five roads lead to a caller: an access key ([`Identity::basic`], or [`Identity::secret_of`] where the door checks a SigV4 signature itself), a tailnet address ([`Identity::peer`]), a signed link ([`Identity::link`]), the daemon's own work ([`Caller::system`]), and nothing at all ([`Caller::anonymous`]).
+//! Six roads lead to a caller: an access key ([`Identity::basic`], or [`Identity::secret_of`] where the door checks a SigV4 signature itself), a temporary key with its token ([`Identity::session_of`]), a tailnet address ([`Identity::peer`]), a signed link ([`Identity::link`]), the daemon's own work ([`Caller::system`]), and nothing at all ([`Caller::anonymous`]).
 //! What no rule allows is denied, and a wrong credential is `Ok(None)`, never a reason.
 //! What a bucket itself says, by policy and access list, is read by [`Identity::rules`] and decided in the same place: [`policy`] holds the documents, [`rules`] what surrounds them.
 //!
@@ -30,6 +30,7 @@ mod root;
 mod rules;
 mod seal;
 mod secret;
+mod session;
 mod tailnet;
 #[cfg(test)]
 mod tests;
@@ -37,13 +38,13 @@ mod token;
 mod whois;
 
 pub use crate::kernel::MasterKey;
-pub use actor::{Actor, Caller, LinkScope};
+pub use actor::{Actor, Caller, LinkScope, Session};
 pub use audit::{AUDIT_KEPT_MS, Outcome};
 pub use authorize::{Action, Decision, Resource, Rule, authorize};
 pub use cache::CACHE_AGE_MAX_MS;
 pub use error::IdentityError;
 pub use files::FileError;
-pub use grant::{BucketPattern, GRANTS_MAX, Grant, PATTERNS_MAX, PatternError, Role};
+pub use grant::{BucketPattern, GRANTS_MAX, Grant, PATTERNS_MAX, PREFIXES_MAX, PatternError, Role};
 pub use house::{Identity, Options};
 pub use keys::{CreatedKey, KeyInfo, NewKey};
 pub use links::{CreatedLink, LINK_LIFE_MAX_S, LinkInfo};
@@ -55,4 +56,7 @@ pub use rules::{
 };
 pub use seal::MASTER_KEY_FILE;
 pub use secret::{SECRET_CHARACTERS, Secret};
+pub use session::{
+    CreatedSession, NewSession, SESSION_LIFE_MAX_S, SESSION_LIFE_MIN_S, SessionRefusal,
+};
 pub use tailnet::{TAILNET_CAPABILITY, TAILSCALED_SOCKET, TailnetOptions};

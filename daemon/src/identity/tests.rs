@@ -1,6 +1,9 @@
 //! The room as a whole, on a real catalog.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod authorize;
+mod sessions;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

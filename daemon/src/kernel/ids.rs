@@ -164,12 +164,21 @@ pub struct AccessKeyId(String);
 impl AccessKeyId {
     /// A fresh id: `NEB` and 17 capital letters or digits, 20 characters as S3 clients expect.
     pub fn random() -> Self {
+        Self::behind("NEB")
+    }
+
+    /// A fresh id of a temporary key: the same behind `NET`.
+    pub fn temporary() -> Self {
+        Self::behind("NET")
+    }
+
+    fn behind(head: &str) -> Self {
         const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let first = Id::random();
         let second = Id::random();
         let tail = first.as_bytes().iter().chain(second.as_bytes()).take(17);
         Self(format!(
-            "NEB{}",
+            "{head}{}",
             tail.map(|b| char::from(ALPHABET[usize::from(b % 32)]))
                 .collect::<String>()
         ))

@@ -12,7 +12,7 @@ use super::error::{self, not_built, say};
 use super::facts::parameter;
 pub(super) use super::request::{
     Answered, begin, context, form_context, identity, is_first_of_two, is_form, is_vouched_for,
-    note, note_deed, refusal, refuse, scoped, stopped_at_body, vouch,
+    note, note_deed, refusal, refuse, scoped, stopped_at_body, verified, vouch,
 };
 use super::request::{admit, believed, secret};
 use crate::identity::{Action, Caller, Resource};
@@ -144,12 +144,10 @@ struct Demand {
 /// The right that an operation needs; `None` for what is not built.
 fn demand(operation: &str) -> Option<Demand> {
     let (action, changes) = match operation {
-        "ListBuckets" => (Action::ListBuckets, false),
+        "ListBuckets" | "HeadBucket" | "GetBucketLocation" => (Action::ListBuckets, false),
         "CreateBucket" => (Action::CreateBucket, true),
         "DeleteBucket" => (Action::DeleteBucket, true),
-        "HeadBucket"
-        | "GetBucketAcl"
-        | "GetBucketLocation"
+        "GetBucketAcl"
         | "GetBucketVersioning"
         | "GetObjectLockConfiguration"
         | "ListObjects"

@@ -149,7 +149,7 @@ impl Operations {
                 && row.name > after
                 && row.name.parse().is_ok_and(|name| {
                     let bucket = Resource::Bucket(&name);
-                    caller.may_here(Action::ListObjects, &bucket, &here).allow
+                    caller.may_here(Action::ListBuckets, &bucket, &here).allow
                 })
         });
         let mut shown: Vec<_> = visible.take(limit.saturating_add(1)).collect();

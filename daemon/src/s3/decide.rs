@@ -12,6 +12,7 @@ use s3s::{S3ErrorCode, S3Request, S3Result};
 use super::access::{bucket_name, caller, identity, is_form, note_deed, object_key};
 use super::error::{self, not_built, say};
 use super::facts::RequestFacts;
+use super::guard::parameters;
 use super::operations::Operations;
 use super::rights;
 use crate::identity::{
@@ -114,9 +115,11 @@ impl Decider {
 
     /// Decides.
     pub(super) async fn decide(&self, store: &Store, asked: &Question<'_>) -> S3Result<Decision> {
-        let resource = match asked.key {
-            Some(key) => Resource::Object(asked.bucket, key),
-            None => Resource::Bucket(asked.bucket),
+        let prefix = listed_prefix(asked)?;
+        let resource = match (asked.key, &prefix) {
+            (Some(key), _) => Resource::Object(asked.bucket, key),
+            (None, Some(prefix)) => Resource::Prefix(asked.bucket, prefix),
+            (None, None) => Resource::Bucket(asked.bucket),
         };
         let Some(rules) = self.rules.as_deref() else {
             return Ok(self.caller.may(asked.action, &resource));
@@ -189,10 +192,33 @@ impl Decider {
             rules: Some(rules),
             s3: Some(s3),
         };
-        let bucket = Resource::Bucket(asked.bucket);
-        let listing = self.caller.may_here(Action::ListObjects, &bucket, &here);
+        let name = Resource::Prefix(asked.bucket, key.as_str());
+        let listing = self.caller.may_here(Action::ListObjects, &name, &here);
         Ok(if listing.allow { listing } else { decision })
     }
+}
+
+/// The prefix of a listing, for rights that end at one; given twice, nobody could say which would count.
+fn listed_prefix(asked: &Question<'_>) -> S3Result<Option<String>> {
+    const LISTINGS: [&str; 4] = [
+        "ListObjects",
+        "ListObjectsV2",
+        "ListObjectVersions",
+        "ListMultipartUploads",
+    ];
+    if !LISTINGS.contains(&asked.operation) {
+        return Ok(None);
+    }
+    let pairs = parameters(asked.query.unwrap_or_default())?.into_iter();
+    let mut prefixes = pairs.filter(|(name, _)| name == "prefix");
+    let prefix = prefixes.next().map(|(_, prefix)| prefix);
+    if prefixes.next().is_some() {
+        return Err(say(
+            S3ErrorCode::InvalidArgument,
+            "the parameter prefix is given twice",
+        ));
+    }
+    Ok(Some(prefix.unwrap_or_default()))
 }
 
 /// The object in question; `None` when there is none.

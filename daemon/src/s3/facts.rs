@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+use super::guard::parameters;
 use super::headers;
 use crate::identity::{ConditionKey, Facts};
 use crate::kernel::Millis;
@@ -31,12 +32,9 @@ pub(super) struct RequestFacts<'a> {
 
 /// One parameter of a query, decoded.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
-    let mut pairs = query?
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let (_, value) = pairs.find(|(found, _)| *found == name)?;
-    let value = value.replace('+', " ");
-    Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
+    let pairs = parameters(query?).ok()?;
+    let found = pairs.into_iter().find(|(found, _)| found == name);
+    found.map(|(_, value)| value)
 }
 
 impl RequestFacts<'_> {
@@ -171,6 +169,11 @@ mod tests {
             ["b/a c", "/b/a c"]
         );
         assert!(of("s3:x-amz-copy-source", "", &[]).is_empty());
+        assert_eq!(
+            of("s3:prefix", "%70refix=a+b", &[]),
+            ["a b"],
+            "read as s3s reads it"
+        );
         let tags = [("x-amz-tagging", "team=red&x=1")];
         assert_eq!(of("s3:RequestObjectTag/team", "", &tags), ["red"]);
         assert_eq!(of("s3:RequestObjectTagKeys", "", &tags), ["team", "x"]);

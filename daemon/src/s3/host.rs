@@ -68,12 +68,18 @@ pub(super) fn lower(parts: &mut Parts) {
     }
 }
 
+/// What stands before the domain in the host name of a request.
+pub(super) fn label_of<'a>(
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
+    domain: Option<&str>,
+) -> Option<&'a str> {
+    label(host_of(headers, uri)?, domain?)
+}
+
 /// The bucket that a request speaks of, in either style.
 pub(super) fn bucket_of<B>(request: &Request<B>, domain: Option<&str>) -> Option<BucketName> {
-    let host = host_of(request.headers(), request.uri());
-    if let (Some(host), Some(domain)) = (host, domain)
-        && let Some(label) = label(host, domain)
-    {
+    if let Some(label) = label_of(request.headers(), request.uri(), domain) {
         return label.to_ascii_lowercase().parse().ok();
     }
     let first = request

@@ -43,6 +43,8 @@ mod public_access;
 mod put;
 mod request;
 mod rights;
+mod routes;
+mod sts;
 mod tagging;
 #[cfg(test)]
 mod tests;
@@ -114,7 +116,9 @@ impl S3Door {
         builder.set_access(access::Access(parts.store.clone()));
         builder.set_validation(host::Names);
         builder.set_host(host::Domain(parts.domain.clone()));
-        builder.set_route(lenient::Verified);
+        builder.set_route(routes::Routes(sts::Sts {
+            domain: parts.domain.clone(),
+        }));
         let mut seed = [0; 8];
         seed.copy_from_slice(&crate::kernel::Id::random().as_bytes()[..8]);
         Self(Arc::new(Inner {
@@ -135,6 +139,7 @@ impl S3Door {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let is_sts = sts::is_asked(&request, self.0.domain.as_deref());
         let question = cors::Question::of(request.method(), request.headers());
         let bucket = question
             .as_ref()
@@ -152,6 +157,9 @@ impl S3Door {
             cors::decorate(&self.0.store, bucket, question, response.headers_mut()).await;
         }
         self.finish(&method, &path, &mut response);
+        if is_sts {
+            sts::wrap(&mut response);
+        }
         response.map(axum::body::Body::new)
     }
 

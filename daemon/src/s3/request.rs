@@ -10,6 +10,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use super::decide::Question;
 use super::error::say;
 use super::guard::Claim;
+use super::sts;
 use crate::http::{Gate, PeerAddr};
 use crate::identity::{Action, Caller, Decision, Identity, Outcome, Resource, Rule, Secret};
 use crate::kernel::{BucketName, ObjectKey};
@@ -79,7 +80,7 @@ struct Deed {
 /// `InvalidAccessKeyId` for a key that is not there, is disabled or expired.
 pub(super) async fn context(gate: &Gate, claim: &Claim, request: &Parts) -> S3Result<Context> {
     match claim {
-        Claim::Key(id) => of_key(gate, id, request).await,
+        Claim::Key { id, token } => of_key(gate, id, token.as_deref(), request).await,
         Claim::Unsigned => of_nobody(gate, request).await,
     }
 }
@@ -95,7 +96,11 @@ pub(super) async fn form_context(
     target: &Parts,
 ) -> S3Result<Context> {
     let context = match key {
-        Some(id) => of_key(gate, id, target).await?,
+        Some(id) => {
+            let token = target.headers.get("x-amz-security-token");
+            let token = token.map(|token| token.to_str().unwrap_or("?"));
+            of_key(gate, id, token, target).await?
+        }
         None => of_nobody(gate, sent).await?,
     };
     Ok(Context {
@@ -104,7 +109,7 @@ pub(super) async fn form_context(
     })
 }
 
-fn unavailable(error: impl std::fmt::Display) -> s3s::S3Error {
+pub(super) fn unavailable(error: impl std::fmt::Display) -> s3s::S3Error {
     tracing::error!(%error, "nobody can be identified now: {error}");
     say(
         S3ErrorCode::ServiceUnavailable,
@@ -112,15 +117,9 @@ fn unavailable(error: impl std::fmt::Display) -> s3s::S3Error {
     )
 }
 
-async fn of_key(gate: &Gate, id: &str, request: &Parts) -> S3Result<Context> {
+async fn of_key(gate: &Gate, id: &str, token: Option<&str>, request: &Parts) -> S3Result<Context> {
     // Guesses are not throttled here: nobody guesses an HMAC key of 240 bits, and a proxy's address stands for many clients.
-    let found = gate.identity().secret_of(id).await.map_err(unavailable)?;
-    let (secret, caller) = found.ok_or_else(|| {
-        say(
-            S3ErrorCode::InvalidAccessKeyId,
-            "there is no such access key, or it is disabled or expired",
-        )
-    })?;
+    let (secret, caller) = sts::credential(gate, id, token).await?;
     Ok(Context::of(gate, Some(secret), caller, request))
 }
 
@@ -166,6 +165,15 @@ impl Context {
         self.times.set(Times::First);
         self
     }
+}
+
+/// Who signed a request that is no operation of S3, once `s3s` has verified the signature.
+pub(super) fn verified() -> Option<(Identity, Caller)> {
+    let signed = REQUEST.try_with(|context| {
+        let known = || (context.gate.identity().clone(), context.caller.clone());
+        context.secret.is_some().then(known)
+    });
+    signed.ok().flatten()
 }
 
 /// Whether the request is here for its signature alone.

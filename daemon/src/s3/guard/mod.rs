@@ -21,7 +21,7 @@ use http::request::Parts;
 use s3s::{S3ErrorCode, S3Result};
 
 pub(super) use chunks::{ChunkError, Chunked, Framing};
-pub(super) use signature::{Claim, PRESIGNED_SECONDS_MAX, claim};
+pub(super) use signature::{Claim, PRESIGNED_SECONDS_MAX, claim, parameters};
 
 use super::error::say;
 

@@ -37,8 +37,8 @@ const UNSIGNED_ALLOWED: [&str; 12] = [
 pub(in crate::s3) enum Claim {
     /// No signature.
     Unsigned,
-    /// A signature of this access key, still to be verified.
-    Key(String),
+    /// A signature of this access key, still to be verified, with the token that a temporary one comes with.
+    Key { id: String, token: Option<String> },
 }
 
 /// Reads the claim and refuses what the signature does not cover.
@@ -82,7 +82,18 @@ pub(in crate::s3) fn claim(request: &Parts, regions: &[&str]) -> S3Result<Claim>
         ));
     }
     covers(&signed.headers, &request.headers)?;
-    Ok(Claim::Key(signed.access_key()?))
+    let in_query = query
+        .iter()
+        .find(|(name, _)| name == "X-Amz-Security-Token");
+    let token = match (in_query, request.headers.get("x-amz-security-token")) {
+        (Some((_, token)), _) => Some(token.clone()),
+        (None, Some(token)) => Some(String::from_utf8_lossy(token.as_bytes()).into_owned()),
+        (None, None) => None,
+    };
+    Ok(Claim::Key {
+        id: signed.access_key()?,
+        token,
+    })
 }
 
 struct Signed {
@@ -188,7 +199,7 @@ fn covers(signed: &str, headers: &HeaderMap) -> S3Result<()> {
 }
 
 /// The query, decoded as `s3s` decodes it: names too, `+` is a space.
-fn parameters(query: &str) -> S3Result<Vec<(String, String)>> {
+pub(in crate::s3) fn parameters(query: &str) -> S3Result<Vec<(String, String)>> {
     let decode = |text: &str| {
         let text = text.replace('+', " ");
         percent_decode_str(&text).decode_utf8_lossy().into_owned()
@@ -232,18 +243,26 @@ mod tests {
         })
     }
 
+    fn of_key(token: Option<&str>) -> Claim {
+        Claim::Key {
+            id: "KEY".into(),
+            token: token.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn a_claim_is_read_from_header_or_query() {
         assert_eq!(ask("/b", &[]), Ok(Claim::Unsigned));
         assert_eq!(ask("/b", &[("authorization", "")]), Ok(Claim::Unsigned));
+        assert_eq!(ask("/b", &[("authorization", AUTH)]), Ok(of_key(None)));
+        assert_eq!(ask(&format!("{PRESIGNED}60"), &[]), Ok(of_key(None)));
+        let token = ("x-amz-security-token", "T+/=");
         assert_eq!(
-            ask("/b", &[("authorization", AUTH)]),
-            Ok(Claim::Key("KEY".into()))
+            ask("/b", &[("authorization", AUTH), token]),
+            Ok(of_key(Some("T+/=")))
         );
-        assert_eq!(
-            ask(&format!("{PRESIGNED}60"), &[]),
-            Ok(Claim::Key("KEY".into()))
-        );
+        let presigned = format!("{PRESIGNED}60&X-Amz-Security-Token=T%2B%2F%3D");
+        assert_eq!(ask(&presigned, &[]), Ok(of_key(Some("T+/="))));
         let both = ask(&format!("{PRESIGNED}60"), &[("authorization", AUTH)]);
         assert_eq!(both.unwrap_err().0, "InvalidArgument");
         assert_eq!(

@@ -3,6 +3,7 @@
 
 mod access;
 mod post;
+mod sessions;
 
 use std::sync::Arc;
 
