@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod backup;
 pub mod blob;
 pub mod catalog;
 pub mod cli;

@@ -83,6 +83,24 @@ async fn play(cli: Cli) -> Result<ExitCode> {
             let sound = app::scrub(config, args).await?;
             Ok(success_if(sound))
         }
+        Command::Backup(args) => {
+            quiet_log(&config)?;
+            let well = app::backup(config, &environment, args).await?;
+            Ok(success_if(well))
+        }
+        Command::Restore(args) => {
+            quiet_log(&config)?;
+            config.prepare_data_dir()?;
+            let holder = Holder::this_process(now(), "a restore".to_owned());
+            let _lock = DataDirLock::take(&config.data.dir, Tenure::Resident, holder)?;
+            let whole = app::restore(config, &environment, args).await?;
+            Ok(success_if(whole))
+        }
+        Command::Export(args) => {
+            quiet_log(&config)?;
+            let whole = app::export(config, args).await?;
+            Ok(success_if(whole))
+        }
         Command::Doctor(args) => {
             quiet_log(&config)?;
             doctor_role(&config, &args).await
@@ -107,6 +125,7 @@ async fn serve_role(
         Tenure::Resident
     };
     let holder = Holder::this_process(now(), config.server.listen.to_string());
+    app::unfinished(&config)?;
     let lock = DataDirLock::take_in_turn(&config.data.dir, tenure, holder).await?;
     let mut listeners = Listeners::open(config.server.listen, args.health.as_deref())?;
     let lock = tokio::spawn(lock.hold(life.over()));

@@ -24,6 +24,10 @@ const ROOMS: &[Room] = &[
         &["kernel", "telemetry", "catalog", "blob", "queue"],
     ),
     Room(
+        "backup",
+        &["kernel", "telemetry", "catalog", "blob", "store"],
+    ),
+    Room(
         "media",
         &["kernel", "telemetry", "catalog", "store", "queue"],
     ),
@@ -94,8 +98,9 @@ const ROOMS: &[Room] = &[
 const ROOF: &[&str] = &["app", "cli", "lib", "lifecycle", "main", "serve"];
 
 /// The store's files in blob, what lies beside the database in catalog, the configuration's and its secrets' in config,
-/// the keys' in identity; sockets and locks under the roof.
+/// the keys' in identity, a backup's in backup; sockets and locks under the roof.
 const FILE_OPENERS: &[&str] = &[
+    "backup",
     "blob",
     "catalog",
     "config",
@@ -111,8 +116,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sqlx", &["catalog"]),
     ("redis", &["queue"]),
     ("s3s", &["s3"]),
-    // The tailnet's LocalAPI; and a worker elsewhere fetches its film over HTTP; webhooks.
-    ("reqwest", &["identity", "media", "notify", "app"]),
+    // The tailnet's LocalAPI; a worker elsewhere fetches its film over HTTP; webhooks; backups to S3.
+    ("reqwest", &["backup", "identity", "media", "notify", "app"]),
     ("nebula_hwaccel", &["media"]),
     ("axum", &["http", "s3", "tus", "stream", "admin", "app"]),
     ("toml", &["config"]),
@@ -129,7 +134,10 @@ const OWNED: &[(&str, &[&str])] = &[
     ("OpenOptions", FILE_OPENERS),
     ("tokio::fs", &["blob"]),
     // Descriptors of a worker's sandbox are handed over by media.
-    ("rustix", &["blob", "media", "app", "cli", "lifecycle"]),
+    (
+        "rustix",
+        &["backup", "blob", "media", "app", "cli", "lifecycle"],
+    ),
 ];
 
 /// Longer files are read by nobody.

@@ -62,6 +62,8 @@ fn systemd_finds_no_fault_in_the_units() {
         "nebula-worker@one.service",
         "nebula-activate.service",
         "nebula-activate.path",
+        "nebula-backup.service",
+        "nebula-backup.timer",
     ] {
         // An instance is verified through a copy under its own name.
         let name = unit.replace("@current", "@").replace("@one", "@");
@@ -92,6 +94,7 @@ fn the_units_are_hardened() {
         "nebulad@.service",
         "nebula-worker@.service",
         "nebula-activate.service",
+        "nebula-backup.service",
     ] {
         let path = folder.path().join(unit);
         let arguments = [

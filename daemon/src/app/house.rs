@@ -51,6 +51,17 @@ pub(super) async fn open_catalog(config: &Config) -> Result<Catalog> {
         .context("the catalog cannot be opened")
 }
 
+/// Opens the blob directory that the configuration names.
+pub(super) async fn blobs_of(config: &Config) -> Result<Blobs> {
+    let options = BlobOptions {
+        dir: config.in_data_dir("blobs"),
+        reserve_bytes: config.data.reserve_bytes,
+    };
+    Blobs::open(options)
+        .await
+        .context("the blob directory cannot be opened")
+}
+
 impl House {
     /// Opens every room that needs no listener.
     ///
@@ -59,13 +70,7 @@ impl House {
     pub async fn open(config: &Config) -> Result<Self> {
         let clock = Clock::system();
         let catalog = open_catalog(config).await?;
-        let blobs = BlobOptions {
-            dir: config.in_data_dir("blobs"),
-            reserve_bytes: config.data.reserve_bytes,
-        };
-        let blobs = Blobs::open(blobs)
-            .await
-            .context("the blob directory cannot be opened")?;
+        let blobs = blobs_of(config).await?;
         let bell = Bell::new();
         let options = identity::Options {
             data_dir: config.data.dir.clone(),
@@ -176,6 +181,9 @@ async fn sweep(store: Store, stop: CancellationToken) {
             Ok(0) => {}
             Ok(swept) => tracing::info!(uploads = swept, "removed {swept} expired uploads"),
             Err(error) => tracing::warn!(%error, "expired uploads stay for now: {error}"),
+        }
+        if let Err(error) = store.sweep_dead().await {
+            tracing::warn!(%error, "files of dead blobs stay for now: {error}");
         }
         if let Err(error) = store.trim_events(EVENTS_KEPT_MS).await {
             tracing::warn!(%error, "old events stay for now: {error}");

@@ -2,6 +2,7 @@
 //!
 //! [`House`] puts the rooms together for every role; [`serve`] opens its doors; the other functions play the roles that print a result.
 
+mod backup;
 mod doors;
 mod house;
 mod repair;
@@ -19,6 +20,7 @@ use crate::serve::{Bounds, Listeners, Server};
 use crate::store::Reconciled;
 use crate::telemetry::Exporter;
 
+pub use backup::{backup, export, restore, unfinished};
 pub use house::House;
 pub use repair::{fsck, scrub};
 pub use roles::{doctor_hw, keys, look_at_catalog, migrate, worker};

@@ -90,6 +90,23 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// Begins the blob that had this id elsewhere, with its bytes as they were stored there: for a restore.
+    pub fn create_as(&self, id: BlobId, size: u64) -> Result<BlobWriter, BlobError> {
+        self.admit(size)?;
+        Ok(BlobWriter {
+            room: Arc::clone(&self.0),
+            id,
+            size_hint: Some(size),
+            encryption: None,
+            stage: Stage::Gather {
+                pieces: Vec::new(),
+                bytes: 0,
+            },
+        })
+    }
+}
+
 impl BlobWriter {
     /// The id that the blob will have.
     pub fn id(&self) -> BlobId {

@@ -5,8 +5,10 @@
 //!
 //! Refuses to know: how a role is played; that is the wiring's.
 
+mod backup;
 pub mod check;
 pub mod doctor;
+mod export;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +16,9 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
+
+pub use backup::{BackupArgs, RestoreArgs, TargetArgs};
+pub use export::ExportArgs;
 
 use crate::config::Flags;
 use crate::telemetry::build::VERSION_AND_ID;
@@ -85,6 +90,12 @@ pub enum Command {
     Fsck(FsckArgs),
     /// Read every stored byte and set aside what is damaged; beside a running daemon or without one.
     Scrub(ScrubArgs),
+    /// Back everything up, to a directory or an S3 endpoint; the daemon may run meanwhile.
+    Backup(BackupArgs),
+    /// Make an appliance from a backup, in an empty data directory.
+    Restore(RestoreArgs),
+    /// Write the objects of a bucket as plain files; the daemon may run meanwhile.
+    Export(ExportArgs),
 }
 
 /// `nebulad serve`.

@@ -13,6 +13,7 @@
 //!
 //! Refuses to know: what any key does.
 
+mod backup;
 mod data;
 mod database;
 mod environment;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use backup::{BackupConfig, BackupSecrets};
 pub use data::DataConfig;
 pub use database::DatabaseConfig;
 pub use environment::{Environment, OVERRIDES};
@@ -81,6 +83,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[[webhook]]`: who is told what happens to objects.
     pub webhook: Vec<WebhookConfig>,
+    /// `[backup]`: where backups go.
+    pub backup: BackupConfig,
     /// Resolved at load; never read from or written to a file.
     #[serde(skip)]
     pub secrets: Secrets,
@@ -169,7 +173,8 @@ impl Config {
         self.identity.check()?;
         self.log.check()?;
         self.limits.check()?;
-        webhook::check(&self.webhook)
+        webhook::check(&self.webhook)?;
+        self.backup.check()
     }
 
     /// Creates the data directory if it is missing and proves that it can be written.

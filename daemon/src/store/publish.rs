@@ -295,9 +295,9 @@ impl Store {
         })
     }
 
-    /// Removes the files of blobs that lost their last reference; what cannot be removed now is removed at the next start.
+    /// Removes the files of blobs that lost their last reference; what cannot be removed now, or is held, is removed by a later sweep.
     pub(super) async fn bury(&self, dead: Vec<BlobId>) {
-        if dead.is_empty() {
+        if dead.is_empty() || self.files_are_held().await {
             return;
         }
         let mut gone = Vec::with_capacity(dead.len());

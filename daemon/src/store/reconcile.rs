@@ -3,9 +3,6 @@
 use super::{Store, StoreError};
 use crate::kernel::BlobId;
 
-/// Dead blobs removed in one round.
-const DEAD_MAX: i64 = 1000;
-
 /// What a start found and set right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
@@ -22,18 +19,10 @@ impl Store {
     ///
     /// A crash leaves no row without its file, as a row is committed after its file is durable; so there is nothing to repair, only to collect. What went wrong otherwise is for [`Store::repair`].
     pub async fn reconcile(&self) -> Result<Reconciled, StoreError> {
-        let mut done = Reconciled::default();
-        loop {
-            let dead = self.0.catalog.dead_blobs(DEAD_MAX).await?;
-            let count = dead.len();
-            self.bury(dead).await;
-            // A file that cannot be removed keeps its row: do not ask for it for ever.
-            let left = self.0.catalog.dead_blobs(1).await?.len();
-            done.dead += count;
-            if left == 0 || count < DEAD_MAX as usize {
-                break;
-            }
-        }
+        let mut done = Reconciled {
+            dead: self.sweep_dead().await?,
+            ..Reconciled::default()
+        };
         let catalog = self.0.catalog.clone();
         let known = move |ids: Vec<BlobId>| {
             let catalog = catalog.clone();
