@@ -101,6 +101,11 @@ async fn play(cli: Cli) -> Result<ExitCode> {
             let whole = app::export(config, args).await?;
             Ok(success_if(whole))
         }
+        Command::Drain(args) => {
+            quiet_log(&config)?;
+            let emptied = app::drain(config, args).await?;
+            Ok(success_if(emptied))
+        }
         Command::Doctor(args) => {
             quiet_log(&config)?;
             doctor_role(&config, &args).await

@@ -9,7 +9,7 @@ use crate::term::{
 };
 use nebula_client::{
     Error, Exit,
-    api::{JobCounts, Scrub, Status, Storage},
+    api::{Disk, JobCounts, Scrub, Status, Storage},
 };
 
 /// How many cells the bar of the disk takes.
@@ -56,6 +56,14 @@ fn body(status: &Status) -> Vec<Text> {
             size(status.storage.reserve_bytes),
         ),
     ));
+    for disk in status
+        .storage
+        .disks
+        .iter()
+        .filter(|_| status.storage.disks.len() > 1)
+    {
+        body.push(label("").joined(one_disk(disk)));
+    }
     body.push(label("Scrub").joined(scrub(&status.scrub)));
     body.push(label("Jobs").joined(jobs(status.jobs)));
     body.push(
@@ -104,6 +112,24 @@ fn disk(storage: &Storage) -> Text {
     Text::styled(colour, "━".repeat(full.min(BAR_CELLS)))
         .and(DIM, "━".repeat(BAR_CELLS.saturating_sub(full)))
         .and(PLAIN, format!(" {} full", human::percent(share)))
+}
+
+/// One of several disks.
+fn one_disk(disk: &Disk) -> Text {
+    let text = Text::styled(NAME, &disk.name);
+    match &disk.away {
+        Some(why) => text.and(BAD, format!(" is away: {why}")),
+        None => text
+            .and(
+                PLAIN,
+                format!(
+                    " {} free of {}",
+                    size(disk.free_bytes),
+                    size(disk.total_bytes)
+                ),
+            )
+            .and(WARN, if disk.draining { ", being emptied" } else { "" }),
+    }
 }
 
 /// How the walk that looks for damage stands; what it found comes first.

@@ -108,6 +108,6 @@ pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQ
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
 pub use session::{CreateSession, CreatedSession};
-pub use status::{Hardware, JobCounts, Me, Scrub, Status, Storage};
+pub use status::{Disk, Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};
 pub use usage::{Quota, Usage};

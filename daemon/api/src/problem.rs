@@ -77,6 +77,8 @@ pub mod code {
     pub const FORBIDDEN: &str = "forbidden";
     /// 403: the version is held or retained.
     pub const OBJECT_LOCKED: &str = "object_locked";
+    /// 503: the disk on which it lies is away; the detail says which.
+    pub const DISK_AWAY: &str = "disk_away";
     /// 500: stored bytes that were asked for are damaged; they are never served, the rest of the object is.
     pub const OBJECT_DAMAGED: &str = "object_damaged";
     /// 404: no such route.

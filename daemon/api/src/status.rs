@@ -50,6 +50,27 @@ pub struct Storage {
     pub used_bytes: u64,
     /// How many objects there are, all buckets together.
     pub objects: u64,
+    /// The data directory, and the disks beside it.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+}
+
+/// One disk: a directory of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Disk {
+    /// Its name in the configuration; `main` is the data directory's own.
+    pub name: String,
+    /// Why it cannot be used now; what lies on it is unavailable meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+    /// Whether it is being emptied, so that nothing new goes there.
+    #[serde(default)]
+    pub draining: bool,
+    /// Size of its file system; 0 while it is away.
+    pub total_bytes: u64,
+    /// What it has free for us.
+    pub free_bytes: u64,
 }
 
 /// The walk over every stored byte that looks for damage.

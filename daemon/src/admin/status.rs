@@ -1,7 +1,7 @@
 //! How the node is.
 
 use axum::extract::State;
-use nebula_api::{Hardware, JobCounts, Me, Role, Scrub, Status, Storage};
+use nebula_api::{Disk, Hardware, JobCounts, Me, Role, Scrub, Status, Storage};
 
 use super::AdminParts;
 use crate::catalog::JobState;
@@ -39,6 +39,7 @@ pub(super) async fn status(
                 .iter()
                 .map(|bucket| bucket.usage_objects.max(0) as u64)
                 .sum(),
+            disks: disks(&parts),
         },
         scrub: scrub(&parts).await?,
         database: parts.store.catalog().kind().to_owned(),
@@ -53,6 +54,18 @@ pub(super) async fn status(
             rule: rule.to_string(),
         },
     }))
+}
+
+/// The data directory and the disks beside it.
+fn disks(parts: &AdminParts) -> Vec<Disk> {
+    let disk = |disk: crate::store::DiskInfo| Disk {
+        name: disk.name,
+        away: disk.away,
+        draining: disk.is_draining,
+        total_bytes: disk.space.map_or(0, |space| space.total),
+        free_bytes: disk.space.map_or(0, |space| space.free),
+    };
+    parts.store.disks().into_iter().map(disk).collect()
 }
 
 /// How the walk over every byte stands.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::{BlobOptions, Blobs};
+use crate::blob::{BlobOptions, Blobs, DiskOptions};
 use crate::catalog::{Catalog, Options};
 use crate::config::{Acceleration, Config, Tailscale};
 use crate::identity::{self, Identity, RootKey, RootPreset, Secret, TailnetOptions};
@@ -51,7 +51,7 @@ pub(super) async fn open_catalog(config: &Config) -> Result<Catalog> {
         .context("the catalog cannot be opened")
 }
 
-/// Opens the blob directory that the configuration names.
+/// Opens the blob directory that the configuration names, without its disks.
 pub(super) async fn blobs_of(config: &Config) -> Result<Blobs> {
     let options = BlobOptions {
         dir: config.in_data_dir("blobs"),
@@ -70,7 +70,7 @@ impl House {
     pub async fn open(config: &Config) -> Result<Self> {
         let clock = Clock::system();
         let catalog = open_catalog(config).await?;
-        let blobs = blobs_of(config).await?;
+        let blobs = blobs_of(config).await?.with_disks(disks(config));
         let bell = Bell::new();
         let options = identity::Options {
             data_dir: config.data.dir.clone(),
@@ -88,6 +88,7 @@ impl House {
             inline_bytes_max: config.data.inline_bytes_max as usize,
             master: identity.master_key(),
         });
+        store.look_at_disks().await?;
         let jobs = Jobs::new(catalog.clone(), clock.clone(), bell);
         let media = Media::new(MediaParts {
             store: store.clone(),
@@ -138,6 +139,7 @@ impl House {
         tracker.spawn(LifecycleRunner::new(self.store.clone(), every).run(life.drain()));
         let scrub = scrub_options(config);
         tracker.spawn(self.store.clone().run_scrub(scrub, life.drain()));
+        tracker.spawn(self.store.clone().run_disks(life.drain()));
         if let Some(url) = &config.secrets.redis_url {
             let dispatcher = Dispatcher::new(
                 self.catalog.clone(),
@@ -196,6 +198,16 @@ pub(super) fn webhooks(config: &Config) -> Targets {
     let target =
         |hook: &crate::config::Webhook| Target::new(&hook.name, &hook.url, hook.secret.expose());
     Targets::new(config.secrets.webhooks.iter().map(target).collect())
+}
+
+/// The disks beside the data directory, as configured.
+fn disks(config: &Config) -> Vec<DiskOptions> {
+    let disk = |disk: &crate::config::DiskConfig| DiskOptions {
+        name: disk.name.clone(),
+        path: disk.path.clone(),
+        reserve_bytes: config.data.reserve_bytes,
+    };
+    config.data.disks.iter().map(disk).collect()
 }
 
 /// How the store looks for damage.

@@ -22,7 +22,7 @@ use crate::telemetry::Exporter;
 
 pub use backup::{backup, export, restore, unfinished};
 pub use house::House;
-pub use repair::{fsck, scrub};
+pub use repair::{drain, fsck, scrub};
 pub use roles::{doctor_hw, keys, look_at_catalog, migrate, worker};
 
 /// What a serving daemon starts with: everything outside the rooms.

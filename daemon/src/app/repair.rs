@@ -1,10 +1,10 @@
-//! The roles that look after what is stored: `fsck` and `scrub`.
+//! The roles that look after what is stored: `fsck`, `scrub` and `drain`.
 
 use anyhow::{Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
-use crate::cli::{FsckArgs, ScrubArgs};
+use crate::cli::{DrainArgs, FsckArgs, ScrubArgs};
 use crate::config::Config;
 use crate::store::{FsckReport, Repair, ScrubOptions, StoreError};
 
@@ -59,13 +59,7 @@ pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
         every_ms: super::house::scrub_options(&config).every_ms,
         bytes_per_s: args.bytes_per_s.unwrap_or(0),
     };
-    let stop = CancellationToken::new();
-    let interrupted = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
-    });
+    let stop = until_interrupted();
     let state = match house.store.scrub(options, args.afresh, &stop).await {
         Err(StoreError::Unavailable(why)) => {
             bail!("{why}; `nebula status` shows how far it is, and it goes on by itself")
@@ -93,4 +87,50 @@ pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
     }
     house.close().await;
     Ok(state.damaged == 0 && known == 0)
+}
+
+/// Empties a disk; false when it was interrupted or could not be emptied.
+pub async fn drain(config: Config, args: DrainArgs) -> Result<bool> {
+    let house = House::open(&config).await?;
+    let (store, disk) = (&house.store, args.disk.as_str());
+    if !store.blobs().has_disk(disk) {
+        bail!("there is no disk `{disk}` in the configuration: see data.disks");
+    }
+    if args.undo {
+        store.mark_draining(disk, false).await?;
+        println!("{disk} takes new files again");
+        house.close().await;
+        return Ok(true);
+    }
+    println!(
+        "moving every file off {disk}; it can be interrupted and goes on with the same command"
+    );
+    let stop = until_interrupted();
+    let rate = args.bytes_per_s.unwrap_or(0);
+    let drained = store
+        .drain_disk(disk, rate, &stop, |drained| {
+            println!("  {} files, {} bytes moved", drained.files, drained.bytes);
+        })
+        .await?;
+    println!("{} files, {} bytes moved", drained.files, drained.bytes);
+    for left in &drained.left {
+        println!("  stays: {left}");
+    }
+    if drained.is_empty {
+        println!("{disk} is empty: take it out of the configuration and restart, then remove it");
+    }
+    house.close().await;
+    Ok(drained.is_empty)
+}
+
+/// Cancelled by SIGINT.
+fn until_interrupted() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let interrupted = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    stop
 }

@@ -18,6 +18,8 @@ use crate::catalog::{Catalog, Table, Tx, Value};
 const MASTER_KEY: &str = "master.key";
 /// Rows that mean nothing without it.
 const SEALED_SETTINGS: [&str; 2] = ["identity.", "store.encryption_keys"];
+/// Rows that mean nothing elsewhere: the disks, and how far the scrub of them is.
+const MACHINE_SETTINGS: [&str; 2] = ["disks", "scrub"];
 /// Lies in a data directory until its restore is done; a daemon refuses to live beside it.
 pub const UNFINISHED_FILE: &str = "restore.unfinished";
 const UNFINISHED_WORDS: &str =
@@ -251,6 +253,9 @@ async fn enter_in(
                     left_out += u64::from(table.table == "access_key");
                     continue;
                 }
+                if is_of_its_machine(table, &row) {
+                    continue;
+                }
                 mark_damaged(table, &mut row, manifest);
                 tx.enter_row(entering, table, row).await?;
             }
@@ -270,6 +275,13 @@ fn is_sealed(table: &Table, row: &[Value]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a row speaks of the disks of the machine that was backed up: its markers are not here, and every blob is in the data directory now.
+fn is_of_its_machine(table: &Table, row: &[Value]) -> bool {
+    let name = table.place("name").map(|at| &row[at]);
+    table.table == "setting"
+        && matches!(name, Some(Value::Text(name)) if MACHINE_SETTINGS.contains(&name.as_str()))
 }
 
 /// A blob without bytes is in quarantine, so that reading it says what is wrong.

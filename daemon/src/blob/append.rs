@@ -66,9 +66,10 @@ impl Blobs {
         offset: u64,
         sums: &[u8],
     ) -> Result<BlobAppender, BlobError> {
-        let file = self.0.lock_file(id).await?;
+        let home = self.room_of(id).await?;
+        let file = home.lock_file(id).await?;
         let summer = Summer::resume(sums, offset);
-        let room = Arc::clone(&self.0);
+        let room = Arc::clone(&home);
         let sink = blocking("continuing a file", move || {
             let error = |e: io::Error| room.file_error("continuing a file", id, e);
             let size = file.metadata().map_err(error)?.len();
@@ -89,10 +90,10 @@ impl Blobs {
         })
         .await?;
         Ok(BlobAppender {
-            room: Arc::clone(&self.0),
             id,
             sync: Arc::clone(&sink.sync),
-            lane: Lane::new(sink, self.0.tracker.clone(), OnDrop::Finish),
+            lane: Lane::new(sink, home.tracker.clone(), OnDrop::Finish),
+            room: home,
         })
     }
 }
@@ -116,7 +117,15 @@ impl Room {
             Ok(())
         };
         match tokio::time::timeout(LOCK_WAIT_MAX, locked).await {
-            Ok(done) => done.map(|()| Arc::new(file)),
+            Ok(done) => {
+                done?;
+                // It was moved to another disk, or removed, while the lock was waited for: to be looked for anew.
+                let stat = rustix::fs::fstat(&file).map_err(|e| self.error("locking a file", e))?;
+                match stat.st_nlink {
+                    0 => Err(BlobError::Busy { id }),
+                    _ => Ok(Arc::new(file)),
+                }
+            }
             Err(_) => Err(BlobError::Busy { id }),
         }
     }

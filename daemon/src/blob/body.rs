@@ -113,6 +113,7 @@ impl BlobBody {
 
     /// The failure that ends the body.
     fn fail(&mut self, error: io::Error) -> BlobError {
+        let room = self.next_read().map(|(part, ..)| Arc::clone(&part.room));
         let known = self
             .next_read()
             .and_then(|(part, at, len)| match error.kind() {
@@ -130,7 +131,10 @@ impl BlobBody {
         self.range.start = self.range.end;
         match known {
             Some(known) => known,
-            None => self.reader.room.error("reading a file", error),
+            None => room
+                .as_ref()
+                .unwrap_or(&self.reader.room)
+                .error("reading a file", error),
         }
     }
 }

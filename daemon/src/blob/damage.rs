@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::moves::{remove_in, settle_in};
 use super::room::{Blobs, Room, blocking};
 use super::verify::DAMAGED_BLOCKS_MAX;
 use super::{BlobError, Verdict};
@@ -72,7 +73,8 @@ impl Blobs {
     ///
     /// Of a file that was set aside before, more blocks are refused; of one that is not there, only the list is kept.
     pub async fn quarantine(&self, id: BlobId, blocks: &[u64]) -> Result<(), BlobError> {
-        let room = Arc::clone(&self.0);
+        let room = self.room_of(id).await?;
+        let home = Arc::clone(&room);
         let blocks = blocks.to_vec();
         blocking("setting a file aside", move || {
             let error = |e: io::Error| room.error("setting a file aside", e);
@@ -89,12 +91,13 @@ impl Blobs {
             }
         })
         .await?;
-        self.sync_aside(id).await
+        sync_aside(&home, id).await
     }
 
     /// Puts a file that was set aside back into its place: it was found whole after all.
     pub async fn readmit(&self, id: BlobId) -> Result<(), BlobError> {
-        let room = Arc::clone(&self.0);
+        let room = self.room_of(id).await?;
+        let home = Arc::clone(&room);
         blocking("putting a file back", move || {
             let error = |e: io::Error| room.file_error("putting a file back", id, e);
             let aside = room.aside(id);
@@ -103,7 +106,7 @@ impl Blobs {
             remove_if_there(&room.list(id)).map_err(error)
         })
         .await?;
-        self.sync_aside(id).await
+        sync_aside(&home, id).await
     }
 
     /// Writes the file of `id` anew from the one of `from`, which must hold the same bytes: read, compared with the sums, synced, and only then in its place.
@@ -127,20 +130,18 @@ impl Blobs {
                 wanted: size,
             });
         }
-        let copied = source.copy(id, size, sums.as_chunks().0.into()).await?;
-        let room = Arc::clone(&self.0);
-        blocking("putting a healed file in place", move || {
-            let mut copied = copied;
-            let error = |e: io::Error| room.error("putting a healed file in place", e);
-            copied.rename(room.path_of(id)).map_err(error)?;
-            drop(copied.keep());
-            drop(room.open_files.forget(id));
-            Ok(())
-        })
-        .await?;
-        // The new file is durable before the old one goes.
-        self.0.sync_dir_of(id).await?;
-        let room = Arc::clone(&self.0);
+        let to = self.pick(size, "")?;
+        let copied = source
+            .copy(&to, id, size, sums.as_chunks().0.into())
+            .await?;
+        drop(settle_in(&to, copied).await?);
+        // Now that the new file is durable the old one goes, wherever it lies.
+        for room in self.rooms() {
+            if !Arc::ptr_eq(&room, &to) {
+                remove_in(&room, id).await?;
+            }
+        }
+        let room = to;
         blocking("removing a healed file", move || {
             room.remove_aside(id)
                 .map_err(|e| room.error("removing a healed file", e))
@@ -157,14 +158,13 @@ impl Blobs {
         };
         inspection.verify(size, sums).await
     }
+}
 
-    async fn sync_aside(&self, id: BlobId) -> Result<(), BlobError> {
-        let room = &self.0;
-        room.quarantine_sync
-            .sync(&room.quarantine, &room.dir)
-            .await?;
-        room.sync_dir_of(id).await
-    }
+async fn sync_aside(room: &Room, id: BlobId) -> Result<(), BlobError> {
+    room.quarantine_sync
+        .sync(&room.quarantine, &room.dir)
+        .await?;
+    room.sync_dir_of(id).await
 }
 
 impl Room {
@@ -173,7 +173,7 @@ impl Room {
         self.quarantine.join(id.to_string())
     }
 
-    fn list(&self, id: BlobId) -> PathBuf {
+    pub(super) fn list(&self, id: BlobId) -> PathBuf {
         self.quarantine.join(format!("{id}.blocks"))
     }
 

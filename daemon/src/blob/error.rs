@@ -39,6 +39,14 @@ pub enum BlobError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What was asked for is on a disk that is away, or on none.
+    #[error("disk {disks} is away ({why}); mount it again")]
+    DiskAway {
+        /// Names of the disks that are away.
+        disks: String,
+        /// Why, of the first.
+        why: String,
+    },
     /// There is no file of this blob.
     #[error("blob {id} has no file; run `nebulad fsck`")]
     Missing {

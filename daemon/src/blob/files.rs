@@ -25,7 +25,8 @@ pub struct BlobFileInfo {
 /// A file that vanishes during the walk, and names that are no ids, are passed over.
 #[derive(Debug)]
 pub struct BlobFiles {
-    room: Arc<Room>,
+    /// Those still to be walked; the last one is being.
+    rooms: Vec<Arc<Room>>,
     next_dir: usize,
     entries: Option<ReadDir>,
 }
@@ -33,23 +34,32 @@ pub struct BlobFiles {
 impl Blobs {
     /// Walks over all files in place.
     pub fn files(&self) -> BlobFiles {
-        BlobFiles {
-            room: Arc::clone(&self.0),
-            next_dir: 0,
-            entries: None,
-        }
+        BlobFiles::of(self.rooms())
     }
 }
 
 impl BlobFiles {
+    pub(super) fn of(rooms: Vec<Arc<Room>>) -> Self {
+        Self {
+            rooms,
+            next_dir: 0,
+            entries: None,
+        }
+    }
+
     /// The next entry, as the kernel gives it.
     fn step(&mut self) -> io::Result<Option<BlobFileInfo>> {
         loop {
             let Some(entries) = &mut self.entries else {
-                if self.next_dir == DIRS {
+                let Some(room) = self.rooms.last() else {
                     return Ok(None);
+                };
+                if self.next_dir == DIRS {
+                    self.rooms.pop();
+                    self.next_dir = 0;
+                    continue;
                 }
-                let dir = self.room.dir.join(format!("{:02x}", self.next_dir));
+                let dir = room.dir.join(format!("{:02x}", self.next_dir));
                 self.next_dir += 1;
                 self.entries = Some(fs::read_dir(dir)?);
                 continue;
@@ -82,7 +92,10 @@ impl Iterator for BlobFiles {
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
-        step.map_err(|e| self.room.error("listing blobs", e))
-            .transpose()
+        step.map_err(|e| match self.rooms.last() {
+            Some(room) => room.error("listing blobs", e),
+            None => BlobError::lost("listing blobs"),
+        })
+        .transpose()
     }
 }

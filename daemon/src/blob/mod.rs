@@ -19,6 +19,9 @@
 //! **Encryption.** A blob may be written and read with a [`DataKey`]; see `cipher` for the frames it is made of.
 //! Its size and sums are those of the file as it lies on the disk, so whoever checks or copies files needs no key.
 //!
+//! **Disks.** Beside the main directory further ones may be configured; see `disks`.
+//! One that is away makes its own blobs unavailable ([`BlobError::DiskAway`]) and nothing else; `moves` empties one while it is read.
+//!
 //! **Space.** [`Blobs::admit`] refuses by declared length before a body is read; a reserve stays free; removal always works.
 //!
 //! The room knows ids and nothing else: no catalog, no names, no HTTP beyond the [`http_body::Body`] it implements.
@@ -29,12 +32,14 @@ mod buffer;
 mod cipher;
 mod damage;
 mod dirsync;
+mod disks;
 mod error;
 mod files;
 mod filesync;
 mod held;
 mod idle;
 mod lane;
+mod moves;
 mod open;
 mod orphan;
 mod reader;
@@ -50,9 +55,11 @@ mod tests;
 pub use append::{BlobAppender, Checkpoint, FinishedBlob};
 pub use body::BlobBody;
 pub use cipher::{DataKey, plain_len, sealed_len};
+pub use disks::{DiskInfo, DiskOptions};
 pub use error::BlobError;
 pub use files::{BlobFileInfo, BlobFiles};
 pub use held::BlobLock;
+pub use moves::DiskContent;
 pub use reader::{BlobReader, READ_BYTES_MAX, Slice};
 pub use room::{BlobOptions, Blobs};
 pub use space::Space;

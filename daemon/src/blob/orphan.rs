@@ -26,20 +26,24 @@ impl Blobs {
         E: From<BlobError>,
     {
         let mut removed = Vec::new();
-        for dir in 0..DIRS {
-            let room = Arc::clone(&self.0);
+        let rooms = self.rooms();
+        let dirs = rooms
+            .iter()
+            .flat_map(|room| (0..DIRS).map(move |dir| (room, dir)));
+        for (home, dir) in dirs {
+            let room = Arc::clone(home);
             let ids = blocking("listing blobs", move || list(&room, dir)).await?;
             for batch in ids.chunks(BATCH) {
                 let strays = without(batch, known(batch.to_vec()).await?);
                 if strays.is_empty() {
                     continue;
                 }
-                let room = Arc::clone(&self.0);
+                let room = Arc::clone(home);
                 let held = blocking("locking orphans", move || lock(&room, strays)).await?;
                 let ids: Vec<BlobId> = held.iter().map(|(id, _)| *id).collect();
                 let orphans = without(&ids, known(ids.clone()).await?);
                 for id in orphans {
-                    self.remove(id).await?;
+                    super::moves::remove_in(home, id).await?;
                     removed.push(id);
                 }
                 drop(held);

@@ -53,6 +53,7 @@ pub(super) struct Opened {
 /// One open slice.
 #[derive(Debug)]
 pub(super) struct Part {
+    pub(super) room: Arc<Room>,
     pub(super) file: Arc<File>,
     pub(super) id: BlobId,
     /// What of the file is not served.
@@ -80,8 +81,8 @@ impl Blobs {
         let mut parts = Vec::with_capacity(slices.len());
         let mut at = 0_u64;
         for slice in slices.into_iter().filter(|slice| slice.length > 0) {
-            let (file, damage) = self.0.open_file(slice.blob).await?;
-            let checked = self.0.check_len(&file, slice, key.is_some());
+            let (room, file, damage) = self.open_file(slice.blob).await?;
+            let checked = room.check_len(&file, slice, key.is_some());
             let size = match (&damage, checked) {
                 // What is missing at its end is on the list of what is damaged.
                 (Some(_), Err(BlobError::Short { size, .. })) => size,
@@ -92,6 +93,7 @@ impl Blobs {
                 .map(Arc::new);
             let end = at.saturating_add(slice.length);
             parts.push(Part {
+                room,
                 file,
                 id: slice.blob,
                 damage,
@@ -110,6 +112,30 @@ impl Blobs {
     }
 }
 
+/// An open file, what of it is not served, and where it lies.
+type Open = (Arc<Room>, Arc<File>, Option<Arc<Damage>>);
+
+impl Blobs {
+    /// The open file of a blob, wherever it lies; one that stays open costs no look at the disks.
+    async fn open_file(&self, id: BlobId) -> Result<Open, BlobError> {
+        let mut room = Arc::clone(&self.0);
+        if !self.1.is_empty() {
+            let open = |room: &Arc<Room>| room.open_files.get(id).is_some_and(|f| is_current(&f));
+            room = match self.rooms().into_iter().find(open) {
+                Some(room) => room,
+                None => self.room_of(id).await?,
+            };
+        }
+        let (file, damage) = room.open_file(id).await?;
+        Ok((room, file, damage))
+    }
+}
+
+/// Whether an open file still has a name and was not set aside; without a disk access.
+fn is_current(file: &File) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink > 0 && !is_set_aside(stat.st_mode))
+}
+
 impl Room {
     /// The open file of a blob; one whose last name is gone is opened anew, so that nobody reads what another daemon removed or set aside.
     async fn open_file(
@@ -117,8 +143,7 @@ impl Room {
         id: BlobId,
     ) -> Result<(Arc<File>, Option<Arc<Damage>>), BlobError> {
         if let Some(file) = self.open_files.get(id) {
-            let stat = rustix::fs::fstat(&file).map_err(|e| self.error("reading a file", e))?;
-            if stat.st_nlink > 0 && !is_set_aside(stat.st_mode) {
+            if is_current(&file) {
                 return Ok((file, None));
             }
             drop(self.open_files.forget(id));

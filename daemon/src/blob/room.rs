@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::BlobError;
 use super::buffer::Buffers;
 use super::dirsync::{DirSync, sync_dir};
+use super::disks::Disks;
 use super::held::{self, BlobLock, Held};
 use super::idle::Idle;
 use super::open::OpenFiles;
@@ -20,6 +21,9 @@ use crate::kernel::BlobId;
 
 /// Directories that the files are spread over, by the last two digits of their ids.
 pub(super) const DIRS: usize = 256;
+
+/// The name of the directory that is always there.
+pub(super) const MAIN: &str = "main";
 
 /// Where the bytes live.
 #[derive(Clone, Debug)]
@@ -32,11 +36,13 @@ pub struct BlobOptions {
 
 /// All blobs of one data directory; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Blobs(pub(super) Arc<Room>);
+pub struct Blobs(pub(super) Arc<Room>, pub(super) Arc<Disks>);
 
 /// What every handle, writer and reader shares.
 #[derive(Debug)]
 pub(super) struct Room {
+    /// What people call its disk.
+    pub(super) name: String,
     pub(super) dir: PathBuf,
     pub(super) tmp: PathBuf,
     pub(super) quarantine: PathBuf,
@@ -58,56 +64,43 @@ impl Blobs {
     /// Opens the directory, making what is missing, and removes what a crash left in `tmp/`.
     pub async fn open(options: BlobOptions) -> Result<Self, BlobError> {
         blocking("opening the blobs", move || {
-            let dir = options.dir;
-            prepare(&dir).map_err(|e| BlobError::sort("preparing the blob directory", &dir, e))?;
-            let tmp = dir.join("tmp");
-            sweep(&tmp).map_err(|e| BlobError::sort("clearing unfinished files", &dir, e))?;
-            Ok(Self(Arc::new(Room {
-                quarantine: dir.join("quarantine"),
-                tmp,
-                reserve: options.reserve_bytes,
-                dirs: (0..DIRS).map(|_| DirSync::default()).collect(),
-                quarantine_sync: DirSync::default(),
-                open_files: OpenFiles::default(),
-                buffers: Arc::default(),
-                tracker: TaskTracker::new(),
-                idle: Idle::default(),
-                foreground: AtomicU64::new(0),
-                dir,
-            })))
+            let room = Room::prepare(options, MAIN.into(), Arc::default(), TaskTracker::new())?;
+            Ok(Self(Arc::new(room), Arc::default()))
         })
         .await
     }
 
-    /// Total and free space, and the reserve.
+    /// Total and free space and the reserve of the disk on which most is free.
     pub fn space(&self) -> Result<Space, BlobError> {
-        Space::of(&self.0.dir, self.0.reserve)
+        let room = self.pick(0, "").unwrap_or_else(|_| Arc::clone(&self.0));
+        Space::of(&room.dir, room.reserve)
     }
 
     /// Refuses a body of this length when it would eat the reserve; to be asked before the body is read.
     pub fn admit(&self, declared_bytes: u64) -> Result<(), BlobError> {
-        self.space()?.admit(declared_bytes)
+        self.pick(declared_bytes, "").map(drop)
     }
 
     /// Makes the empty file of an upload, durable in its directory, to be filled by [`Blobs::append`].
     ///
     /// Keep the lock until the catalog has the row, or the orphan collector may take the file.
     pub async fn create_open(&self) -> Result<BlobLock, BlobError> {
-        let room = Arc::clone(&self.0);
+        let blobs = self.clone();
         let id = BlobId::random();
-        let held = blocking("making a file", move || {
-            room.admit(0)?;
-            Held::create(&room.dir_of(id), id, &room.tracker)
-                .map_err(|e| room.error("making a file", e))
+        let (room, held) = blocking("making a file", move || {
+            let room = blobs.pick(0, "")?;
+            let held = Held::create(&room.dir_of(id), id, &room.tracker)
+                .map_err(|e| room.error("making a file", e))?;
+            Ok((room, held))
         })
         .await?;
-        self.0.sync_dir_of(id).await?;
+        room.sync_dir_of(id).await?;
         Ok(held.keep())
     }
 
     /// Bytes of the file: of an upload, those received so far.
     pub async fn len(&self, id: BlobId) -> Result<u64, BlobError> {
-        let room = Arc::clone(&self.0);
+        let room = self.room_of(id).await?;
         blocking("reading a file's length", move || {
             let found = fs::metadata(room.path_of(id));
             Ok(found
@@ -119,8 +112,8 @@ impl Blobs {
 
     /// Cuts the file of an upload to `len` bytes, durably; a shorter file is [`BlobError::Short`].
     pub async fn truncate(&self, id: BlobId, len: u64) -> Result<(), BlobError> {
-        let file = self.0.lock_file(id).await?;
-        let room = Arc::clone(&self.0);
+        let room = self.room_of(id).await?;
+        let file = room.lock_file(id).await?;
         blocking("cutting a file", move || {
             let error = |e: io::Error| room.file_error("cutting a file", id, e);
             let size = file.metadata().map_err(error)?.len();
@@ -139,24 +132,24 @@ impl Blobs {
 
     /// Removes the file, be it in its place or set aside; nothing happens when there is none.
     pub async fn remove(&self, id: BlobId) -> Result<(), BlobError> {
-        let room = Arc::clone(&self.0);
-        blocking("removing a file", move || {
-            drop(room.open_files.forget(id));
-            match fs::remove_file(room.path_of(id)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(room.error("removing a file", error))
-                }
-                _ => room
-                    .remove_aside(id)
-                    .map_err(|e| room.error("removing a file", e)),
-            }
-        })
-        .await
+        let mut found = false;
+        for room in self.rooms() {
+            let there = fs::symlink_metadata(room.path_of(id)).is_ok();
+            found |= there;
+            super::moves::remove_in(&room, id).await?;
+        }
+        // It may lie on a disk that is away: then its row must stay until it was looked for there.
+        if found || self.all_disks_here() {
+            return Ok(());
+        }
+        self.room_of(id).await.map(drop)
     }
 
     /// Grows with every read and write of the disk that somebody waits for, so that background work can step back.
     pub fn foreground(&self) -> u64 {
-        self.0.foreground.load(Ordering::Relaxed)
+        let rooms = self.rooms();
+        let counts = rooms.iter().map(|r| r.foreground.load(Ordering::Relaxed));
+        counts.fold(0, u64::wrapping_add)
     }
 
     /// Waits until dropped appenders have written what they took and dropped writers have removed their files; the last step of a shutdown.
@@ -168,6 +161,38 @@ impl Blobs {
 }
 
 impl Room {
+    /// Opens the directory of a further disk, whose work counts as that of `main`.
+    pub(super) fn open(options: BlobOptions, name: String, main: &Self) -> Result<Self, BlobError> {
+        let (buffers, tracker) = (Arc::clone(&main.buffers), main.tracker.clone());
+        Self::prepare(options, name, buffers, tracker)
+    }
+
+    fn prepare(
+        options: BlobOptions,
+        name: String,
+        buffers: Arc<Buffers>,
+        tracker: TaskTracker,
+    ) -> Result<Self, BlobError> {
+        let dir = options.dir;
+        prepare(&dir).map_err(|e| BlobError::sort("preparing the blob directory", &dir, e))?;
+        let tmp = dir.join("tmp");
+        sweep(&tmp).map_err(|e| BlobError::sort("clearing unfinished files", &dir, e))?;
+        Ok(Self {
+            name,
+            quarantine: dir.join("quarantine"),
+            tmp,
+            reserve: options.reserve_bytes,
+            dirs: (0..DIRS).map(|_| DirSync::default()).collect(),
+            quarantine_sync: DirSync::default(),
+            open_files: OpenFiles::default(),
+            buffers,
+            tracker,
+            idle: Idle::default(),
+            foreground: AtomicU64::new(0),
+            dir,
+        })
+    }
+
     /// Where files of this id lie.
     pub(super) fn dir_of(&self, id: BlobId) -> PathBuf {
         self.dir.join(format!("{:02x}", last_byte(id)))

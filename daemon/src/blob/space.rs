@@ -13,6 +13,8 @@ pub struct Space {
     pub free: u64,
     /// What is kept free for the catalog, logs and removal.
     pub reserve: u64,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
 }
 
 impl Space {
@@ -24,6 +26,7 @@ impl Space {
             total: fs.f_blocks.saturating_mul(fs.f_frsize),
             free: fs.f_bavail.saturating_mul(fs.f_frsize),
             reserve,
+            read_only: fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
         })
     }
 

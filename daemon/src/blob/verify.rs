@@ -58,7 +58,11 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Missing`] when it is in neither.
     pub async fn inspect(&self, id: BlobId) -> Result<Inspection, BlobError> {
-        let room = Arc::clone(&self.0);
+        Self::inspect_in(self.room_of(id).await?, id).await
+    }
+
+    /// The same in one room.
+    pub(super) async fn inspect_in(room: Arc<Room>, id: BlobId) -> Result<Inspection, BlobError> {
         blocking("opening a file", move || {
             let error = |e: io::Error| room.file_error("opening a file", id, e);
             let (file, set_aside) = match open(&room.path_of(id)) {
@@ -126,14 +130,15 @@ impl Inspection {
         })
     }
 
-    /// Copies the first `size` bytes into a new file of the id `to`, synced, and compares them on the way.
+    /// Copies the first `size` bytes into a new file of the id `to` in another room, synced, and compares them on the way.
     pub(super) async fn copy(
         &self,
+        room: &Arc<Room>,
         to: BlobId,
         size: u64,
         sums: Arc<[[u8; SUM_BYTES]]>,
     ) -> Result<Held, BlobError> {
-        let (room, file, id) = (Arc::clone(&self.room), Arc::clone(&self.file), self.id);
+        let (room, file, id) = (Arc::clone(room), Arc::clone(&self.file), self.id);
         let work = move || {
             let error = |e: io::Error| room.error("copying a file", e);
             room.admit(size)?;

@@ -76,9 +76,8 @@ impl Blobs {
             Some(_) => size_hint.map(sealed_len),
             None => size_hint,
         };
-        self.admit(size_hint.unwrap_or(0))?;
         Ok(BlobWriter {
-            room: Arc::clone(&self.0),
+            room: self.pick(size_hint.unwrap_or(0), "")?,
             id: BlobId::random(),
             size_hint,
             encryption,
@@ -93,9 +92,8 @@ impl Blobs {
 impl Blobs {
     /// Begins the blob that had this id elsewhere, with its bytes as they were stored there: for a restore.
     pub fn create_as(&self, id: BlobId, size: u64) -> Result<BlobWriter, BlobError> {
-        self.admit(size)?;
         Ok(BlobWriter {
-            room: Arc::clone(&self.0),
+            room: self.pick(size, "")?,
             id,
             size_hint: Some(size),
             encryption: None,

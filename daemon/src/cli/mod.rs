@@ -96,6 +96,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Write the objects of a bucket as plain files; the daemon may run meanwhile.
     Export(ExportArgs),
+    /// Move every file off a disk while the appliance serves, so that the disk can be removed.
+    Drain(DrainArgs),
 }
 
 /// `nebulad serve`.
@@ -214,6 +216,19 @@ pub struct FsckArgs {
     /// One JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `nebulad drain`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DrainArgs {
+    /// The name of the disk in the configuration; `main` is the data directory's own.
+    pub disk: String,
+    /// Bytes per second at most; without it, as fast as the disks allow.
+    #[arg(long, value_name = "BYTES")]
+    pub bytes_per_s: Option<u64>,
+    /// Let new files go there again instead.
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// `nebulad scrub`.

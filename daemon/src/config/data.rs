@@ -26,8 +26,20 @@ pub struct DataConfig {
     pub reserve_bytes: u64,
     /// Objects up to this size are kept in the catalog instead of a file.
     pub inline_bytes_max: u64,
+    /// Disks beside the directory.
+    pub disks: Vec<DiskConfig>,
     /// Seconds between two walks over what lifecycle rules may have ended.
     pub lifecycle_interval_s: u64,
+}
+
+/// A disk beside the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// What people call it.
+    pub name: String,
+    /// A directory on it that nothing else uses.
+    pub path: PathBuf,
 }
 
 impl Default for DataConfig {
@@ -36,8 +48,39 @@ impl Default for DataConfig {
             dir: PathBuf::new(),
             reserve_bytes: 1 << 30,
             inline_bytes_max: 16 * 1024,
+            disks: Vec::new(),
             lifecycle_interval_s: 3600,
         }
+    }
+}
+
+impl DiskConfig {
+    fn check(&self, dir: &Path, before: &[Self]) -> Result<(), Fault> {
+        let (name, path) = (&self.name, &self.path);
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        let fault = |what: String, cure: &str| Err(Fault::new("data.disks", what, cure));
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) || name == "main" {
+            let what = format!("`{name}` cannot be the name of a disk");
+            return fault(
+                what,
+                "letters, digits, `-`, `_` and `.`, at most 32; `main` is the data directory's own",
+            );
+        }
+        if !path.is_absolute() || path.starts_with(dir) || dir.starts_with(path) {
+            let what = format!("disk `{name}`: {} cannot be its directory", path.display());
+            return fault(
+                what,
+                "an absolute path outside the data directory, on the disk that is meant",
+            );
+        }
+        if before
+            .iter()
+            .any(|other| other.name == *name || other.path == *path)
+        {
+            let what = format!("disk `{name}` or its directory stands twice");
+            return fault(what, "give each disk a name and a directory of its own");
+        }
+        Ok(())
     }
 }
 
@@ -49,6 +92,9 @@ impl DataConfig {
                 format!("`{}` is not an absolute path", self.dir.display()),
                 "write the path from the root on, as in /srv/nebula",
             ));
+        }
+        for (at, disk) in self.disks.iter().enumerate() {
+            disk.check(&self.dir, &self.disks[..at])?;
         }
         Fault::bounds(
             "data.inline_bytes_max",

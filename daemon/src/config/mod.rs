@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupConfig, BackupSecrets};
-pub use data::DataConfig;
+pub use data::{DataConfig, DiskConfig};
 pub use database::DatabaseConfig;
 pub use environment::{Environment, OVERRIDES};
 pub use error::{ConfigError, Origin};

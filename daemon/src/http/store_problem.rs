@@ -112,6 +112,14 @@ impl From<StoreError> for Problem {
             | StoreError::PartTooSmall { .. }
             | StoreError::InvalidRange { .. }
             | StoreError::Body(_) => Self::invalid(said),
+            StoreError::DiskAway(_) => {
+                tracing::error!("a request needs a disk that is away: {said}");
+                let title = "A disk is away.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code::DISK_AWAY, title)
+                    .detail(said)
+                    .hint("What lies on other disks is served as ever; this comes back with the disk.")
+                    .retry_after_s(30)
+            }
             StoreError::ObjectDamaged(_) => {
                 tracing::error!("a request met damaged bytes: {said}");
                 let title = "Stored bytes are damaged.";

@@ -48,7 +48,7 @@ pub(super) fn of(error: StoreError) -> S3Error {
             C::Custom("InsufficientStorage".into()),
             Some(StatusCode::INSUFFICIENT_STORAGE),
         ),
-        StoreError::Unavailable(_) => (C::ServiceUnavailable, None),
+        StoreError::Unavailable(_) | StoreError::DiskAway(_) => (C::ServiceUnavailable, None),
         StoreError::Damaged(_) | StoreError::ObjectDamaged(_) | StoreError::Failed(_) => {
             (C::InternalError, None)
         }
@@ -57,6 +57,8 @@ pub(super) fn of(error: StoreError) -> S3Error {
         // The cause is for the log alone: it may name files.
         tracing::error!(error = %text, "an S3 request failed: {text}");
         let told = match &error {
+            // Its name is what the owner called it; why it is away may name files.
+            StoreError::DiskAway(why) => return away(why),
             StoreError::ObjectDamaged(_) => {
                 "stored bytes of this range are damaged and are not served; upload the object again or restore it from a backup"
             }
@@ -86,6 +88,17 @@ pub(super) fn of(error: StoreError) -> S3Error {
         }
         _ => {}
     }
+    out
+}
+
+/// 503 that says which disk is away.
+fn away(why: &str) -> S3Error {
+    let disk = why.split(" (").next().unwrap_or_default();
+    let text = format!("{disk}; what lies on other disks is served as ever");
+    let mut out = S3Error::with_message(S3ErrorCode::ServiceUnavailable, text);
+    let mut headers = xml();
+    headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("30"));
+    out.set_headers(headers);
     out
 }
 
@@ -258,6 +271,11 @@ mod tests {
             ),
             (StoreError::Damaged("x".into()), "InternalError", 500),
             (StoreError::ObjectDamaged("x".into()), "InternalError", 500),
+            (
+                StoreError::DiskAway("disk usb is away (…)".into()),
+                "ServiceUnavailable",
+                503,
+            ),
         ];
         for (error, code, status) in table {
             let out = of(error);

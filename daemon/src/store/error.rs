@@ -130,6 +130,9 @@ pub enum StoreError {
     /// Stored bytes are missing or damaged.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// A disk that is needed for this is away.
+    #[error("{0}")]
+    DiskAway(String),
     /// Bytes of the object that were asked for are missing or damaged on the disk; others of it may be in order.
     #[error("stored bytes of this are damaged and are not served: {0}")]
     ObjectDamaged(String),
@@ -148,6 +151,7 @@ impl StoreError {
             self,
             Self::Full
                 | Self::Unavailable(_)
+                | Self::DiskAway(_)
                 | Self::Failed(_)
                 | Self::Damaged(_)
                 | Self::ObjectDamaged(_)
@@ -172,6 +176,7 @@ impl From<BlobError> for StoreError {
         match error {
             BlobError::Full { .. } | BlobError::NoInodes => Self::Full,
             BlobError::Busy { .. } => Self::UploadBusy,
+            BlobError::DiskAway { .. } => Self::DiskAway(text),
             BlobError::Missing { .. } | BlobError::Damaged { .. } | BlobError::Short { .. } => {
                 Self::ObjectDamaged(text)
             }

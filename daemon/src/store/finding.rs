@@ -8,6 +8,13 @@ use crate::kernel::{BlobId, UploadId};
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
+    /// A disk is away, so that nothing can be said of what lies on it.
+    DiskAway {
+        /// Its name.
+        disk: String,
+        /// Why.
+        why: String,
+    },
     /// A blob is known and its file is not there.
     MissingFile {
         /// The blob.
@@ -100,6 +107,7 @@ impl Finding {
             Self::SetAside { .. } => {
                 "written anew if a file of the same bytes has appeared; else nothing: upload the objects again, restore them, or give them up with --delete-damaged"
             }
+            Self::DiskAway { .. } => "nothing: mount it and look again",
             Self::WrongRefs { .. } => "counted anew; what nothing refers to is removed",
             Self::Orphan { .. } | Self::Dead { .. } | Self::StaleUpload { .. } => "removed",
             Self::WrongExtents { .. } | Self::DamagedObject { .. } => {
@@ -113,6 +121,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::DiskAway { disk, why } => write!(f, "disk {disk} is away: {why}"),
             Self::MissingFile { blob } => write!(f, "blob {blob}: its file is missing"),
             Self::WrongSize {
                 blob,

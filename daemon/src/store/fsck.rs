@@ -31,6 +31,12 @@ impl Store {
     /// Meant for a quiet appliance: a change in mid-check can look like a finding.
     pub async fn fsck(&self, deep: bool) -> Result<FsckReport, StoreError> {
         let mut report = FsckReport::default();
+        for disk in self.0.blobs.disks() {
+            if let Some(why) = disk.away {
+                let disk = disk.name;
+                report.findings.push(Finding::DiskAway { disk, why });
+            }
+        }
         let blobs = self.0.blobs.clone();
         let walk = tokio::task::spawn_blocking(move || {
             blobs
@@ -84,7 +90,8 @@ impl Store {
             }
         }
         let mut after = String::new();
-
+        // What is not found may lie on a disk that is away.
+        let away = !self.0.blobs.all_disks_here();
         loop {
             let rows = self.0.catalog.blobs_after(&after, PAGE).await?;
             let counted = self.0.catalog.blobs_counted_after(&after, PAGE).await?;
@@ -116,6 +123,7 @@ impl Store {
                         let objects = self.names_in(blob).await?;
                         report.findings.push(Finding::SetAside { blob, objects });
                     }
+                    (_, None) if away => {}
                     (_, None) => report.findings.push(Finding::MissingFile { blob }),
                     (BlobState::Live, Some(file_bytes)) if file_bytes != row.size_bytes as u64 => {
                         report.findings.push(Finding::WrongSize {

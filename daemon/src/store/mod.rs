@@ -17,6 +17,8 @@ mod copy;
 mod damage;
 mod default_encryption;
 mod delete;
+mod disks;
+mod drain;
 mod encryption;
 mod error;
 mod extras;
@@ -47,6 +49,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use crate::blob::DiskInfo;
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
 pub use concat::PARTIALS_MAX;
@@ -54,6 +57,7 @@ pub use copy::CopyKeys;
 pub use damage::Fate;
 pub use default_encryption::DefaultEncryption;
 pub use delete::{Deleted, Removal};
+pub use drain::Drained;
 pub use encryption::{CustomerKey, Encrypted, Encryption, EncryptionAsked, WrappedKey};
 pub use error::StoreError;
 pub use extras::ObjectExtras;
@@ -164,6 +168,11 @@ impl Store {
     /// The blob directory beneath, for figures of its space.
     pub fn blobs(&self) -> &Blobs {
         &self.0.blobs
+    }
+
+    /// The data directory and the disks beside it.
+    pub fn disks(&self) -> Vec<DiskInfo> {
+        self.0.blobs.disks()
     }
 
     /// The source of time.

@@ -23,6 +23,13 @@ impl Store {
             dead: self.sweep_dead().await?,
             ..Reconciled::default()
         };
+        done.orphans = self.collect_orphans().await?;
+        done.uploads = self.sweep_uploads().await?;
+        Ok(done)
+    }
+
+    /// Removes files that no row knows and nobody holds; returns how many.
+    pub(super) async fn collect_orphans(&self) -> Result<usize, StoreError> {
         let catalog = self.0.catalog.clone();
         let known = move |ids: Vec<BlobId>| {
             let catalog = catalog.clone();
@@ -36,8 +43,6 @@ impl Store {
                 Ok::<_, StoreError>(known)
             }
         };
-        done.orphans = self.0.blobs.collect_orphans(known).await?.len();
-        done.uploads = self.sweep_uploads().await?;
-        Ok(done)
+        Ok(self.0.blobs.collect_orphans(known).await?.len())
     }
 }

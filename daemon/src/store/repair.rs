@@ -54,6 +54,7 @@ impl Store {
             | Finding::WrongSize { blob, .. }
             | Finding::Damaged { blob, .. }
             | Finding::SetAside { blob, .. } => self.repair_blob(*blob, delete_damaged).await,
+            Finding::DiskAway { .. } => Ok(("mount it and look again".into(), false)),
             Finding::WrongRefs {
                 blob, counted_refs, ..
             } => self.repair_refs(*blob, *counted_refs).await,

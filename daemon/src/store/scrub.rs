@@ -15,8 +15,8 @@ use super::object::{Object, json, to_json};
 use super::{Store, StoreError};
 use crate::blob::{BlobError, Inspection};
 use crate::catalog::{BlobRow, BlobState};
-use crate::kernel::Millis;
 use crate::kernel::limits::SUM_BLOCK_BYTES;
+use crate::kernel::{Clock, Millis};
 use crate::telemetry::metrics::SCRUB_BYTES_TOTAL;
 
 /// Where the state of the walk is kept.
@@ -91,14 +91,31 @@ impl ScrubState {
 
 /// Spreads reads over time.
 #[derive(Debug)]
-struct Pace {
-    bytes_per_s: u64,
+pub(super) struct Pace {
+    pub(super) bytes_per_s: u64,
     /// From when on `bytes` are counted.
-    since_ms: Millis,
-    bytes: u64,
+    pub(super) since_ms: Millis,
+    pub(super) bytes: u64,
 }
 
 impl Pace {
+    /// Waits until `bytes` more may be read; `false` when stopped.
+    pub(super) async fn rest(
+        &mut self,
+        clock: &Clock,
+        bytes: u64,
+        stop: &CancellationToken,
+    ) -> bool {
+        const LOOK: Duration = Duration::from_millis(250);
+        let mut owed = self.owed_ms(clock.now_ms(), bytes);
+        while owed > 0 && !stop.is_cancelled() {
+            let pause = Duration::from_millis(owed as u64).min(LOOK);
+            let _stopped_early = tokio::time::timeout(pause, stop.cancelled()).await;
+            owed = self.owed_ms(clock.now_ms(), 0);
+        }
+        !stop.is_cancelled()
+    }
+
     /// How long to wait before the next read, after `bytes` more were read.
     fn owed_ms(&mut self, now_ms: Millis, bytes: u64) -> Millis {
         if self.bytes_per_s == 0 {
@@ -316,6 +333,8 @@ impl Walk {
                 self.state.at.bad = (0..total).take(BLOCKS_MAX).collect();
                 None
             }
+            // Nothing can be said of it until its disk is back.
+            Err(BlobError::DiskAway { .. }) => return Ok(true),
             Err(error) => return Err(error.into()),
         };
         while let Some(inspection) = &inspection
@@ -375,14 +394,7 @@ impl Walk {
 
     /// Waits until the pace allows more; `false` when stopped.
     async fn rest(&mut self, bytes: u64) -> bool {
-        const LOOK: Duration = Duration::from_millis(250);
-        let mut owed = self.pace.owed_ms(self.store.0.clock.now_ms(), bytes);
-        while owed > 0 && !self.stop.is_cancelled() {
-            let pause = Duration::from_millis(owed as u64).min(LOOK);
-            let _stopped_early = tokio::time::timeout(pause, self.stop.cancelled()).await;
-            owed = self.pace.owed_ms(self.store.0.clock.now_ms(), 0);
-        }
-        !self.stop.is_cancelled()
+        self.pace.rest(&self.store.0.clock, bytes, &self.stop).await
     }
 
     async fn save_now_and_then(&mut self) -> Result<(), StoreError> {

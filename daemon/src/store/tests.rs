@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod damage;
+mod disks;
 mod encryption;
 mod lifecycle;
 mod lock;
@@ -578,7 +579,7 @@ async fn a_start_collects_what_a_crash_left() {
     store.create_bucket(&bucket(), "me").await.unwrap();
     put(store, "kept", &noise(200_000, 1)).await;
     // A crash between the file and its row: the file is there, its lock is gone.
-    let SealedBytesAlias::Blob(blob) = seal(store, &noise(100_000, 2), false).await.bytes else {
+    let writer::SealedBytes::Blob(blob) = seal(store, &noise(100_000, 2), false).await.bytes else {
         unreachable!()
     };
     drop(blob.keep());
@@ -598,5 +599,3 @@ async fn a_start_collects_what_a_crash_left() {
         .unwrap();
     clean(store).await;
 }
-
-use super::writer::SealedBytes as SealedBytesAlias;

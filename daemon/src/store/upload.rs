@@ -148,7 +148,12 @@ impl Store {
         let mut uploads = Vec::new();
         for row in self.0.catalog.open_uploads(limit as i64).await? {
             let id = row.id()?;
-            uploads.push(self.describe(id, row).await?);
+            match self.describe(id, row).await {
+                Ok(upload) => uploads.push(upload),
+                // Its disk is away: it is listed again when that is back.
+                Err(StoreError::DiskAway(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(uploads)
     }
