@@ -109,7 +109,11 @@ impl<'a> Sender<'a> {
         };
         let reader = match self.blobs.reader(vec![slice]).await {
             Ok(reader) => reader,
-            Err(error @ (BlobError::Missing { .. } | BlobError::Short { .. })) => {
+            Err(
+                error @ (BlobError::Missing { .. }
+                | BlobError::Short { .. }
+                | BlobError::DiskAway { .. }),
+            ) => {
                 return Ok(Copied::Damaged(error.to_string()));
             }
             Err(error) => return Err(error.into()),

@@ -285,6 +285,7 @@ async fn a_resumable_upload_is_encrypted_at_its_end_and_its_plaintext_goes() {
         let bytes = noise(size, 4);
         let new = NewResumable {
             protocol: crate::catalog::Protocol::Tus,
+            role: crate::catalog::UploadRole::Whole,
             bucket: bucket(),
             key: Some(key("film.mkv")),
             headers: ObjectHeaders::default(),
