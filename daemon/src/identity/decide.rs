@@ -12,8 +12,10 @@ use super::rules::{BucketRules, Circumstances, S3Ask, account_of};
 use crate::catalog::BucketRow;
 use crate::kernel::Millis;
 
-/// Buckets whose rules are remembered.
-const REMEMBERED_MAX: usize = 1024;
+/// Settings whose rules are remembered, in bytes of their text; the rules take a few times as much.
+const REMEMBERED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What the memory itself takes for each.
+const ENTRY_BYTES: usize = 512;
 
 /// What the actions of the house are called in policies; `None` for those on which a bucket has no say.
 fn action_of(action: Action) -> Option<&'static str> {
@@ -46,7 +48,14 @@ impl Facts for PlainFacts {
 
 /// Rules by the text they were read from.
 #[derive(Default)]
-pub(super) struct RulesMemory(Mutex<HashMap<i64, Remembered>>);
+pub(super) struct RulesMemory(Mutex<Memory>);
+
+#[derive(Default)]
+struct Memory {
+    by_bucket: HashMap<i64, Remembered>,
+    /// Bytes of all texts, counted as they came.
+    bytes: usize,
+}
 
 struct Remembered {
     settings: String,
@@ -103,7 +112,7 @@ impl Identity {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        if let Some(known) = lock().get(&row.id)
+        if let Some(known) = lock().by_bucket.get(&row.id)
             && known.settings == row.settings
             && known.rules.owner == account_of(&row.owner)
         {
@@ -111,10 +120,12 @@ impl Identity {
         }
         let rules = Arc::new(BucketRules::of(row));
         let mut memory = lock();
-        if memory.len() >= REMEMBERED_MAX {
-            memory.clear();
+        memory.bytes += row.settings.len() + ENTRY_BYTES;
+        if memory.bytes > REMEMBERED_BYTES_MAX {
+            *memory = Memory::default();
+            memory.bytes = row.settings.len() + ENTRY_BYTES;
         }
-        memory.insert(
+        memory.by_bucket.insert(
             row.id,
             Remembered {
                 settings: row.settings.clone(),

@@ -85,8 +85,8 @@ impl Operations {
             }
             _ => {}
         }
+        known(&sent).await?;
         let acl = sent.list(&writer, &rules.owner, false)?;
-        known(&acl).await?;
         check_block(&rules, &acl)?;
         let acl = (!acl.is_private(&writer)).then_some(acl);
         Ok(Brought { owner: writer, acl })
@@ -101,8 +101,8 @@ impl Operations {
         let Some(sent) = of_headers(headers)? else {
             return Ok(None);
         };
+        known(&sent).await?;
         let acl = sent.list(owner, owner, true)?;
-        known(&acl).await?;
         Ok((!acl.is_private(owner)).then_some(acl))
     }
 
@@ -142,8 +142,8 @@ impl Operations {
             request.input.access_control_policy,
             &rules.owner,
         )?;
+        known(&sent).await?;
         let acl = sent.list(&rules.owner, &rules.owner, true)?;
-        known(&acl).await?;
         check_block(&rules, &acl)?;
         let stored = (!acl.is_private(&rules.owner)).then(|| serde_json::json!(acl));
         self.store
@@ -202,8 +202,8 @@ impl Operations {
             .await
             .map_err(|e| missing(e, version.is_some()))?;
         let sent = one(&request.headers, input.access_control_policy, &object.owner)?;
+        known(&sent).await?;
         let acl = sent.list(&object.owner, &rules.owner, false)?;
-        known(&acl).await?;
         check_block(&rules, &acl)?;
         let stored = (!acl.is_private(&object.owner)).then_some(acl);
         let change = move |extras: &mut crate::store::ObjectExtras| {

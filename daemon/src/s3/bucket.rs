@@ -16,7 +16,9 @@ use super::operations::Operations;
 use super::wire;
 use super::{owners, ownership};
 use crate::catalog::Versioning;
-use crate::identity::{ACL_SETTING, Action, Circumstances, OWNERSHIP_SETTING, Resource};
+use crate::identity::{
+    ACL_SETTING, Action, BucketRules, Circumstances, OWNERSHIP_SETTING, Resource, account_of,
+};
 use crate::kernel::BucketName;
 use crate::store::StoreError;
 
@@ -34,7 +36,7 @@ impl Operations {
             return Ok(());
         };
         let row = self.store.bucket(bucket).await.map_err(error::of)?;
-        if row.owner == expected {
+        if account_of(&row.owner) == expected {
             return Ok(());
         }
         Err(say(
@@ -55,7 +57,7 @@ impl Operations {
         let input = request.input;
         let name = bucket_name(&input.bucket)?;
         let mut settings = serde_json::Map::new();
-        if let Some(acl) = acl {
+        if let Some(acl) = &acl {
             settings.insert(ACL_SETTING.to_owned(), serde_json::json!(acl));
         }
         if let Some(ownership) = ownership {
@@ -85,13 +87,15 @@ impl Operations {
         };
         match made {
             Ok(_) => {}
-            Err(StoreError::BucketExists(_))
-                if self
-                    .store
-                    .bucket(&name)
-                    .await
-                    .is_ok_and(|row| row.owner == owner) =>
-            {
+            Err(StoreError::BucketExists(taken)) => {
+                let row = self.store.bucket(&name).await.map_err(error::of)?;
+                let rules = BucketRules::of(&row);
+                let same = rules.acl == acl
+                    && ownership.is_none_or(|ownership| rules.ownership == Some(ownership));
+                // A success would say that what was asked for is there.
+                if rules.owner != owner || !same {
+                    return Err(error::of(StoreError::BucketExists(taken)));
+                }
                 // In the default region making a bucket again is a success (Amazon S3, CreateBucket).
                 if self.region == DEFAULT_REGION {
                     return Ok(S3Response::new(CreateBucketOutput {

@@ -128,6 +128,10 @@ impl Decider {
         let facts = RequestFacts {
             headers: asked.headers,
             query: asked.query,
+            continues: matches!(
+                asked.operation,
+                "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload"
+            ),
             is_form: is_form(),
             now_ms: store.clock().now_ms(),
             existing: None,

@@ -17,6 +17,8 @@ use crate::store::Tags;
 pub(super) struct RequestFacts<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) query: Option<&'a str>,
+    /// Whether the request continues an upload whose beginning said what the object is to be.
+    pub(super) continues: bool,
     /// Whether the signature came in the fields of a form.
     pub(super) is_form: bool,
     pub(super) now_ms: Millis,
@@ -34,13 +36,20 @@ pub(super) struct RequestFacts<'a> {
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let pairs = parameters(query?).ok()?;
     let found = pairs.into_iter().find(|(found, _)| found == name);
-    found.map(|(_, value)| value)
+    found.map(|(_, mut value)| {
+        value.truncate(value.floor_char_boundary(VALUE_BYTES_MAX));
+        value
+    })
 }
+
+/// Longest value that is compared: patterns are matched in the product of both lengths.
+const VALUE_BYTES_MAX: usize = 2048;
 
 impl RequestFacts<'_> {
     fn header(&self, name: &str) -> Option<String> {
-        let value = self.headers.get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        let value = self.headers.get(name)?.as_bytes();
+        let value = &value[..value.len().min(VALUE_BYTES_MAX)];
+        Some(String::from_utf8_lossy(value).into_owned())
     }
 
     fn is_presigned(&self) -> bool {
@@ -119,6 +128,20 @@ impl Facts for RequestFacts<'_> {
         };
         one.into_iter().collect()
     }
+
+    fn is_settled(&self, key: &ConditionKey) -> bool {
+        use ConditionKey as K;
+        self.continues
+            && match key {
+                K::RequestTag(_) | K::RequestTagKeys => true,
+                // These belong to the one request that carries them.
+                K::Header(
+                    "x-amz-copy-source" | "x-amz-content-sha256" | "if-match" | "if-none-match",
+                ) => false,
+                K::Header(_) => true,
+                _ => false,
+            }
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +157,7 @@ mod tests {
         let facts = RequestFacts {
             headers: &headers,
             query: Some(query),
+            continues: false,
             is_form: false,
             now_ms: 1_767_225_700_000,
             existing: None,

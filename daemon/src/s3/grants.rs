@@ -213,8 +213,8 @@ pub(super) fn of_policy(policy: AccessControlPolicy, owner: &str) -> S3Result<Se
 }
 
 /// Refuses a list that names somebody who does not exist.
-pub(super) async fn known(acl: &Acl) -> S3Result<()> {
-    let Some(identity) = identity() else {
+pub(super) async fn known(sent: &Sent) -> S3Result<()> {
+    let (Some(identity), Sent::Grants(acl)) = (identity(), sent) else {
         return Ok(());
     };
     for grant in &acl.0 {
@@ -237,7 +237,10 @@ pub(super) async fn known(acl: &Acl) -> S3Result<()> {
 /// Grants as an answer shows them.
 pub(super) async fn shown(acl: &Acl) -> Vec<dto::Grant> {
     let mut grants = Vec::with_capacity(acl.0.len());
-    for grant in &acl.0 {
+    // Crowds first: that is what a reader must see.
+    let mut all: Vec<_> = acl.0.iter().collect();
+    all.sort_by_key(|grant| matches!(grant.grantee, Grantee::Id(_)));
+    for grant in all {
         let group = |uri: &str| dto::Grantee {
             display_name: None,
             email_address: None,

@@ -409,6 +409,31 @@ async fn many_are_deleted_at_once() {
 }
 
 #[tokio::test]
+async fn a_policy_opens_a_bucket_to_a_plain_request() {
+    let (server, client) = house().await;
+    let put = client.put_object().bucket("films").key("k");
+    put.body(ByteStream::from_static(b"hello"))
+        .send()
+        .await
+        .unwrap();
+    let address = format!("{}/films/k", server.endpoint);
+    assert_eq!(reqwest::get(&address).await.unwrap().status(), 403);
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*",
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::films/*"}]}"#;
+    let set = client.put_bucket_policy().bucket("films").policy(policy);
+    set.send().await.unwrap();
+    let read = reqwest::get(&address).await.unwrap();
+    assert_eq!(read.text().await.unwrap(), "hello");
+    let kept = client.get_bucket_policy().bucket("films").send().await;
+    assert_eq!(kept.unwrap().policy(), Some(policy));
+    let status = client.get_bucket_policy_status().bucket("films").send();
+    assert!(status.await.unwrap().policy_status().unwrap().is_public() == Some(true));
+    let gone = client.delete_bucket_policy().bucket("films").send().await;
+    gone.unwrap();
+    assert_eq!(reqwest::get(&address).await.unwrap().status(), 403);
+}
+
+#[tokio::test]
 async fn presigned_urls_open_what_they_name() {
     let (_server, client) = house().await;
     let week = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();

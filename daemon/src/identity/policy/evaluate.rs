@@ -61,7 +61,13 @@ impl Statement {
         self.principals.covers(ask.caller) != self.not_principals
             && actions() != self.not_actions
             && resources() != self.not_resources
-            && self.conditions.iter().all(|one| one.holds(&values))
+            && self.conditions.iter().all(|one| {
+                if ask.facts.is_settled(&one.key) {
+                    self.allows
+                } else {
+                    one.holds(&values)
+                }
+            })
     }
 }
 

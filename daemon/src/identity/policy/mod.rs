@@ -33,6 +33,11 @@ pub trait Facts: Sync {
     ///
     /// Keys that speak of the caller are not asked for: this room knows them.
     fn values(&self, key: &ConditionKey) -> Vec<String>;
+
+    /// Whether conditions on a key were decided by an earlier request that this one continues, as the parts of an upload continue its beginning: they hold for what allows, and not again for what denies.
+    fn is_settled(&self, _: &ConditionKey) -> bool {
+        false
+    }
 }
 
 /// A door that has nothing to say.

@@ -3,63 +3,62 @@
 use super::key::ConditionKey;
 use super::{PolicyError, shown};
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A piece of a text at the moment it is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Token {
     Char(char),
     /// `*`: any run of characters.
     Run,
     /// `?`: any one character.
     One,
-    /// `${key}`: what the request says, taken literally.
-    Variable(ConditionKey),
 }
 
-/// A text to compare with.
+/// What of a text is more than its characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Meaning {
+    /// `*` and `?` are wildcards.
+    wild: bool,
+    /// `${key}` is what the request says, taken literally.
+    variables: bool,
+}
+
+/// A text to compare with, kept as it was written: a policy may be large, and many are remembered.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Pattern(Vec<Token>);
+pub(super) struct Pattern {
+    text: Box<str>,
+    meaning: Meaning,
+}
 
 impl Pattern {
     /// Reads a text; `wild` gives `*` and `?` their meaning, `variables` gives it to `${…}`.
     pub(super) fn parse(text: &str, wild: bool, variables: bool) -> Result<Self, PolicyError> {
-        let mut tokens = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            if variables && let Some(inner) = rest.strip_prefix("${") {
-                let (name, behind) = inner.split_once('}').ok_or_else(|| {
-                    PolicyError::new(format!("the variable in `{}` has no end", shown(text)))
-                })?;
-                tokens.push(match name {
-                    "*" | "?" | "$" => Token::Char(name.chars().next().unwrap_or_default()),
-                    _ => Token::Variable(ConditionKey::parse(name).ok_or_else(|| {
-                        PolicyError::new(format!("unknown variable `{}`", shown(name)))
-                    })?),
-                });
-                rest = behind;
-                continue;
+        let pattern = Self {
+            text: text.into(),
+            meaning: Meaning {
+                wild: wild && text.contains(['*', '?']),
+                variables: variables && text.contains("${"),
+            },
+        };
+        pattern.tokens(&mut |name| {
+            if ConditionKey::parse(name).is_some() {
+                return Ok(String::new());
             }
-            tokens.push(match c {
-                // Several in a row match what one does, at less cost.
-                '*' if wild && tokens.last() == Some(&Token::Run) => {
-                    rest = &rest[1..];
-                    continue;
-                }
-                '*' if wild => Token::Run,
-                '?' if wild => Token::One,
-                other => Token::Char(other),
-            });
-            rest = &rest[c.len_utf8()..];
-        }
-        Ok(Self(tokens))
+            Err(PolicyError::new(format!(
+                "unknown variable `{}`",
+                shown(name)
+            )))
+        })?;
+        Ok(pattern)
     }
 
     /// Whether this is `*`.
     pub(super) fn is_any(&self) -> bool {
-        self.0 == [Token::Run]
+        self.meaning.wild && &*self.text == "*"
     }
 
     /// Whether it has one meaning only: no wildcard, no variable.
     pub(super) fn is_fixed(&self) -> bool {
-        self.0.iter().all(|token| matches!(token, Token::Char(_)))
+        !self.meaning.wild && !self.meaning.variables
     }
 
     /// Compares the whole text; `values` answers variables, and one without an answer matches nothing.
@@ -69,21 +68,50 @@ impl Pattern {
         fold: bool,
         values: &dyn Fn(&ConditionKey) -> Vec<String>,
     ) -> bool {
-        let has_variable = |token: &Token| matches!(token, Token::Variable(_));
-        if !self.0.iter().any(has_variable) {
-            return glob(&self.0, text, fold);
+        if self.is_fixed() {
+            return *self.text == *text || (fold && self.text.eq_ignore_ascii_case(text));
         }
-        let mut tokens = Vec::with_capacity(self.0.len());
-        for token in &self.0 {
-            match token {
-                Token::Variable(key) => match values(key).first() {
-                    Some(value) => tokens.extend(value.chars().map(Token::Char)),
-                    None => return false,
-                },
-                other => tokens.push(other.clone()),
+        let tokens = self.tokens(&mut |name| {
+            let found = ConditionKey::parse(name).and_then(|key| values(&key).into_iter().next());
+            found.ok_or_else(|| PolicyError::new("no value"))
+        });
+        tokens.is_ok_and(|tokens| glob(&tokens, text, fold))
+    }
+
+    /// Takes the text apart; `value` answers a variable.
+    fn tokens(
+        &self,
+        value: &mut dyn FnMut(&str) -> Result<String, PolicyError>,
+    ) -> Result<Vec<Token>, PolicyError> {
+        let mut tokens = Vec::with_capacity(self.text.len());
+        let mut rest = &*self.text;
+        while let Some(c) = rest.chars().next() {
+            if self.meaning.variables
+                && let Some(inner) = rest.strip_prefix("${")
+            {
+                let (name, behind) = inner.split_once('}').ok_or_else(|| {
+                    PolicyError::new(format!(
+                        "the variable in `{}` has no end",
+                        shown(&self.text)
+                    ))
+                })?;
+                match name {
+                    "*" | "?" | "$" => tokens.extend(name.chars().map(Token::Char)),
+                    _ => tokens.extend(value(name)?.chars().map(Token::Char)),
+                }
+                rest = behind;
+                continue;
+            }
+            rest = &rest[c.len_utf8()..];
+            match c {
+                // Several in a row match what one does, at less cost.
+                '*' if self.meaning.wild && tokens.last() == Some(&Token::Run) => {}
+                '*' if self.meaning.wild => tokens.push(Token::Run),
+                '?' if self.meaning.wild => tokens.push(Token::One),
+                other => tokens.push(Token::Char(other)),
             }
         }
-        glob(&tokens, text, fold)
+        Ok(tokens)
     }
 }
 

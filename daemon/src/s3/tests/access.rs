@@ -171,6 +171,33 @@ async fn a_denied_tag_cannot_come_in_a_body() {
 }
 
 #[tokio::test]
+async fn the_parts_of_an_upload_need_not_say_again_what_its_beginning_said() {
+    let (house, owner, _) = films().await;
+    let mut deny = statement("Deny", "s3:PutObject", "films/*");
+    deny["Condition"] = json!({"Null": {"s3:x-amz-storage-class": "true"}});
+    set_policy(&house, &owner, deny).await;
+    let begin = |headers: &'static [(&'static str, &'static str)]| {
+        house.ask(
+            Some(&owner),
+            Method::POST,
+            "/films/parts?uploads",
+            headers,
+            "",
+        )
+    };
+    assert_eq!(begin(&[]).await.status, FORBIDDEN);
+    let begun = begin(&[("x-amz-storage-class", "STANDARD")]).await;
+    assert_eq!(begun.status, OK, "{}", begun.text);
+    let id = begun.text.split("<UploadId>").nth(1).unwrap();
+    let id = id.split('<').next().unwrap();
+    let uri = format!("/films/parts?partNumber=1&uploadId={id}");
+    let part = house
+        .ask(Some(&owner), Method::PUT, &uri, &[], "part")
+        .await;
+    assert_eq!(part.status, OK, "{}", part.text);
+}
+
+#[tokio::test]
 async fn each_key_of_a_multi_delete_and_the_source_of_a_copy_are_decided() {
     let (house, owner, other) = films().await;
     let allow = json!({"Effect": "Allow", "Principal": {"AWS": other.id}, "Action": ["s3:DeleteObject", "s3:GetObject"],
@@ -412,6 +439,23 @@ async fn a_grant_to_another_key_lets_it_in_and_no_further() {
         house.put(Some(&owner), "/films?acl", &nobody).await.code(),
         "InvalidArgument"
     );
+}
+
+#[tokio::test]
+async fn a_bucket_made_again_must_be_the_same() {
+    let (house, owner, other) = films().await;
+    let public = [("x-amz-acl", "public-read")];
+    assert_eq!(house.put(Some(&owner), "/films", &[]).await.status, OK);
+    let changed = house.put(Some(&owner), "/films", &public).await;
+    assert_eq!(changed.code(), "BucketAlreadyExists");
+    assert_eq!(
+        house.put(Some(&other), "/films", &[]).await.code(),
+        "BucketAlreadyExists"
+    );
+    assert_eq!(house.get(None, "/films").await.status, FORBIDDEN);
+    assert_eq!(house.put(Some(&owner), "/open", &public).await.status, OK);
+    assert_eq!(house.put(Some(&owner), "/open", &public).await.status, OK);
+    assert_eq!(house.get(None, "/open").await.status, OK);
 }
 
 #[tokio::test]
