@@ -12,9 +12,11 @@ use s3s::{S3ErrorCode, S3Request, S3Result};
 use super::access::{bucket_name, caller, identity, is_form, note_deed, object_key};
 use super::error::{self, not_built, say};
 use super::facts::RequestFacts;
+use super::get::missing;
 use super::guard::parameters;
 use super::operations::Operations;
 use super::rights;
+use super::wire::version_id;
 use crate::identity::{
     Action, BucketRules, Caller, Circumstances, Decision, NoFacts, ObjectRules, Policy, Resource,
     Rule, S3Ask, is_of_object_list,
@@ -144,7 +146,7 @@ impl Decider {
             .as_ref()
             .is_some_and(Policy::asks_for_existing_tags);
         let mut object = match asked.key {
-            Some(key) if tags => look(store, asked, key).await?,
+            Some(key) if tags => look(store, asked, key).await?.ok(),
             _ => None,
         };
         let ask = |object: Option<&Object>| {
@@ -175,12 +177,14 @@ impl Decider {
         if !is_open || !is_of_object_list(first) {
             return Ok(decision);
         }
-        if object.is_none() {
-            object = look(store, asked, key).await?;
-        }
-        if object.is_some() {
-            return Ok(ask(object.as_ref()));
-        }
+        let absent = match object.take() {
+            Some(object) => Ok(object),
+            None => look(store, asked, key).await?,
+        };
+        let absent = match absent {
+            Ok(object) => return Ok(ask(Some(&object))),
+            Err(absent) => absent,
+        };
         // Whoever may list the bucket may be told that there is no such object (Amazon S3, GetObject).
         let facts = RequestFacts {
             query: None,
@@ -198,7 +202,11 @@ impl Decider {
         };
         let name = Resource::Prefix(asked.bucket, key.as_str());
         let listing = self.caller.may_here(Action::ListObjects, &name, &here);
-        Ok(if listing.allow { listing } else { decision })
+        if listing.allow {
+            // Said here and now: let on, the request could meet an object that was stored meanwhile.
+            return Err(missing(absent, asked.version.is_some()));
+        }
+        Ok(decision)
     }
 }
 
@@ -225,22 +233,21 @@ fn listed_prefix(asked: &Question<'_>) -> S3Result<Option<String>> {
     Ok(Some(prefix.unwrap_or_default()))
 }
 
-/// The object in question; `None` when there is none.
-async fn look(store: &Store, asked: &Question<'_>, key: &ObjectKey) -> S3Result<Option<Object>> {
-    let version = match asked.version.map(str::parse) {
-        None => None,
-        Some(Ok(version)) => Some(version),
-        Some(Err(_)) => return Ok(None),
-    };
+/// The object in question, or why there is none.
+async fn look(
+    store: &Store,
+    asked: &Question<'_>,
+    key: &ObjectKey,
+) -> S3Result<Result<Object, StoreError>> {
+    let version = version_id(asked.version)?;
     match store.head(asked.bucket, key, version.as_ref()).await {
-        Ok(object) => Ok(Some(object)),
         Err(
-            StoreError::NoSuchBucket(_)
+            absent @ (StoreError::NoSuchBucket(_)
             | StoreError::NoSuchKey(_)
             | StoreError::NoSuchVersion(_)
-            | StoreError::DeleteMarker { .. },
-        ) => Ok(None),
-        Err(other) => Err(error::of(other)),
+            | StoreError::DeleteMarker { .. }),
+        ) => Ok(Err(absent)),
+        other => other.map(Ok).map_err(error::of),
     }
 }
 
