@@ -10,12 +10,12 @@ MAKEFLAGS += --no-print-directory
 PREPARE := packaging/prepare
 CARGO ?= cargo
 
-.PHONY: help run build console test test-only check bench fmt lint ci
+.PHONY: help run build console test test-only conformance check bench fmt lint ci
 
 help: ## list these commands
 	@printf '\nNebula: make COMMAND\n\n'
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) |
-	while IFS=$$'\t' read -r name words; do printf '  \033[32m%-8s\033[0m %s\n' "$$name" "$$words"; done
+	while IFS=$$'\t' read -r name words; do printf '  \033[32m%-11s\033[0m %s\n' "$$name" "$$words"; done
 	printf '\n'
 
 run: ## install what is missing, build, and start the appliance on its defaults
@@ -36,6 +36,11 @@ test: ## install what is missing, build, and run every test
 
 test-only: ## run every test, installing nothing
 	@packaging/run-tests
+
+conformance: ## fetch the public S3 suite and run it (make test runs it too, once it is there)
+	@$(PREPARE) suite
+	$(CARGO) build --locked --package nebula-daemon --bin nebulad
+	$(CARGO) test --locked --package nebula-tests --test it -- s3::conformance --nocapture
 
 check: ## look at formatting, lints and scripts, as CI does
 	@$(PREPARE) build

@@ -185,6 +185,7 @@ fn demand(operation: &str) -> Option<Demand> {
         | "GetObjectAcl"
         | "HeadObject"
         | "GetObjectAttributes"
+        | "GetObjectTorrent"
         | "GetObjectLegalHold"
         | "GetObjectRetention"
         | "GetObjectTagging" => (Action::ReadObject, false),

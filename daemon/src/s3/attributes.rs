@@ -1,8 +1,8 @@
-//! GetObjectAttributes.
+//! GetObjectAttributes, and GetObjectTorrent, which no object has.
 
 use s3s::dto::{
     Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
-    ObjectAttributes, ObjectPart, StorageClass,
+    GetObjectTorrentInput, GetObjectTorrentOutput, ObjectAttributes, ObjectPart, StorageClass,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -11,7 +11,7 @@ use super::encryption;
 use super::error::say;
 use super::get::missing;
 use super::operations::Operations;
-use super::wire::{etag, fill_checksums, kind_out, limit, timestamp, version_id};
+use super::wire::{etag, fill_checksums, kind_out, limit, part_marker, timestamp, version_id};
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::store::Object;
 
@@ -67,6 +67,23 @@ fn parts(object: &Object, marker: u32, limit: usize) -> Option<GetObjectAttribut
 }
 
 impl Operations {
+    /// Says that an object is not offered as a torrent.
+    pub(super) async fn torrent(
+        &self,
+        request: S3Request<GetObjectTorrentInput>,
+    ) -> S3Result<S3Response<GetObjectTorrentOutput>> {
+        let input = request.input;
+        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
+        self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let object = self.store.head(&bucket, &key, None).await;
+        object.map_err(|e| missing(e, false))?;
+        Err(say(
+            S3ErrorCode::NoSuchKey,
+            "objects are not offered as torrents here",
+        ))
+    }
+
     /// What was asked of an object's attributes.
     pub(super) async fn attributes(
         &self,
@@ -89,10 +106,7 @@ impl Operations {
             ));
         }
         let limit = limit(input.max_parts, LIST_KEYS_MAX, "x-amz-max-parts")?;
-        let marker = input
-            .part_number_marker
-            .and_then(|marker| u32::try_from(marker).ok())
-            .unwrap_or(0);
+        let marker = part_marker(input.part_number_marker)?;
         let version = version_id(input.version_id.as_deref())?;
         let object = self
             .store

@@ -1,6 +1,9 @@
-//! CopyObject: rows only, no byte moves.
+//! CopyObject: rows only, no byte moves; all are read where a checksum is asked for that the source has not.
+
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, Method};
+use http_body_util::BodyExt as _;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, MetadataDirective, TaggingDirective,
 };
@@ -13,9 +16,11 @@ use super::get::missing;
 use super::headers;
 use super::operations::Operations;
 use super::put::condition;
-use super::wire::{etag, fill_checksums, kind_out, timestamp, version_id};
+use super::wire::{algorithm, etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{Verdict, evaluate};
-use crate::store::{Copy, CopyKeys, Object, ObjectExtras};
+use crate::store::{
+    ChecksumKind, Checksums, Copy, CopyKeys, Hashers, Object, ObjectExtras, PartSummary,
+};
 
 /// Decides `x-amz-copy-source-if-*`, which read like the conditions of a GET.
 pub(super) fn source_condition(headers: &HeaderMap, object: &Object) -> S3Result<()> {
@@ -49,6 +54,42 @@ fn replaces(directive: Option<&str>, name: &str) -> S3Result<bool> {
 }
 
 impl Operations {
+    /// The checksum of the whole that a copy is to have: the source's own where it has it, else computed, which reads every byte.
+    async fn checksum_for_copy(
+        &self,
+        source: &Object,
+        keys: &CopyKeys,
+        wanted: &s3s::dto::ChecksumAlgorithm,
+    ) -> S3Result<Checksums> {
+        let wanted = algorithm(wanted)?;
+        let of_whole = source.checksums.kind == ChecksumKind::FullObject;
+        let brought = source.checksums.values.get(&wanted).filter(|_| of_whole);
+        let value = match brought {
+            Some(value) => value.clone(),
+            None => {
+                let mut sums = Hashers::new(&[wanted]);
+                let reader = self.store.reader_with(source, keys.source.as_ref());
+                let mut body = reader.await.map_err(error::of)?.body(0..source.size);
+                while let Some(frame) = body.frame().await {
+                    if let Ok(bytes) = frame.map_err(error::of)?.into_data() {
+                        sums.update(&bytes);
+                    }
+                }
+                sums.finish().remove(&wanted).unwrap_or_default()
+            }
+        };
+        let parts = source.checksums.parts.iter().map(|part| PartSummary {
+            // What was known of a part is of another algorithm.
+            values: BTreeMap::new(),
+            ..part.clone()
+        });
+        Ok(Checksums {
+            values: BTreeMap::from([(wanted, value)]),
+            kind: ChecksumKind::FullObject,
+            parts: parts.collect(),
+        })
+    }
+
     /// Copies an object.
     pub(super) async fn copy(
         &self,
@@ -93,7 +134,7 @@ impl Operations {
             ));
         }
         let version = version_id(from_version.as_deref())?;
-        let source = self
+        let mut source = self
             .store
             .object(&from_bucket, &from_key, version.as_ref())
             .await
@@ -103,6 +144,9 @@ impl Operations {
             asked: encryption::asked(&request.headers)?,
         };
         source_condition(&request.headers, &source)?;
+        if let Some(wanted) = &input.checksum_algorithm {
+            source.checksums = self.checksum_for_copy(&source, &keys, wanted).await?;
+        }
         let mut replaced = if new_headers {
             Some(headers::of(&request.headers, input.metadata)?)
         } else {

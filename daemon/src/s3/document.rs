@@ -91,11 +91,12 @@ impl<B> Document<B> {
     /// # Errors
     /// `InvalidDigest` for a digest that is none.
     pub(super) fn new(body: B, parts: &Parts) -> S3Result<Self> {
-        let mut expected = Expected::of(&parts.headers)?;
-        if is_completion(parts) {
+        let expected = if is_completion(parts) {
             // Its checksums are of the object.
-            expected = expected.of_md5_alone();
-        }
+            Expected::of_md5_alone(&parts.headers)?
+        } else {
+            Expected::of(&parts.headers)?
+        };
         let sha256 = parts
             .headers
             .get("x-amz-content-sha256")
@@ -209,6 +210,7 @@ mod tests {
         assert!(read("/b?delete", &[("x-amz-content-sha256", "UNSIGNED-PAYLOAD")]).await);
         // The checksum of a completion is the object's.
         assert!(read("/b/k?uploadId=1", &[("x-amz-checksum-crc32", crc)]).await);
+        assert!(read("/b/k?uploadId=1", &[("x-amz-checksum-crc32", "AAAAAA==-3")]).await);
         assert!(!read("/b/k?uploadId=1", &[("content-md5", md5)]).await);
         let wrong = parts("POST", "/b?delete", &[("content-md5", "x")]);
         assert!(Document::new(Full::new(Bytes::new()), &wrong).is_err());

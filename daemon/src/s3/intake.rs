@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt as _;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use s3s::dto::StreamingBlob;
 use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
@@ -27,6 +27,29 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// The same without checksums, where those of the head are of something else than the body.
+    ///
+    /// # Errors
+    /// `InvalidDigest` for a Content-MD5 that is none.
+    pub(super) fn of_md5_alone(headers: &HeaderMap) -> S3Result<Self> {
+        let invalid = || {
+            say(
+                S3ErrorCode::InvalidDigest,
+                "The Content-MD5 you specified was invalid.",
+            )
+        };
+        let read = |value: &HeaderValue| {
+            let decoded = BASE64_STANDARD.decode(value.as_bytes().trim_ascii()).ok();
+            decoded
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(invalid)
+        };
+        Ok(Self {
+            md5: headers.get("content-md5").map(read).transpose()?,
+            ..Self::default()
+        })
+    }
+
     /// Reads the head of a request.
     ///
     /// # Errors
@@ -38,19 +61,7 @@ impl Expected {
                 .and_then(|v| v.to_str().ok())
                 .map(str::trim)
         };
-        let mut expected = Self::default();
-        if let Some(md5) = text("content-md5") {
-            let decoded = BASE64_STANDARD
-                .decode(md5)
-                .ok()
-                .and_then(|bytes| bytes.try_into().ok());
-            expected.md5 = Some(decoded.ok_or_else(|| {
-                say(
-                    S3ErrorCode::InvalidDigest,
-                    "The Content-MD5 you specified was invalid.",
-                )
-            })?);
-        }
+        let mut expected = Self::of_md5_alone(headers)?;
         for (algorithm, name) in NAMES {
             if let Some(value) = text(name) {
                 check(algorithm, value)?;
@@ -70,14 +81,6 @@ impl Expected {
             .map(|(algorithm, _)| algorithm);
         expected.asked = text("x-amz-sdk-checksum-algorithm").and_then(ChecksumAlgorithm::parse);
         Ok(expected)
-    }
-
-    /// The same without checksums, where those of the head are of something else than the body.
-    pub(super) fn of_md5_alone(self) -> Self {
-        Self {
-            md5: self.md5,
-            ..Self::default()
-        }
     }
 
     /// Every checksum to compute on the way.

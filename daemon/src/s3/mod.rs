@@ -69,6 +69,8 @@ use crate::store::Store;
 const XML_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The region that clients sign for when nobody told them another.
 pub const DEFAULT_REGION: &str = "us-east-1";
+/// The same in the first years of S3; s3cmd signs for it until it knows better.
+const OLD_REGION: &str = "US";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 /// What the door is made of.
@@ -188,7 +190,7 @@ impl S3Door {
             return self.form(parts, body).await;
         }
         guard::date(&mut parts);
-        let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION])?;
+        let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION, OLD_REGION])?;
         let mut context = access::context(&self.0.gate, &claim, &parts).await?;
         host::lower(&mut parts);
         let again = lenient::again(&parts);

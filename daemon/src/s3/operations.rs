@@ -76,6 +76,7 @@ operations! {
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = get_retention;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get_tags;
     get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = get_block;
+    get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput = torrent;
     head_bucket(HeadBucketInput) -> HeadBucketOutput = look_at_bucket;
     head_object(HeadObjectInput) -> HeadObjectOutput = head;
     list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets;

@@ -18,7 +18,8 @@ use super::intake::{Expected, Intake};
 use super::operations::Operations;
 use super::owners::{self, initiator};
 use super::wire::{
-    Sums, algorithm_out, etag, fill_checksums, kind_out, limit, timestamp, upload_id, version_id,
+    Sums, algorithm_out, etag, fill_checksums, kind_out, limit, part_marker, timestamp, upload_id,
+    version_id,
 };
 use crate::catalog::UploadState;
 use crate::kernel::limits::{LIST_KEYS_MAX, PARTS_MAX};
@@ -192,10 +193,7 @@ impl Operations {
             return Err(error::of(StoreError::NoSuchUpload(input.upload_id)));
         }
         let limit = limit(input.max_parts, LIST_KEYS_MAX, "max-parts")?;
-        let marker = input
-            .part_number_marker
-            .and_then(|marker| u32::try_from(marker).ok())
-            .unwrap_or(0);
+        let marker = part_marker(input.part_number_marker)?;
         let mut parts = self
             .store
             .parts(id, marker, limit + 1)

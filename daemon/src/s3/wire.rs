@@ -141,6 +141,19 @@ pub(super) fn limit(sent: Option<i32>, most: usize, name: &str) -> S3Result<usiz
     }
 }
 
+/// The number of the part behind which a listing of parts begins.
+///
+/// # Errors
+/// `InvalidArgument` below zero.
+pub(super) fn part_marker(sent: Option<i32>) -> S3Result<u32> {
+    u32::try_from(sent.unwrap_or(0)).map_err(|_| {
+        say(
+            S3ErrorCode::InvalidArgument,
+            "part-number-marker must not be negative",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,11 +7,10 @@ use tokio::process::Command;
 
 use super::server::{ACCESS_KEY, SECRET_KEY, Server};
 
-/// Runs a client; `None` when it is not installed.
-async fn run(program: &str, arguments: &[&str], home: &Path, endpoint: &str) -> Option<String> {
+/// A client and what it is told of the server by its environment.
+pub(super) fn surroundings(program: &str, home: &Path, endpoint: &str) -> Command {
     let mut command = Command::new(program);
     command
-        .args(arguments)
         .env("HOME", home)
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
@@ -27,6 +26,18 @@ async fn run(program: &str, arguments: &[&str], home: &Path, endpoint: &str) -> 
         .env("RCLONE_CONFIG_N_REGION", "us-east-1")
         .stdin(Stdio::null())
         .kill_on_drop(true);
+    command
+}
+
+/// Runs a client; `None` when it is not installed.
+pub(super) async fn run(
+    program: &str,
+    arguments: &[&str],
+    home: &Path,
+    endpoint: &str,
+) -> Option<String> {
+    let mut command = surroundings(program, home, endpoint);
+    command.args(arguments);
     let output = match command.output().await {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -42,8 +53,11 @@ async fn run(program: &str, arguments: &[&str], home: &Path, endpoint: &str) -> 
     Some(text)
 }
 
+/// The files of [`folder`].
+pub(super) const FILES: [&str; 4] = ["empty", "small ü.txt", "sub dir/edge", "sub dir/large"];
+
 /// A folder with files of every interesting size.
-fn folder(dir: &Path) {
+pub(super) fn folder(dir: &Path) {
     std::fs::create_dir_all(dir.join("sub dir")).unwrap();
     for (name, size) in [
         ("empty", 0),
@@ -57,8 +71,8 @@ fn folder(dir: &Path) {
     }
 }
 
-fn same(a: &Path, b: &Path) {
-    for name in ["empty", "small ü.txt", "sub dir/edge", "sub dir/large"] {
+pub(super) fn same(a: &Path, b: &Path) {
+    for name in FILES {
         assert_eq!(
             std::fs::read(a.join(name)).unwrap(),
             std::fs::read(b.join(name)).unwrap(),

@@ -371,3 +371,35 @@ async fn strangers_and_wrong_secrets_are_refused() {
         .await;
     assert_eq!(refused(policy), ("NotImplemented".into(), 501));
 }
+
+#[tokio::test]
+async fn a_copy_has_the_checksum_that_it_is_asked_for() {
+    let (_server, client) = house().await;
+    // A composite checksum of parts, and a plain one of another kind.
+    put(&client, "plain", "123456789").await;
+    let copy = |to: &'static str, algorithm: Option<ChecksumAlgorithm>| {
+        let ask = client.copy_object().bucket("films").key(to);
+        ask.copy_source("films/plain")
+            .set_checksum_algorithm(algorithm)
+            .send()
+    };
+    let kept = copy("kept", None)
+        .await
+        .unwrap()
+        .copy_object_result
+        .unwrap();
+    assert!(kept.checksum_crc32().is_some() && kept.checksum_sha256().is_none());
+    let copied = copy("new", Some(ChecksumAlgorithm::Crc64Nvme))
+        .await
+        .unwrap();
+    let copied = copied.copy_object_result.unwrap();
+    assert_eq!(copied.checksum_crc64_nvme(), Some("rosUhgp5mIg="));
+    let head = client.head_object().bucket("films").key("new");
+    let head = head
+        .checksum_mode(ChecksumMode::Enabled)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.checksum_crc64_nvme(), Some("rosUhgp5mIg="));
+    assert_eq!(head.checksum_crc32(), None);
+}

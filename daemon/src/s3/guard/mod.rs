@@ -19,6 +19,7 @@ mod signature;
 use http::header;
 use http::request::Parts;
 use s3s::{S3ErrorCode, S3Result};
+use time::format_description::well_known::Rfc2822;
 
 pub(super) use chunks::{ChunkError, Chunked, Framing};
 pub(super) use signature::{Claim, PRESIGNED_SECONDS_MAX, claim, parameters};
@@ -51,10 +52,15 @@ pub(super) fn date(request: &mut Parts) {
     let date = headers
         .get(header::DATE)
         .and_then(|date| date.to_str().ok());
-    let Some(Ok(date)) = date.map(httpdate::parse_http_date) else {
+    let read = |text: &str| {
+        let of_mail = || time::OffsetDateTime::parse(text, &Rfc2822).ok();
+        let of_http = httpdate::parse_http_date(text).ok();
+        of_http.map(time::OffsetDateTime::from).or_else(of_mail)
+    };
+    let Some(date) = date.and_then(read) else {
         return;
     };
-    let date = time::OffsetDateTime::from(date);
+    let date = date.to_offset(time::UtcOffset::UTC);
     let text = format!(
         "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
         date.year(),
@@ -129,6 +135,16 @@ mod tests {
         assert_eq!(
             dated(&[signed, now, ("x-amz-date", "x")]).as_deref(),
             Some("x")
+        );
+        let of_mail = ("date", "Sun, 06 Nov 1994 09:49:37 +0100");
+        assert_eq!(
+            dated(&[signed, of_mail]).as_deref(),
+            Some("19941106T084937Z")
+        );
+        let of_nowhere = ("date", "Sun, 06 Nov 1994 08:49:37 -0000");
+        assert_eq!(
+            dated(&[signed, of_nowhere]).as_deref(),
+            Some("19941106T084937Z")
         );
         assert_eq!(dated(&[now]), None);
         assert_eq!(dated(&[signed, ("date", "today")]), None);
