@@ -8,7 +8,7 @@ use nebula_api::{Page, PageQuery, Upload, UploadProtocol};
 use super::{AdminParts, Query};
 use crate::catalog::Protocol;
 use crate::http::Problem;
-use crate::identity::{Action, Caller, Outcome, Resource};
+use crate::identity::{Action, Caller, Identity, Outcome, Resource};
 use crate::kernel::UploadId;
 use crate::store::{self, StoreError};
 
@@ -27,20 +27,21 @@ pub(super) async fn list(
     }
     let limit = query.limit_items() as usize;
     let uploads = parts.store.open_uploads(LOOKED_AT_MAX).await?;
-    let seen = uploads.iter().filter(|upload| may(&caller, upload));
+    let mut seen = Vec::with_capacity(uploads.len());
+    for upload in &uploads {
+        seen.push(may(&parts.identity, &caller, upload).await?);
+    }
     // The page after the cursor; one that ended meanwhile starts the list again rather than losing any.
     let start = query.cursor.as_deref().and_then(|cursor| {
         uploads
             .iter()
             .position(|upload| upload.id.to_string() == cursor)
     });
-    let after = start.map_or(0, |at| {
-        uploads[..=at]
-            .iter()
-            .filter(|upload| may(&caller, upload))
-            .count()
-    });
-    let mut items: Vec<Upload> = seen.skip(after).take(limit + 1).map(wire).collect();
+    let rest = uploads.iter().zip(seen).skip(start.map_or(0, |at| at + 1));
+    let mut items: Vec<Upload> = rest
+        .filter_map(|(upload, is_seen)| is_seen.then(|| wire(upload)))
+        .take(limit + 1)
+        .collect();
     let next = (items.len() > limit).then(|| items[limit - 1].id.clone());
     items.truncate(limit);
     Ok(axum::Json(Page { items, next }))
@@ -57,7 +58,7 @@ pub(super) async fn delete(
         Err(StoreError::NoSuchUpload(_)) => return Err(missing()),
         other => other?,
     };
-    if !may(&caller, &upload) {
+    if !may(&parts.identity, &caller, &upload).await? {
         return Err(missing());
     }
     let ended = parts.store.terminate_upload(id).await;
@@ -68,12 +69,16 @@ pub(super) async fn delete(
         Outcome::Failed
     };
     // Whoever began it gives it up by the right to write, everybody else by the right to manage.
-    let managed = caller.may(Action::ManageUploads, &resource);
+    let identity = &parts.identity;
+    let managed = identity
+        .decide(&caller, Action::ManageUploads, &resource)
+        .await?;
     let (action, rule) = if managed.allow {
         (Action::ManageUploads, managed.rule)
     } else {
         let action = Action::WriteObject;
-        (action, caller.may(action, &resource).rule)
+        let decision = identity.decide(&caller, action, &resource).await?;
+        (action, decision.rule)
     };
     parts
         .identity
@@ -84,9 +89,15 @@ pub(super) async fn delete(
 }
 
 /// Whoever began an upload, and whoever manages those of its bucket.
-fn may(caller: &Caller, upload: &store::Upload) -> bool {
+async fn may(
+    identity: &Identity,
+    caller: &Caller,
+    upload: &store::Upload,
+) -> Result<bool, Problem> {
     let resource = Resource::Object(&upload.bucket, &upload.key);
-    upload.owner == caller.actor().to_string() || caller.may(Action::ManageUploads, &resource).allow
+    let action = Action::ManageUploads;
+    Ok(upload.owner == caller.actor().to_string()
+        || identity.decide(caller, action, &resource).await?.allow)
 }
 
 fn wire(upload: &store::Upload) -> Upload {

@@ -65,7 +65,8 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
     let offset = bytes(&parts.headers, "upload-offset")?;
     let offset = offset.ok_or_else(|| Problem::invalid("The header Upload-Offset is needed."))?;
     let length = bytes(&parts.headers, "upload-length")?;
-    let upload = find(&door, &caller, parts.uri.path()).await?;
+    let identity = identity_of(&parts.extensions)?;
+    let upload = find(&door, &identity, &caller, parts.uri.path()).await?;
     if upload.role == UploadRole::Final {
         return Err(problem::is_final());
     }
@@ -129,9 +130,11 @@ pub(super) async fn note_stored(
     upload: &Upload,
 ) -> Result<(), Problem> {
     let resource = Resource::Object(&upload.bucket, &upload.key);
-    let rule = caller.may(Action::WriteObject, &resource).rule;
-    identity_of(extensions)?
-        .audit(caller, Action::WriteObject, &resource, Outcome::Done, &rule)
+    let identity = identity_of(extensions)?;
+    let action = Action::WriteObject;
+    let rule = identity.decide(caller, action, &resource).await?.rule;
+    identity
+        .audit(caller, action, &resource, Outcome::Done, &rule)
         .await;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::metadata::Metadata;
 use super::{Door, problem};
 use crate::catalog::{Protocol, UploadRole};
 use crate::http::{Problem, audited, identity_of};
-use crate::identity::{Action, Caller, Resource};
+use crate::identity::{Action, Caller, Identity, Resource};
 use crate::kernel::{BucketName, UploadId};
 use crate::store::{NewResumable, ObjectHeaders, StoreError, Tags, Upload};
 
@@ -77,7 +77,7 @@ pub(super) async fn create(
         }
         Concat::None => audited(&identity, &caller, action, &resource, begin(&door, new)).await?,
         Concat::Final(partials) => {
-            let join = join(&door, &caller, new, partials);
+            let join = join(&door, &identity, &caller, new, partials);
             audited(&identity, &caller, action, &resource, join).await?
         }
     };
@@ -130,13 +130,14 @@ pub(super) async fn create(
 /// Makes a final upload of partial ones that the caller may go on with.
 async fn join(
     door: &Door,
+    identity: &Identity,
     caller: &Caller,
     new: NewResumable,
     partials: Vec<UploadId>,
 ) -> Result<Upload, Problem> {
     let mut total = 0_u64;
     for id in &partials {
-        let partial = find(door, caller, &id.to_string()).await?;
+        let partial = find(door, identity, caller, &id.to_string()).await?;
         if partial.role != UploadRole::Partial {
             return Err(Problem::invalid(format!(
                 "Upload-Concat names {id}, which is no partial upload."

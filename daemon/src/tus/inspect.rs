@@ -8,8 +8,8 @@ use super::concat::UPLOAD_CONCAT;
 use super::headers::http_date;
 use super::{Door, problem};
 use crate::catalog::UploadRole;
-use crate::http::{Problem, identity_of, require};
-use crate::identity::{Action, Caller, Outcome, Resource, Role};
+use crate::http::{Problem, identity_of, require_here};
+use crate::identity::{Action, Caller, Identity, Outcome, Resource, Role};
 use crate::kernel::UploadId;
 use crate::store::{StoreError, Upload};
 
@@ -17,7 +17,12 @@ use crate::store::{StoreError, Upload};
 ///
 /// Its owner may, while the right to write the object lasts; so may whoever manages the uploads of the bucket.
 /// To anybody else it is not there: an id tells nothing.
-pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upload, Problem> {
+pub(super) async fn find(
+    door: &Door,
+    identity: &Identity,
+    caller: &Caller,
+    path: &str,
+) -> Result<Upload, Problem> {
     let id: UploadId = path
         .rsplit('/')
         .next()
@@ -34,8 +39,12 @@ pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upl
         // Bytes without a name yet: the right to the name is asked for by the final upload.
         may_write_somewhere(caller)?;
     } else if is_owner {
-        require(caller, Action::WriteObject, &resource)?;
-    } else if !caller.may(Action::ManageUploads, &resource).allow {
+        require_here(identity, caller, Action::WriteObject, &resource).await?;
+    } else if !identity
+        .decide(caller, Action::ManageUploads, &resource)
+        .await?
+        .allow
+    {
         if caller.is_anonymous() {
             return Err(Problem::unauthenticated(
                 "An upload is continued by who began it.",
@@ -48,8 +57,12 @@ pub(super) async fn find(door: &Door, caller: &Caller, path: &str) -> Result<Upl
 
 /// Partial uploads lie nowhere, so whoever may store anything may send them.
 pub(super) fn may_write_somewhere(caller: &Caller) -> Result<(), Problem> {
+    let owns = caller
+        .grants()
+        .iter()
+        .any(|grant| grant.role == Some(Role::Own));
     match caller.highest_role() {
-        Some(role) if role >= Role::Write => Ok(()),
+        Some(role) if owns || role >= Role::Write => Ok(()),
         _ if caller.is_anonymous() => Err(Problem::unauthenticated("Uploads need a credential.")),
         _ => Err(Problem::forbidden(
             "This credential may not store anything.",
@@ -60,7 +73,8 @@ pub(super) fn may_write_somewhere(caller: &Caller) -> Result<(), Problem> {
 pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
-    let known = find(&door, &caller, parts.uri.path()).await?;
+    let identity = identity_of(&parts.extensions)?;
+    let known = find(&door, &identity, &caller, parts.uri.path()).await?;
     let upload = door.store.settle_upload(known.id).await?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
@@ -95,7 +109,8 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
-    let upload = find(&door, &caller, parts.uri.path()).await?;
+    let identity = identity_of(&parts.extensions)?;
+    let upload = find(&door, &identity, &caller, parts.uri.path()).await?;
     let ended = door.store.terminate_upload(upload.id).await;
     let outcome = if ended.is_ok() {
         Outcome::Done
@@ -104,14 +119,17 @@ pub(super) async fn delete(
     };
     let resource = Resource::Object(&upload.bucket, &upload.key);
     // Its owner gives it up by the right to write, everybody else by the right to manage.
-    let managed = caller.may(Action::ManageUploads, &resource);
+    let managed = identity
+        .decide(&caller, Action::ManageUploads, &resource)
+        .await?;
     let (action, rule) = if managed.allow {
         (Action::ManageUploads, managed.rule)
     } else {
         let action = Action::WriteObject;
-        (action, caller.may(action, &resource).rule)
+        let decision = identity.decide(&caller, action, &resource).await?;
+        (action, decision.rule)
     };
-    identity_of(&parts.extensions)?
+    identity
         .audit(&caller, action, &resource, outcome, &rule)
         .await;
     ended?;

@@ -427,7 +427,8 @@ async fn a_policy_opens_a_bucket_to_a_plain_request() {
     let kept = client.get_bucket_policy().bucket("films").send().await;
     assert_eq!(kept.unwrap().policy(), Some(policy));
     let status = client.get_bucket_policy_status().bucket("films").send();
-    assert!(status.await.unwrap().policy_status().unwrap().is_public() == Some(true));
+    let status = status.await.unwrap();
+    assert_eq!(status.policy_status().unwrap().is_public(), Some(true));
     let gone = client.delete_bucket_policy().bucket("films").send().await;
     gone.unwrap();
     assert_eq!(reqwest::get(&address).await.unwrap().status(), 403);
