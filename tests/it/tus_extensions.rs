@@ -221,3 +221,58 @@ async fn a_final_upload_may_come_before_its_bytes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_bucket_that_encrypts_encrypts_what_is_joined_too() {
+    use aws_sdk_s3::types::{
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
+    };
+    within(LIMIT, async {
+        let mut appliance = Appliance::start().await;
+        films(&appliance).await;
+        let default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::Aes256)
+            .build()
+            .unwrap();
+        let rule = ServerSideEncryptionRule::builder()
+            .apply_server_side_encryption_by_default(default)
+            .build();
+        let rules = ServerSideEncryptionConfiguration::builder()
+            .rules(rule)
+            .build()
+            .unwrap();
+        appliance
+            .s3()
+            .put_bucket_encryption()
+            .bucket("films")
+            .server_side_encryption_configuration(rules)
+            .send()
+            .await
+            .unwrap();
+        let content = Seed::new("joined").bytes(MIB + 9);
+        let (a, b) = content.split_at(MIB / 2);
+        let (a, b) = (partial(&appliance, a).await, partial(&appliance, b).await);
+        let headers = [
+            ("Upload-Concat", format!("final;{a} {b}")),
+            ("Upload-Metadata", metadata("joined.bin")),
+        ];
+        path(&post(&appliance, &headers).await);
+        let head = appliance
+            .s3()
+            .head_object()
+            .bucket("films")
+            .key("joined.bin")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            head.server_side_encryption(),
+            Some(&ServerSideEncryption::Aes256)
+        );
+        assert!(read(&appliance, "joined.bin").await == Some(content));
+        assert!(appliance.stop().await.success());
+        appliance.fsck(true).await;
+    })
+    .await;
+}
