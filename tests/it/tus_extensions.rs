@@ -124,9 +124,10 @@ async fn a_checked_body_counts_whole_or_not_at_all_over_a_kill_too() {
         let piece = bytes::Bytes::copy_from_slice(&rest[..MIB]);
         futures::SinkExt::send(&mut half, Ok(piece)).await.unwrap();
         let blobs = appliance.data_dir().join("blobs");
-        wait::until("the bytes are in the file", || {
+        wait::until_async("the bytes are in the file", async || {
             largest(&blobs) >= (first.len() + MIB) as u64
-        });
+        })
+        .await;
         appliance.kill();
         assert!(running.await.unwrap().is_err());
         appliance.restart().await;

@@ -79,7 +79,7 @@ pub(super) const REFER: &str =
     "UPDATE blob SET refs = refs + $2 WHERE id = $1 AND state IN ('live', 'open')";
 pub(super) const RELEASE: &str = "UPDATE blob SET refs = refs - $2, state = CASE WHEN refs - $2 <= 0 THEN 'dead' ELSE state END \
      WHERE id = $1 RETURNING state";
-pub(super) const SET_REFS: &str = "UPDATE blob SET refs = $2, state = CASE WHEN $2 <= 0 THEN 'dead' ELSE state END WHERE id = $1 RETURNING state";
+pub(super) const SET_REFS: &str = "UPDATE blob SET refs = $2, state = CASE WHEN $2 <= CAST(0 AS BIGINT) THEN 'dead' ELSE state END WHERE id = $1 RETURNING state";
 pub(super) const QUARANTINE: &str = "UPDATE blob SET state = 'quarantined', damaged = $2 WHERE id = $1 AND state IN ('live', 'quarantined')";
 pub(super) const ADMIT: &str =
     "UPDATE blob SET state = 'live', damaged = NULL WHERE id = $1 AND state = 'quarantined'";

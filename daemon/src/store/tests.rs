@@ -9,12 +9,15 @@ mod lock;
 mod memory;
 mod model;
 mod quota;
+mod resumable;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
+
+use resumable::resumable;
 
 use super::*;
 use crate::blob::BlobOptions;
@@ -436,140 +439,6 @@ async fn multipart_becomes_one_object_and_answers_twice() {
         Err(StoreError::NoSuchUpload(_))
     ));
     clean(store).await;
-}
-
-fn resumable(length: Option<u64>) -> NewResumable {
-    NewResumable {
-        role: crate::catalog::UploadRole::Whole,
-        protocol: crate::catalog::Protocol::Tus,
-        bucket: bucket(),
-        key: Some(key("film.mkv")),
-        headers: ObjectHeaders::default(),
-        tags: Tags::new(),
-        owner: "me".into(),
-        length,
-        metadata: "{}".into(),
-        idle_ms: Some(1000),
-    }
-}
-
-#[tokio::test]
-async fn an_upload_keeps_every_byte_over_drops_and_restarts() {
-    let house = House::new().await;
-    let store = &house.store;
-    store.create_bucket(&bucket(), "me").await.unwrap();
-    let bytes = noise(5_000_000, 4);
-    let id = store
-        .begin_upload(resumable(Some(bytes.len() as u64)))
-        .await
-        .unwrap()
-        .id;
-    let mut session = store.append(id, 0, None).await.unwrap();
-    session
-        .write(Bytes::copy_from_slice(&bytes[..1_234_567]))
-        .await
-        .unwrap();
-    let stop = session.taken_over();
-    let newer = tokio::spawn({
-        let store = store.clone();
-        async move { store.settle_upload(id).await }
-    });
-    stop.await;
-    drop(session);
-    assert_eq!(newer.await.unwrap().unwrap().offset, 1_234_567);
-    assert!(matches!(
-        store.append(id, 5, None).await,
-        Err(StoreError::OffsetConflict {
-            current: 1_234_567,
-            given: 5
-        })
-    ));
-    // A restart: another process finds the same offset and goes on.
-    let store = open(&house.dir).await;
-    assert_eq!(store.reconcile().await.unwrap().orphans, 0);
-    let mut session = store.append(id, 1_234_567, None).await.unwrap();
-    session
-        .write(Bytes::copy_from_slice(&bytes[1_234_567..4_000_000]))
-        .await
-        .unwrap();
-    session.release().await.unwrap();
-    let mut session = store.append(id, 4_000_000, None).await.unwrap();
-    let over = session.write(Bytes::from(vec![0; 2_000_000])).await;
-    assert!(matches!(
-        over,
-        Err(StoreError::TooLarge { limit: 5_000_000 })
-    ));
-    session
-        .write(Bytes::copy_from_slice(&bytes[4_000_000..]))
-        .await
-        .unwrap();
-    let published = session.finish().await.unwrap();
-    assert_eq!(
-        published.object.content_id.0,
-        *blake3::hash(&bytes).as_bytes()
-    );
-    assert_eq!(get(&store, "film.mkv").await.unwrap(), bytes);
-    let upload = store.upload(id).await.unwrap();
-    assert!(upload.finished.is_some() && upload.offset == 5_000_000);
-    clean(&store).await;
-}
-
-#[tokio::test]
-async fn a_restart_does_not_wait_for_the_lease_of_the_dead() {
-    let house = House::new().await;
-    let store = &house.store;
-    store.create_bucket(&bucket(), "me").await.unwrap();
-    let id = store
-        .begin_upload(resumable(Some(300_000)))
-        .await
-        .unwrap()
-        .id;
-    let mut session = store.append(id, 0, None).await.unwrap();
-    session.write(Bytes::from(noise(200_000, 6))).await.unwrap();
-    session.checkpoint().await.unwrap();
-    // The lease in the row outlives its daemon; the lock of the file does not.
-    session.abandon();
-    store.blobs().settle().await;
-    let next = open(&house.dir).await;
-    let mut session = next.append(id, 200_000, None).await.unwrap();
-    session.write(Bytes::from(noise(100_000, 7))).await.unwrap();
-    session.finish().await.unwrap();
-    clean(&next).await;
-}
-
-#[tokio::test]
-async fn ended_and_expired_uploads_leave_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(&dir).await;
-    let clock = Clock::manual(1_000_000);
-    Arc::get_mut(&mut store.0).unwrap().clock = clock.clone();
-    store.create_bucket(&bucket(), "me").await.unwrap();
-    let ended = store.begin_upload(resumable(None)).await.unwrap().id;
-    let expired = store.begin_upload(resumable(Some(9))).await.unwrap().id;
-    store.terminate_upload(ended).await.unwrap();
-    assert!(matches!(
-        store.upload(ended).await,
-        Err(StoreError::NoSuchUpload(_))
-    ));
-    assert_eq!(store.sweep_uploads().await.unwrap(), 0);
-    clock.advance_ms(1001);
-    assert_eq!(store.sweep_uploads().await.unwrap(), 1);
-    assert!(matches!(
-        store.upload(expired).await,
-        Err(StoreError::NoSuchUpload(_))
-    ));
-    let empty = store.begin_upload(resumable(Some(0))).await.unwrap().id;
-    store
-        .append(empty, 0, None)
-        .await
-        .unwrap()
-        .finish()
-        .await
-        .unwrap();
-    assert_eq!(get(&store, "film.mkv").await.unwrap(), b"");
-    store.blobs().settle().await;
-    assert_eq!(store.blobs().files().count(), 0);
-    clean(&store).await;
 }
 
 #[tokio::test]

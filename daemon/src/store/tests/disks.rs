@@ -315,6 +315,7 @@ async fn a_move_that_was_cut_off_leaves_two_right_places_and_goes_on() {
 
 async fn begin(store: &Store, name: &str) -> crate::kernel::UploadId {
     let new = NewResumable {
+        role: crate::catalog::UploadRole::Whole,
         protocol: Protocol::Tus,
         bucket: bucket(),
         key: Some(key(name)),
