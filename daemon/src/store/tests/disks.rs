@@ -317,6 +317,7 @@ async fn begin(store: &Store, name: &str) -> crate::kernel::UploadId {
     let new = NewResumable {
         role: crate::catalog::UploadRole::Whole,
         protocol: Protocol::Tus,
+        role: crate::catalog::UploadRole::Whole,
         bucket: bucket(),
         key: Some(key(name)),
         headers: ObjectHeaders::default(),
