@@ -75,7 +75,7 @@ pub async fn migrate(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Makes, lists and revokes access keys, and rotates the encryption key.
+/// Makes, lists and revokes access keys, and rotates the keys of the appliance itself.
 pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
     let house = House::open(&config).await?;
     let by = Caller::system();
@@ -177,6 +177,13 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<()> {
             }
             println!("{access_key} works no longer.");
         }
+        KeysCommand::RotateMaster => {
+            house.identity.add_master_key().await?;
+            let sealed = house.store.reseal_keys().await? + house.identity.reseal().await?;
+            let (dropped, kept) = house.identity.prune_master_keys().await?;
+            println!("master.key has a new key, and seals {sealed} values with it.");
+            print_older(dropped, kept);
+        }
         KeysCommand::RotateEncryption => print_rotation(&house.store.rotate_keys().await?),
     }
     house.close().await;
@@ -189,12 +196,13 @@ fn print_rotation(done: &Rotation) {
     }
     println!("Encryption key {} wraps every data key.", done.key);
     println!("Data keys wrapped anew: {}", done.rewrapped);
-    println!("Older keys dropped: {}", done.dropped);
-    if done.kept > 0 {
-        println!(
-            "Older keys kept: {}; a rotation an hour from now or later drops them.",
-            done.kept
-        );
+    print_older(done.dropped, done.kept);
+}
+
+fn print_older(dropped: usize, kept: usize) {
+    println!("Older keys dropped: {dropped}");
+    if kept > 0 {
+        println!("Older keys kept: {kept}; a rotation an hour from now or later drops them.");
     }
 }
 

@@ -81,7 +81,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Bring the catalog to the schema of this version.
     Migrate,
-    /// Make, list and revoke access keys, and replace the key that encrypts objects.
+    /// Make, list and revoke access keys, and replace the keys of the appliance itself.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Describe this machine, for a person or for a report.
@@ -191,6 +191,8 @@ pub enum KeysCommand {
     },
     /// Replace the key that wraps the keys of encrypted objects; safe while the appliance serves, and to be repeated if it is cut off.
     RotateEncryption,
+    /// Replace master.key and seal everything anew that it seals; safe while the appliance serves, and to be repeated if it is cut off.
+    RotateMaster,
 }
 
 /// `nebulad doctor`.

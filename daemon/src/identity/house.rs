@@ -18,10 +18,10 @@ use crate::catalog::{AccessKeyRow, Catalog};
 use crate::kernel::{AccessKeyId, Clock, LinkId, MasterKey, Millis};
 
 /// Where the seal of a known text lies, to notice a master key that does not belong to the catalog.
-const SEAL_CHECK: &str = "identity.seal_check";
+pub(super) const SEAL_CHECK: &str = "identity.seal_check";
 const SEAL_CHECK_TEXT: &[u8] = b"nebula";
 /// Where the sealed key of signed links lies.
-const LINK_KEY: &str = "identity.link_key";
+pub(super) const LINK_KEY: &str = "identity.link_key";
 
 /// What [`Identity::open`] needs beside the catalog.
 #[derive(Clone, Debug)]

@@ -89,11 +89,8 @@ impl Keyring {
     /// A fresh key, sealed.
     fn fresh(&self, now_ms: Millis, unfinished: bool) -> KeptKey {
         let id = Id::random().to_string();
-        let sealed = self
-            .master
-            .seal(&name_of(&id), DataKey::random().as_bytes());
         KeptKey {
-            sealed: BASE64_STANDARD.encode(sealed),
+            sealed: seal(&self.master, &id, DataKey::random().as_bytes()),
             id,
             created_ms: now_ms,
             unfinished,
@@ -102,15 +99,7 @@ impl Keyring {
 
     fn open(&self, kept: &[KeptKey]) -> Result<Ring, StoreError> {
         let open = |key: &KeptKey| {
-            let sealed = BASE64_STANDARD.decode(&key.sealed).unwrap_or_default();
-            let bytes = self.master.open(&name_of(&key.id), &sealed);
-            let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-            let bytes = bytes.ok_or_else(|| {
-                StoreError::Damaged(format!(
-                    "master.key does not open the encryption key {}",
-                    key.id
-                ))
-            })?;
+            let bytes = open(&self.master, key)?;
             Ok((key.id.clone(), MasterKey::from_bytes(bytes)))
         };
         kept.iter()
@@ -118,6 +107,23 @@ impl Keyring {
             .collect::<Result<_, _>>()
             .map(Arc::new)
     }
+}
+
+fn seal(master: &MasterKey, id: &str, key: &[u8; 32]) -> String {
+    BASE64_STANDARD.encode(master.seal(&name_of(id), key))
+}
+
+fn open(master: &MasterKey, kept: &KeptKey) -> Result<[u8; 32], StoreError> {
+    let sealed = BASE64_STANDARD.decode(&kept.sealed).unwrap_or_default();
+    let bytes = master.open(&name_of(&kept.id), &sealed);
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| {
+            StoreError::Damaged(format!(
+                "master.key does not open the encryption key {}",
+                kept.id
+            ))
+        })
 }
 
 fn read(setting: &[u8]) -> Result<Vec<KeptKey>, StoreError> {
@@ -264,6 +270,28 @@ impl Store {
         done.kept = kept;
         self.ring(true).await?;
         Ok(done)
+    }
+
+    /// Seals the encryption keys anew with the newest master key; returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] for a key that no master key opens; those of the catalog.
+    pub async fn reseal_keys(&self) -> Result<u64, StoreError> {
+        self.ring(true).await?;
+        let master = self.0.keys.master.clone();
+        self.0
+            .catalog
+            .write(move |tx| {
+                Box::pin(async move {
+                    let mut kept = kept_keys(tx).await?;
+                    for key in &mut kept {
+                        key.sealed = seal(&master, &key.id, &open(&master, key)?);
+                    }
+                    tx.put_setting(SETTING, to_json(&kept).as_bytes()).await?;
+                    Ok::<_, StoreError>(kept.len() as u64)
+                })
+            })
+            .await
     }
 
     /// Makes the new key, unless there is one that is not everywhere yet; tells which.
