@@ -83,7 +83,9 @@ async fn a_flipped_bit_never_reaches_a_client() {
         let blobs = files(&appliance.data_dir().join("blobs"));
         let file = std::fs::File::options().write(true).open(&blobs[0]);
         let wrong = [content[MIB + 9] ^ 1];
-        file.unwrap().write_all_at(&wrong, (MIB + 9) as u64).unwrap();
+        file.unwrap()
+            .write_all_at(&wrong, (MIB + 9) as u64)
+            .unwrap();
 
         let (sound, said) = role(&appliance, &["scrub"]).await;
         assert!(!sound, "{said}");
@@ -123,10 +125,18 @@ async fn a_disk_is_emptied_beside_a_serving_daemon_and_a_missing_one_is_named() 
         let place = tempfile::tempdir().unwrap();
         let usb = place.path().join("usb");
         std::fs::create_dir(&usb).unwrap();
-        let config = format!("disks = [{{ name = \"usb\", path = \"{}\" }}]\n", usb.display());
+        let config = format!(
+            "disks = [{{ name = \"usb\", path = \"{}\" }}]\n",
+            usb.display()
+        );
         let appliance = with_bucket(Setup::default().config(&config)).await;
         let status = appliance.client().status().await.unwrap();
-        let names: Vec<&str> = status.storage.disks.iter().map(|d| d.name.as_str()).collect();
+        let names: Vec<&str> = status
+            .storage
+            .disks
+            .iter()
+            .map(|d| d.name.as_str())
+            .collect();
         assert_eq!(names, ["main", "usb"]);
         // New files go where most is free; with the main directory closed to them, to the other.
         let (done, said) = role(&appliance, &["drain", "main"]).await;
@@ -168,7 +178,10 @@ async fn a_disk_is_emptied_beside_a_serving_daemon_and_a_missing_one_is_named() 
         assert!(done && said.contains("usb is empty"), "{said}");
         assert_eq!(files(&usb).len(), 1, "only its marker is left");
         for (n, bytes) in content.iter().enumerate() {
-            assert_eq!(&get(&appliance, &format!("f{n}"), None).await.unwrap(), bytes);
+            assert_eq!(
+                &get(&appliance, &format!("f{n}"), None).await.unwrap(),
+                bytes
+            );
         }
         appliance.fsck(true).await;
     })

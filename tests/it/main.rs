@@ -9,6 +9,7 @@ mod console;
 mod crash;
 mod deploy;
 mod elsewhere;
+mod failures;
 mod queue;
 mod resume;
 mod s3;

@@ -59,34 +59,27 @@ impl Postgres {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        // `fsync=off`: what is tested is our SQL, not the server's durability.
-        let process = as_account(account, &programs.join("postgres"), dir.path())
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(dir.path())
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=16MB",
-            ])
-            .args(["-c", "max_connections=120"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("postgres runs");
-        let server = Self { process, dir };
-        wait::until("PostgreSQL accepts connections", || {
-            as_account(account, &programs.join("pg_isready"), server.dir.path())
-                .args(["-q", "-U", "nebula", "-d", "postgres", "-h"])
-                .arg(server.dir.path())
-                .status()
-                .is_ok_and(|status| status.success())
-        });
-        Some(server)
+        let process = serve(&programs, dir.path());
+        Some(Self { process, dir })
+    }
+
+    /// Ends the server as a restart of it does: connections are cut, what was committed stays.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stop(&mut self) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+        self.process.wait().expect("it is our child");
+    }
+
+    /// Starts it again with what it held.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        let programs = programs().expect("they were there before");
+        self.process = serve(&programs, self.dir.path());
     }
 
     /// The address, as `NEBULA_DATABASE_URL` takes it.
@@ -103,6 +96,31 @@ impl Drop for Postgres {
         let _ = rustix::process::kill_process(id, rustix::process::Signal::QUIT);
         let _ = self.process.wait();
     }
+}
+
+/// Starts a server on the cluster in `dir` and waits until it answers.
+fn serve(programs: &Path, dir: &Path) -> Child {
+    let account = account();
+    // `fsync=off`: what is tested is our SQL, not the server's durability.
+    let process = as_account(account, &programs.join("postgres"), dir)
+        .arg("-D")
+        .arg(dir.join("data"))
+        .arg("-k")
+        .arg(dir)
+        .args(["-c", "listen_addresses=", "-c", "fsync=off"])
+        .args(["-c", "shared_buffers=16MB", "-c", "max_connections=120"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("postgres runs");
+    wait::until("PostgreSQL accepts connections", || {
+        as_account(account, &programs.join("pg_isready"), dir)
+            .args(["-q", "-U", "nebula", "-d", "postgres", "-h"])
+            .arg(dir)
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    process
 }
 
 fn programs() -> Option<PathBuf> {

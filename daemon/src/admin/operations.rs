@@ -20,12 +20,14 @@ pub(super) async fn readyz(State(parts): State<AdminParts>) -> (StatusCode, Stri
     if !state.is_ready() {
         return (StatusCode::SERVICE_UNAVAILABLE, state.reason().to_owned());
     }
-    match parts.store.catalog().ping().await {
+    match parts.store.probe().await {
         Ok(()) => (StatusCode::OK, state.word().to_owned()),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the catalog does not answer".to_owned(),
-        ),
+        // The cause is for the log: it may name files, and nobody is known here.
+        Err(error) => {
+            tracing::warn!(%error, "not ready: {error}");
+            let reason = "the catalog or the data directory does not answer";
+            (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())
+        }
     }
 }
 

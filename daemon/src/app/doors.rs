@@ -134,11 +134,7 @@ impl Doors for House {
     }
 
     async fn probe(&self) -> Result<(), String> {
-        self.store
-            .catalog()
-            .ping()
-            .await
-            .map_err(|error| error.to_string())
+        self.store.probe().await.map_err(|error| error.to_string())
     }
 
     async fn drain(&self) {}

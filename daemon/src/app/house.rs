@@ -175,6 +175,9 @@ impl House {
 /// Removes what has expired; beside another daemon both may try, and one finds nothing.
 async fn sweep(store: Store, stop: CancellationToken) {
     loop {
+        if let Err(error) = store.blobs().take_ballast().await {
+            tracing::warn!(%error, "no space is kept in hand for deletions: {error}");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}

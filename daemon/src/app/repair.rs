@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::house::House;
 use crate::cli::{DrainArgs, FsckArgs, ScrubArgs};
 use crate::config::Config;
-use crate::store::{FsckReport, Repair, ScrubOptions, StoreError};
+use crate::store::{Finding, FsckReport, Repair, ScrubOptions, StoreError};
 
 /// Compares rows and files, and repairs when asked; false when they disagree in the end.
 pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
@@ -19,7 +19,8 @@ pub async fn fsck(config: Config, args: FsckArgs) -> Result<bool> {
         // What was repaired is looked at again; what every byte said need not be read twice.
         report.findings = house.store.fsck(false).await?.findings;
     }
-    let clean = report.findings.is_empty() && repairs.iter().all(|repair| repair.repaired);
+    let clean = report.findings.iter().all(Finding::is_harmless)
+        && repairs.iter().all(|repair| repair.repaired);
     if args.json {
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         let repairs: Vec<_> = repairs

@@ -19,6 +19,8 @@ use crate::kernel::BlobId;
 
 /// The marker file of a disk.
 const MARKER: &str = "nebula-disk";
+/// Why a disk that is not configured is away.
+const FORGOTTEN: &str = "it is not in the configuration, and was not emptied with `nebulad drain`";
 
 /// A disk, as configured.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct DiskInfo {
 pub(super) struct Disks {
     list: Vec<Disk>,
     main_drains: AtomicBool,
+    /// Names of disks that still hold files and are not configured any more.
+    forgotten: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -97,8 +101,15 @@ impl Disk {
 }
 
 impl Disks {
+    /// Whether the main directory is all there is.
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.forgotten().is_empty()
+    }
+
+    fn forgotten(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +124,7 @@ impl Blobs {
         };
         let disks = Disks {
             list: disks.into_iter().map(disk).collect(),
-            main_drains: AtomicBool::new(false),
+            ..Disks::default()
         };
         Self(self.0, Arc::new(disks))
     }
@@ -151,7 +162,23 @@ impl Blobs {
                 space,
             }
         });
-        std::iter::once(main).chain(others).collect()
+        let forgotten = self.1.forgotten().clone();
+        let forgotten = forgotten.into_iter().map(|name| DiskInfo {
+            name,
+            path: PathBuf::new(),
+            away: Some(FORGOTTEN.into()),
+            is_draining: false,
+            space: None,
+        });
+        std::iter::once(main)
+            .chain(others)
+            .chain(forgotten)
+            .collect()
+    }
+
+    /// Names disks that still hold files and are not configured: what lies on them is away, not lost.
+    pub fn set_forgotten(&self, names: Vec<String>) {
+        *self.1.forgotten() = names;
     }
 
     /// Says whether new files may go to a disk.
@@ -227,7 +254,7 @@ impl Blobs {
         let first = self.1.list.iter().find(|d| disks.contains(&d.options.name));
         let why = match first.map(Disk::state) {
             Some(State::Away(why)) => why,
-            _ => "it is not in the configuration".into(),
+            _ => FORGOTTEN.into(),
         };
         BlobError::DiskAway {
             disks: disks.into(),
@@ -238,13 +265,28 @@ impl Blobs {
     /// Names of the disks that are away, after a look at each; blocking.
     fn away_now(&self) -> Vec<String> {
         let away = self.1.list.iter().filter(|disk| disk.room().is_none());
-        away.map(|disk| disk.options.name.clone()).collect()
+        let away = away.map(|disk| disk.options.name.clone());
+        away.chain(self.1.forgotten().iter().cloned()).collect()
+    }
+
+    /// Whether the main directory is there and can be written.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] and [`BlobError::ReadOnly`]; a full disk is a normal state and no error.
+    pub fn probe(&self) -> Result<(), BlobError> {
+        let dir = &self.0.dir;
+        let space = Space::of(dir, 0)?;
+        match fs::metadata(&self.0.tmp) {
+            _ if space.read_only => Err(BlobError::ReadOnly { dir: dir.clone() }),
+            Err(error) => Err(self.0.error("looking at the data directory", error)),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Whether every disk is there, so that a file that is not found is missing.
     pub fn all_disks_here(&self) -> bool {
         let away = |disk: &Disk| matches!(disk.state(), State::Away(_));
-        !self.1.list.iter().any(away)
+        !self.1.list.iter().any(away) && self.1.forgotten().is_empty()
     }
 
     /// The room in which a blob's file lies; the main one when it is in none and no disk is away.

@@ -22,11 +22,12 @@
 //! **Disks.** Beside the main directory further ones may be configured; see `disks`.
 //! One that is away makes its own blobs unavailable ([`BlobError::DiskAway`]) and nothing else; `moves` empties one while it is read.
 //!
-//! **Space.** [`Blobs::admit`] refuses by declared length before a body is read; a reserve stays free; removal always works.
+//! **Space.** [`Blobs::admit`] refuses by declared length before a body is read; a reserve stays free; removal always works, for which [`Blobs::take_ballast`] keeps some space in hand.
 //!
 //! The room knows ids and nothing else: no catalog, no names, no HTTP beyond the [`http_body::Body`] it implements.
 
 mod append;
+mod ballast;
 mod body;
 mod buffer;
 mod cipher;

@@ -73,7 +73,9 @@ pub(super) const GET: &str = "SELECT id, size_bytes, state, refs, blake3 FROM bl
 pub(super) const SUMS: &str = "SELECT sums FROM blob WHERE id = $1";
 pub(super) const PAGE: &str =
     "SELECT id, size_bytes, state, refs, blake3 FROM blob WHERE id > $1 ORDER BY id LIMIT $2";
-pub(super) const DEAD: &str = "SELECT id FROM blob WHERE state = 'dead' ORDER BY id LIMIT $1";
+/// Said twice, as SQLite takes the index of what is not live only for the very words of its definition.
+pub(super) const DEAD: &str =
+    "SELECT id FROM blob WHERE state = 'dead' AND state <> 'live' ORDER BY id LIMIT $1";
 pub(super) const FINISH: &str = "UPDATE blob SET state = 'live', size_bytes = $2, blake3 = $3, sums = $4 WHERE id = $1 AND state = 'open'";
 pub(super) const REFER: &str =
     "UPDATE blob SET refs = refs + $2 WHERE id = $1 AND state IN ('live', 'open')";
@@ -83,7 +85,8 @@ pub(super) const SET_REFS: &str = "UPDATE blob SET refs = $2, state = CASE WHEN 
 pub(super) const QUARANTINE: &str = "UPDATE blob SET state = 'quarantined', damaged = $2 WHERE id = $1 AND state IN ('live', 'quarantined')";
 pub(super) const ADMIT: &str =
     "UPDATE blob SET state = 'live', damaged = NULL WHERE id = $1 AND state = 'quarantined'";
-pub(super) const COUNT_QUARANTINED: &str = "SELECT COUNT(*) FROM blob WHERE state = 'quarantined'";
+pub(super) const COUNT_QUARANTINED: &str =
+    "SELECT COUNT(*) FROM blob WHERE state = 'quarantined' AND state <> 'live'";
 /// Reads every row: asked only when a blob was found damaged, for which no write should pay with an index.
 pub(super) const TWINS: &str = "SELECT id FROM blob WHERE blake3 = $1 AND size_bytes = $2 AND id <> $3 AND state = 'live' LIMIT 8";
 pub(super) const TOTAL: &str = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM blob WHERE state IN ('live', 'quarantined')";

@@ -60,11 +60,11 @@ impl From<sqlx::Error> for CatalogError {
             sqlx::Error::Database(db) if db.code().is_some_and(|c| c == "13" || c == "53100") => {
                 Self::Full(text)
             }
-            // 5 SQLITE_BUSY and 6 SQLITE_LOCKED with their extended codes; 10 SQLITE_IOERR; 14 SQLITE_CANTOPEN; 57P0x shutting down; 40xxx serialization and deadlock.
+            // 5 SQLITE_BUSY, 6 SQLITE_LOCKED and 8 SQLITE_READONLY with their extended codes; 10 SQLITE_IOERR; 14 SQLITE_CANTOPEN; 57P0x shutting down; 40xxx serialization and deadlock.
             sqlx::Error::Database(db)
                 if db.code().is_some_and(|c| {
                     let low = c.parse::<i64>().map(|n| n & 0xff);
-                    matches!(low, Ok(5 | 6 | 10 | 14)) && c.len() < 5
+                    matches!(low, Ok(5 | 6 | 8 | 10 | 14)) && c.len() < 5
                         || c.starts_with("57P")
                         || c.starts_with("400")
                         || c.starts_with("40P")

@@ -34,7 +34,7 @@ const QUEUE_MAX: usize = 1024;
 pub type TxFuture<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
 
 /// Delivers the outcome once the batch is committed (`Ok`) or lost (`Err`).
-type Answer = Box<dyn FnOnce(Result<(), Arc<str>>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), Arc<CatalogError>>) + Send>;
 
 /// One change: runs inside the batch and says whether its savepoint is kept.
 type Change = Box<
@@ -90,7 +90,7 @@ async fn run(
         if outcome.is_err() {
             reset(&mut tx, &options).await;
         }
-        let outcome: Result<(), Arc<str>> = outcome.map_err(|error| error.to_string().into());
+        let outcome = outcome.map_err(|error| Arc::new(CatalogError::from(error)));
         for answer in answers {
             answer(outcome.clone());
         }
@@ -272,9 +272,12 @@ impl Writer {
                 let keep = outcome.is_ok();
                 let answer: Answer = Box::new(move |committed| {
                     let outcome = match committed {
-                        Err(why) if keep => Err(CatalogError::Unavailable(format!(
-                            "the change was not committed: {why}"
-                        ))
+                        Err(why) if keep => Err(match &*why {
+                            CatalogError::Full(why) => CatalogError::Full(why.clone()),
+                            why => CatalogError::Unavailable(format!(
+                                "the change was not committed: {why}"
+                            )),
+                        }
                         .into()),
                         Ok(()) | Err(_) => outcome,
                     };

@@ -169,6 +169,7 @@ impl Problem {
         let title = "The disk is full.";
         Self::new(StatusCode::INSUFFICIENT_STORAGE, code::STORAGE_FULL, title)
             .hint("Delete something: deletes always work.")
+            .retry_after_s(60)
     }
 }
 

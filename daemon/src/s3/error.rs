@@ -80,6 +80,11 @@ pub(super) fn of(error: StoreError) -> S3Error {
             }
             out.set_headers(headers);
         }
+        StoreError::Full | StoreError::Unavailable(_) => {
+            let seconds = if status.is_some() { 60 } else { 2 };
+            headers.insert(http::header::RETRY_AFTER, seconds.into());
+            out.set_headers(headers);
+        }
         StoreError::InvalidRange { size_bytes } => {
             if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size_bytes}")) {
                 headers.insert(http::header::CONTENT_RANGE, range);

@@ -66,6 +66,16 @@ impl Store {
     /// # Errors
     /// Those of [`Store::delete`]; [`StoreError::Locked`] when the version is held or retained.
     pub async fn remove(&self, removal: Removal) -> Result<Deleted, StoreError> {
+        match self.remove_once(removal.clone()).await {
+            // The rows of a deletion need space too, and deletions are what gives it.
+            Err(StoreError::Full) if self.0.blobs.drop_ballast().await? => {
+                self.remove_once(removal).await
+            }
+            removed => removed,
+        }
+    }
+
+    async fn remove_once(&self, removal: Removal) -> Result<Deleted, StoreError> {
         let now_ms = self.0.clock.now_ms();
         let (deleted, dead) = self
             .0

@@ -29,6 +29,8 @@ pub(super) struct Noted {
     pub(super) ready: bool,
     /// Since when it is being emptied; 0 when it is not.
     pub(super) draining_ms: Millis,
+    /// Whether that was done.
+    drained: bool,
 }
 
 pub(super) type Notes = BTreeMap<String, Noted>;
@@ -62,6 +64,15 @@ impl Store {
         change.await
     }
 
+    /// Whether what every request stands on answers: the catalog and the data directory.
+    ///
+    /// # Errors
+    /// What does not, in a sentence.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.0.catalog.ping().await?;
+        Ok(self.0.blobs.probe()?)
+    }
+
     /// Looks at every configured disk; `true` when one has come back.
     ///
     /// # Errors
@@ -71,6 +82,12 @@ impl Store {
         let notes = self.disk_notes().await?;
         let drains = |name: &str| notes.get(name).is_some_and(|noted| noted.draining_ms > 0);
         self.0.blobs.set_draining("main", drains("main"));
+        let forgotten = |(name, noted): (&String, &Noted)| {
+            let lost = noted.ready && !noted.drained && !self.0.blobs.has_disk(name);
+            lost.then(|| name.clone())
+        };
+        let forgotten: Vec<String> = notes.iter().filter_map(forgotten).collect();
+        self.0.blobs.set_forgotten(forgotten);
         let mut returned = false;
         for name in names {
             let noted = match notes.get(&name) {
@@ -109,7 +126,7 @@ impl Store {
     /// Looks now and then until stopped; what was deleted while a disk was away is removed when it is back.
     pub async fn run_disks(self, stop: CancellationToken) {
         if self.0.blobs.disk_names().is_empty() {
-            self.warn_of_forgotten_disks().await;
+            return;
         }
         while tokio::time::timeout(LOOK_EVERY, stop.cancelled())
             .await
@@ -125,15 +142,6 @@ impl Store {
         }
     }
 
-    /// A disk that was never emptied and is not configured any more holds what nobody finds.
-    async fn warn_of_forgotten_disks(&self) {
-        for name in self.disk_notes().await.unwrap_or_default().into_keys() {
-            if !self.0.blobs.has_disk(&name) {
-                tracing::warn!(disk = %name, "disk {name} is not in the configuration any more and was not emptied with `nebulad drain`: what lies on it is missing");
-            }
-        }
-    }
-
     /// Says whether new files may go to a disk, for every daemon from its next look on.
     pub async fn mark_draining(&self, name: &str, drains: bool) -> Result<(), StoreError> {
         let now_ms = self.0.clock.now_ms();
@@ -143,23 +151,16 @@ impl Store {
                 (true, 0) => now_ms.max(1),
                 (true, since) => since,
             };
+            noted.drained = false;
         })
         .await?;
         self.0.blobs.set_draining(name, drains);
         Ok(())
     }
 
-    /// Forgets a disk that holds nothing any more.
-    pub(super) async fn forget_disk(&self, name: &str) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        let change = self.0.catalog.write(move |tx| {
-            Box::pin(async move {
-                let text = tx.setting_or_insert(SETTING, b"{}").await?;
-                let mut notes: Notes = json("setting.disks", &String::from_utf8_lossy(&text))?;
-                notes.remove(&name);
-                Ok::<_, StoreError>(tx.put_setting(SETTING, to_json(&notes).as_bytes()).await?)
-            })
-        });
-        change.await
+    /// Notes that a disk holds nothing any more, so that nobody misses it when it leaves the configuration.
+    pub(super) async fn mark_drained(&self, name: &str) -> Result<(), StoreError> {
+        self.note_disk(name, |noted| noted.drained = true).await?;
+        Ok(())
     }
 }

@@ -90,11 +90,7 @@ impl Store {
                 }
             }
             if is_empty && self.word_is_out(name).await? {
-                if name != "main" {
-                    self.forget_disk(name).await?;
-                    // Until it leaves the configuration nothing goes there.
-                    self.mark_draining(name, true).await?;
-                }
+                self.mark_drained(name).await?;
                 drained.is_empty = true;
                 return Ok(drained);
             }

@@ -95,6 +95,11 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// Whether it is what a busy or just stopped appliance looks like, and goes by itself.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::Dead { .. } | Self::StaleUpload { .. })
+    }
+
     /// What `nebulad fsck --repair` does about it.
     pub fn cure(&self) -> &'static str {
         match self {

@@ -102,11 +102,23 @@ impl Store {
                 false,
             ),
             Fate::Damaged { blocks, objects, .. } if delete_damaged => {
+                let mut held = Vec::new();
                 for row in self.0.catalog.objects_of_blob(blob, i64::MAX).await? {
-                    self.give_up(row).await?;
+                    let name = super::damage::name(&row)?;
+                    if !self.give_up(row).await? {
+                        held.push(name);
+                    }
                 }
                 let lost = told(&objects);
-                (format!("MiB {blocks:?} are lost: deleted {lost}"), true)
+                if held.is_empty() {
+                    (format!("MiB {blocks:?} are lost: deleted {lost}"), true)
+                } else {
+                    let held = told(&held);
+                    (
+                        format!("MiB {blocks:?} are lost; held or retained, so not deleted: {held}"),
+                        false,
+                    )
+                }
             }
             Fate::Damaged { blocks, objects, .. } => (
                 format!(
@@ -128,8 +140,14 @@ impl Store {
         };
         let name = super::damage::name(&row)?;
         if delete_damaged {
-            self.give_up(row).await?;
-            return Ok((format!("deleted {name}, whose bytes are lost"), true));
+            return Ok(if self.give_up(row).await? {
+                (format!("deleted {name}, whose bytes are lost"), true)
+            } else {
+                (
+                    format!("{name} is lost; it is held or retained, so not deleted"),
+                    false,
+                )
+            });
         }
         let object = Object::from_row(row)?;
         if !object.extras.damaged {
@@ -141,14 +159,19 @@ impl Store {
         ))
     }
 
-    /// Deletes an object version that has lost bytes.
-    async fn give_up(&self, row: ObjectRow) -> Result<(), StoreError> {
+    /// Deletes an object version that has lost bytes; `false` when a lock forbids it.
+    async fn give_up(&self, row: ObjectRow) -> Result<bool, StoreError> {
         let object = Object::from_row(row)?;
         let version = Some(&object.version_id);
         let condition = Condition::default();
-        self.delete(&object.bucket, &object.key, version, condition, "fsck")
-            .await?;
-        Ok(())
+        let deleted = self
+            .delete(&object.bucket, &object.key, version, condition, "fsck")
+            .await;
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(StoreError::Locked(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::super::{BlobError, BlobOptions, Blobs};
+use super::super::{BlobError, BlobOptions, Blobs, DiskOptions};
 use super::{get, keep, noise};
 
 /// A file system of 16 MiB that nobody else uses; gone with the value.
@@ -13,9 +13,13 @@ struct Small {
 impl Small {
     /// `None`, said loudly, where this process may not mount.
     fn mount() -> Option<Self> {
+        Self::mount_with("size=16m")
+    }
+
+    fn mount_with(options: &str) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "nebula-test"])
+            .args(["-t", "tmpfs", "-o", options, "nebula-test"])
             .arg(dir.path())
             .status();
         if mounted.is_ok_and(|status| status.success()) {
@@ -26,9 +30,13 @@ impl Small {
     }
 
     fn read_only(&self) {
+        self.remount("ro");
+    }
+
+    fn remount(&self, how: &str) {
         let path = self.dir.path();
         let status = Command::new("mount")
-            .args(["-o", "remount,ro"])
+            .args(["-o", &format!("remount,{how}")])
             .arg(path)
             .status();
         assert!(status.unwrap().success());
@@ -124,6 +132,75 @@ async fn a_read_only_disk_says_so() {
         Err(BlobError::ReadOnly { .. })
     ));
     assert_eq!(get(&blobs, id, bytes.len()).await, bytes);
+    assert!(matches!(blobs.probe(), Err(BlobError::ReadOnly { .. })));
+
+    // Mounted writable again, everything works at once.
+    small.remount("rw");
+    blobs.probe().unwrap();
+    blobs.remove(id).await.unwrap();
+    let id = keep(&blobs, &bytes).await;
+    assert_eq!(get(&blobs, id, bytes.len()).await, bytes);
+}
+
+#[tokio::test]
+async fn without_inodes_it_says_so_and_removal_helps() {
+    // The 256 directories and a few files.
+    let Some(small) = Small::mount_with("size=16m,nr_inodes=280") else {
+        return;
+    };
+    let blobs = small.open(0).await;
+    let mut kept = Vec::new();
+    let failure = loop {
+        assert!(kept.len() < 280, "it never runs out");
+        let mut writer = blobs.create(Some(1)).await.unwrap();
+        writer.write(noise(1).into()).await.unwrap();
+        match writer.seal(true).await {
+            Ok(sealed) => kept.push(sealed.keep().id()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, BlobError::NoInodes), "{failure}");
+    assert!(matches!(
+        blobs.create_open().await,
+        Err(BlobError::NoInodes)
+    ));
+    blobs.remove(kept.pop().unwrap()).await.unwrap();
+    keep(&blobs, b"fits again").await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_read_only_gets_nothing_new() {
+    let Some(small) = Small::mount() else { return };
+    let dir = TempDir::new().unwrap();
+    let options = BlobOptions {
+        dir: dir.path().join("blobs"),
+        reserve_bytes: 0,
+    };
+    let disk = DiskOptions {
+        name: "small".into(),
+        path: small.dir.path().to_owned(),
+        reserve_bytes: 0,
+    };
+    let blobs = Blobs::open(options).await.unwrap().with_disks(vec![disk]);
+    assert!(blobs.look_at_disk("small", "an-id", true).await.unwrap());
+    blobs.set_draining("main", true);
+    let bytes = noise(100_000);
+    let id = keep(&blobs, &bytes).await;
+    blobs.set_draining("main", false);
+    small.read_only();
+    assert_eq!(get(&blobs, id, bytes.len()).await, bytes);
+    assert!(matches!(
+        blobs.remove(id).await,
+        Err(BlobError::ReadOnly { .. })
+    ));
+    for _ in 0..3 {
+        let id = keep(&blobs, &bytes).await;
+        let name = id.to_string();
+        let file = dir.path().join("blobs").join(&name[30..]).join(name);
+        assert!(file.exists());
+    }
+    small.remount("rw");
+    blobs.remove(id).await.unwrap();
 }
 
 #[tokio::test]

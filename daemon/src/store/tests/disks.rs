@@ -181,6 +181,20 @@ async fn a_disk_that_vanishes_under_a_running_daemon_is_noticed_at_once() {
 }
 
 #[tokio::test]
+async fn a_disk_that_left_the_configuration_with_files_on_it_is_missed() {
+    let disks = Disks::new().await;
+    disks.put_on("usb", "there", &noise(MIB, 1)).await;
+    let without = super::open(&disks.house.dir).await;
+    without.look_at_disks().await.unwrap();
+    let failed = get(&without, "there").await;
+    assert!(matches!(failed, Err(StoreError::DiskAway(_))), "{failed:?}");
+    assert!(disks.drain("usb").await.is_empty);
+    without.look_at_disks().await.unwrap();
+    assert_eq!(get(&without, "there").await.unwrap(), noise(MIB, 1));
+    clean(&without).await;
+}
+
+#[tokio::test]
 async fn another_disk_in_its_place_is_not_taken_for_it() {
     let disks = Disks::new().await;
     let away = disks.unplug();
@@ -311,6 +325,87 @@ async fn a_move_that_was_cut_off_leaves_two_right_places_and_goes_on() {
         store.blobs().reader(vec![slice]).await.is_ok(),
         "also where it was open"
     );
+}
+
+#[tokio::test]
+async fn a_disk_that_others_filled_to_the_last_byte_takes_deletions() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("mount");
+        let done = command.args(arguments).arg(dir.path()).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=32m", "nebula-test"]) {
+        println!("SKIPPED: a full disk needs the right to mount a tmpfs (run as root)");
+        return;
+    }
+    let store = super::open(&dir).await;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    put(&store, "large", &noise(4 * MIB, 1)).await;
+    for n in 0..50_u8 {
+        put(&store, &format!("small{n}"), &noise(10_000, n)).await;
+    }
+    store.blobs().take_ballast().await.unwrap();
+    let mut filler = std::fs::File::create(dir.path().join("filler")).unwrap();
+    let piece = noise(4096, 9);
+    while std::io::Write::write_all(&mut filler, &piece).is_ok() {}
+
+    // Whatever the log of the database has room for, at last there is none.
+    let mut refused = false;
+    for n in 0..2000_u32 {
+        let name: BucketName = format!("more{n}").parse().unwrap();
+        if let Err(error) = store.create_bucket(&name, "me").await {
+            assert!(matches!(error, StoreError::Full), "{error}");
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "the database never ran out of space");
+    for name in ["large", "small0", "small1"] {
+        let gone = store
+            .delete(&bucket(), &key(name), None, Condition::default(), "me")
+            .await;
+        assert!(gone.unwrap().existed, "{name}");
+    }
+    // What was removed is room for others, at once.
+    put(&store, "again", &noise(MIB, 2)).await;
+    assert_eq!(get(&store, "small2").await.unwrap(), noise(10_000, 2));
+    store.catalog().close().await;
+    drop((store, filler));
+    let gone = std::process::Command::new("umount")
+        .arg("--lazy")
+        .arg(dir.path())
+        .status();
+    assert!(gone.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_holds_is_waited_for() {
+    use sqlx::Connection as _;
+    let disks = Disks::new().await;
+    let store = disks.store().clone();
+    let url = format!("sqlite:{}", store.catalog().file().unwrap().display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    none_of(&store, "b").await;
+    let writer = store.clone();
+    let waiting = tokio::spawn(async move { put(&writer, "a", b"a").await });
+    // Readers are not kept waiting, and nothing of the writer is seen before its commit.
+    none_of(&store, "a").await;
+    assert!(!waiting.is_finished());
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(get(&store, "a").await.unwrap(), b"a");
+}
+
+async fn none_of(store: &Store, name: &str) {
+    assert!(matches!(
+        get(store, name).await,
+        Err(StoreError::NoSuchKey(_))
+    ));
 }
 
 async fn begin(store: &Store, name: &str) -> crate::kernel::UploadId {
