@@ -410,7 +410,6 @@ async fn none_of(store: &Store, name: &str) {
 
 async fn begin(store: &Store, name: &str) -> crate::kernel::UploadId {
     let new = NewResumable {
-        role: crate::catalog::UploadRole::Whole,
         protocol: Protocol::Tus,
         role: crate::catalog::UploadRole::Whole,
         bucket: bucket(),
