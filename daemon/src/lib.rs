@@ -24,3 +24,4 @@ pub mod store;
 pub mod stream;
 pub mod telemetry;
 pub mod tus;
+pub mod website;

@@ -54,10 +54,22 @@ const ROOMS: &[Room] = &[
             "identity",
             "store",
             "notify",
+            "website",
         ],
     ),
     Room(
         "tus",
+        &[
+            "kernel",
+            "telemetry",
+            "catalog",
+            "http",
+            "identity",
+            "store",
+        ],
+    ),
+    Room(
+        "website",
         &[
             "kernel",
             "telemetry",
@@ -119,7 +131,10 @@ const OWNED: &[(&str, &[&str])] = &[
     // The tailnet's LocalAPI; a worker elsewhere fetches its film over HTTP; webhooks; backups to S3.
     ("reqwest", &["backup", "identity", "media", "notify", "app"]),
     ("nebula_hwaccel", &["media"]),
-    ("axum", &["http", "s3", "tus", "stream", "admin", "app"]),
+    (
+        "axum",
+        &["http", "s3", "tus", "website", "stream", "admin", "app"],
+    ),
     ("toml", &["config"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry", "config"]),

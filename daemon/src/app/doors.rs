@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::house;
 use crate::admin::{self, AdminParts, NodeFacts};
 use crate::config::Config;
-use crate::http::{Gate, Lingering, PeerAddr, context};
+use crate::http::{Gate, Lingering, PeerAddr, context, host};
 use crate::lifecycle::Lifecycle;
 use crate::s3::{S3Door, S3Parts};
 use crate::serve::Doors;
@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::stream::{self, StreamParts};
 use crate::telemetry::Exporter;
 use crate::tus::{self, TusOptions};
+use crate::website::{Website, WebsiteParts};
 
 /// The region that credential scopes name.
 pub(super) const REGION: &str = "us-east-1";
@@ -35,6 +36,9 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 pub(super) struct House {
     router: Router,
     s3: S3Door,
+    website: Website,
+    /// Below it host names are buckets.
+    domain: Option<String>,
     store: Store,
 }
 
@@ -83,11 +87,17 @@ impl House {
             node: Arc::new(node),
             drain: life.drain(),
         };
+        let website = Website::new(WebsiteParts {
+            store: house.store.clone(),
+            identity: house.identity.clone(),
+            domain: config.server.website_domain.clone(),
+        });
         let router = admin::router(parts)
             .merge(tus::router(house.store.clone(), tus))
             .merge(stream::router(StreamParts {
                 media: house.media.clone(),
             }))
+            .merge(website.router())
             .fallback(admin::no_route)
             .layer(from_fn_with_state(gate.clone(), context));
         let s3 = S3Door::new(S3Parts {
@@ -100,6 +110,8 @@ impl House {
         Self {
             router,
             s3,
+            website,
+            domain: config.server.domain.clone(),
             store: house.store.clone(),
         }
     }
@@ -112,11 +124,18 @@ impl Doors for House {
         if let Some(peer) = request.extensions().get::<SocketAddr>().copied() {
             request.extensions_mut().insert(PeerAddr(peer));
         }
+        if self.website.is_named(request.headers(), request.uri()) {
+            return self.website.by_host(request).await;
+        }
         let path = request.uri().path();
-        if path == "/" && wants_page(&request) {
+        // On a bucket's own host every path is a key.
+        let label = host::label_of(request.headers(), request.uri(), self.domain.as_deref());
+        let is_bucket = label.is_some();
+        if path == "/" && !is_bucket && wants_page(&request) {
             return Redirect::to("/-/").into_response();
         }
-        let is_s3 = path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN);
+        let is_s3 =
+            is_bucket || path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN);
         // Who waits for `100 Continue` sends nothing before it, so an early answer arrives as it is.
         let request = if request.headers().contains_key(header::EXPECT) {
             request.map(Body::new)

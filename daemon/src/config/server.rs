@@ -17,6 +17,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Base domain of virtual-host style S3 (`bucket.domain`); none serves path style only.
     pub domain: Option<String>,
+    /// Base domain of static websites (`bucket.website_domain`); none serves them under `/-/web/` only.
+    pub website_domain: Option<String>,
     /// The name of this node in status and metrics; none takes the host name.
     pub node: Option<String>,
     /// The URL under which people reach the appliance, for links; none derives it from the request.
@@ -30,6 +32,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             domain: None,
+            website_domain: None,
             node: None,
             public_url: None,
             drain_s: 30,
@@ -40,21 +43,14 @@ impl Default for ServerConfig {
 impl ServerConfig {
     pub(super) fn check(&self) -> Result<(), Fault> {
         Fault::bounds("server.drain_s", self.drain_s, 0, DRAIN_S_MAX)?;
-        if let Some(domain) = &self.domain {
-            let labels_ok = domain.split('.').all(|label| {
-                !label.is_empty()
-                    && label.len() <= 63
-                    && label
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            });
-            if !labels_ok || domain.len() > 253 {
-                return Err(Fault::new(
-                    "server.domain",
-                    format!("`{domain}` is not a domain name"),
-                    "write letters, digits, hyphens and dots, as in s3.example.org, without scheme or port",
-                ));
-            }
+        check_domain("server.domain", self.domain.as_deref())?;
+        check_domain("server.website_domain", self.website_domain.as_deref())?;
+        if self.domain.is_some() && self.domain == self.website_domain {
+            return Err(Fault::new(
+                "server.website_domain",
+                "it is the domain of virtual-host style S3 as well",
+                "give websites a domain of their own, as in web.example.org",
+            ));
         }
         if let Some(node) = &self.node
             && (node.is_empty() || node.len() > 64 || node.chars().any(char::is_control))
@@ -83,6 +79,24 @@ impl ServerConfig {
         }
         Ok(())
     }
+}
+
+fn check_domain(key: &str, domain: Option<&str>) -> Result<(), Fault> {
+    let Some(domain) = domain else {
+        return Ok(());
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let labels_ok = domain
+        .split('.')
+        .all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain));
+    if labels_ok && domain.len() <= 253 {
+        return Ok(());
+    }
+    Err(Fault::new(
+        key,
+        format!("`{domain}` is not a domain name"),
+        "write letters, digits, hyphens and dots, as in s3.example.org, without scheme or port",
+    ))
 }
 
 /// For addresses that come as text, from a flag or a variable.

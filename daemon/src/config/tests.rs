@@ -33,7 +33,7 @@ fn with_examples() -> String {
                 rest.starts_with("[[")
                     || rest.split_once(" = ").is_some_and(|(key, _)| {
                         key.bytes()
-                            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
                     })
             });
             example.unwrap_or(line)

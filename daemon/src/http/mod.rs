@@ -13,6 +13,7 @@ pub mod content_type;
 mod context;
 mod cors;
 mod gate;
+pub mod host;
 mod linger;
 mod multipart;
 pub mod path;

@@ -8,9 +8,9 @@ use super::authorize::{Action, Decision, Resource};
 use super::error::IdentityError;
 use super::house::Identity;
 use super::policy::{ConditionKey, Facts};
-use super::rules::{BucketRules, Circumstances, S3Ask, account_of};
+use super::rules::{BucketRules, Circumstances, ObjectRules, S3Ask, account_of};
 use crate::catalog::BucketRow;
-use crate::kernel::Millis;
+use crate::kernel::{Millis, ObjectKey};
 
 /// Settings whose rules are remembered, in bytes of their text; the rules take a few times as much.
 const REMEMBERED_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -100,6 +100,28 @@ impl Identity {
             }),
         };
         Ok(caller.may_here(action, resource, &here))
+    }
+
+    /// Asks whether a caller may read an object that was looked at, so that its access list has a say as well; `None` for a row whose name is none.
+    pub fn decide_read(
+        &self,
+        caller: &Caller,
+        row: &BucketRow,
+        key: &ObjectKey,
+        object: ObjectRules<'_>,
+    ) -> Option<Decision> {
+        let bucket = row.name.parse().ok()?;
+        let rules = self.rules(row);
+        let here = Circumstances {
+            rules: Some(&rules),
+            s3: Some(S3Ask {
+                actions: &["GetObject"],
+                facts: &PlainFacts(self.0.clock.now_ms()),
+                object: Some(object),
+            }),
+        };
+        let resource = Resource::Object(&bucket, key);
+        Some(caller.may_here(Action::ReadObject, &resource, &here))
     }
 
     /// What a bucket's row says about access.

@@ -1,12 +1,14 @@
 //! Buckets in host names, and the names that are taken.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Uri, header};
+use http::{HeaderValue, Request, header};
 use percent_encoding::percent_decode_str;
 use s3s::host::{S3Host, VirtualHost};
 use s3s::validation::NameValidation;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
+pub(super) use crate::http::host::label_of;
+use crate::http::host::{host_of, label};
 use crate::kernel::BucketName;
 
 /// Buckets are named by the rules of the kernel.
@@ -33,22 +35,6 @@ impl S3Host for Domain {
     }
 }
 
-/// What stands before the domain in a host name.
-fn label<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(name, _)| name);
-    let at = name.len().checked_sub(domain.len())?;
-    let tail = name.get(at..)?;
-    if !tail.eq_ignore_ascii_case(domain) {
-        return None;
-    }
-    name[..at]
-        .strip_suffix('.')
-        .filter(|label| !label.is_empty())
-}
-
 /// Host names have no case, and bucket names are lower case; but a signed host must stay as it was signed.
 pub(super) fn lower(parts: &mut Parts) {
     let signed = parts.headers.contains_key(header::AUTHORIZATION)
@@ -66,15 +52,6 @@ pub(super) fn lower(parts: &mut Parts) {
     {
         parts.headers.insert(header::HOST, lower);
     }
-}
-
-/// What stands before the domain in the host name of a request.
-pub(super) fn label_of<'a>(
-    headers: &'a HeaderMap,
-    uri: &'a Uri,
-    domain: Option<&str>,
-) -> Option<&'a str> {
-    label(host_of(headers, uri)?, domain?)
 }
 
 /// The bucket that a request speaks of, in either style.
@@ -120,32 +97,9 @@ pub(super) fn bucket_of_form(parts: &Parts, domain: Option<&str>) -> S3Result<Bu
     super::access::bucket_name(&name)
 }
 
-fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    let header = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    header.or_else(|| uri.authority().map(http::uri::Authority::as_str))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_below_the_domain_are_buckets() {
-        assert_eq!(label("films.s3.home:8000", "s3.home"), Some("films"));
-        assert_eq!(label("a.b.s3.home", "s3.home"), Some("a.b"));
-        assert_eq!(label("Films.S3.Home", "s3.home"), Some("Films"));
-        for other in [
-            "s3.home",
-            "s3.home:80",
-            "nas.local",
-            "xs3.home",
-            "127.0.0.1:9",
-            "[::1]:9",
-            "",
-        ] {
-            assert_eq!(label(other, "s3.home"), None, "{other}");
-        }
-    }
 
     #[test]
     fn the_bucket_is_found_in_either_style() {

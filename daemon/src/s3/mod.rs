@@ -9,6 +9,7 @@
 //! Promises: a digest or checksum that came with a body is verified before anything is published; a condition is decided inside the commit; what is not built answers `NotImplemented` and never a wrong success.
 //! The room knows no file and no query, and only this room names `s3s`.
 
+mod absent;
 mod access;
 mod acl;
 mod attributes;
@@ -50,6 +51,7 @@ mod tagging;
 mod tests;
 mod uploads;
 mod versions;
+mod website;
 mod wire;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 mod access;
 mod post;
 mod sessions;
+mod website;
 
 use std::sync::Arc;
 
