@@ -100,6 +100,7 @@ async fn nobody_gives_away_more_than_they_have() {
         grants: vec![Grant {
             bucket: "*".into(),
             role: Role::Admin,
+            prefixes: Vec::new(),
         }],
         ..CreateKey::default()
     };

@@ -43,6 +43,7 @@ async fn key(house: &Appliance, bucket: &str, role: Role) -> CreatedKey {
         grants: vec![Grant {
             bucket: bucket.into(),
             role,
+            prefixes: Vec::new(),
         }],
         ..CreateKey::default()
     };
