@@ -36,6 +36,8 @@ pub struct BlobReader {
     pub(super) room: Arc<Room>,
     pub(super) parts: Arc<[Part]>,
     size: u64,
+    /// What of the whole lies in `parts`.
+    window: Range<u64>,
     /// The frame that was opened last, for readers of many small ranges.
     recent: Option<Arc<Mutex<Option<Opened>>>>,
 }
@@ -78,9 +80,24 @@ impl Blobs {
         slices: Vec<Slice>,
         key: Option<&DataKey>,
     ) -> Result<BlobReader, BlobError> {
-        let mut parts = Vec::with_capacity(slices.len());
+        self.reader_within(slices, key, 0..u64::MAX).await
+    }
+
+    /// The same where only the bytes of one range will be asked for: only their files are opened, be the slices thousands.
+    pub async fn reader_within(
+        &self,
+        slices: Vec<Slice>,
+        key: Option<&DataKey>,
+        within: Range<u64>,
+    ) -> Result<BlobReader, BlobError> {
+        let mut parts: Vec<Part> = Vec::new();
         let mut at = 0_u64;
         for slice in slices.into_iter().filter(|slice| slice.length > 0) {
+            let end = at.saturating_add(slice.length);
+            if end <= within.start || at >= within.end {
+                at = end;
+                continue;
+            }
             let (room, file, damage) = self.open_file(slice.blob).await?;
             let checked = room.check_len(&file, slice, key.is_some());
             let size = match (&damage, checked) {
@@ -91,7 +108,6 @@ impl Blobs {
             let frames = key
                 .map(|key| Frames::new(Arc::clone(&file), key.of_blob(slice.blob), size))
                 .map(Arc::new);
-            let end = at.saturating_add(slice.length);
             parts.push(Part {
                 room,
                 file,
@@ -103,10 +119,13 @@ impl Blobs {
             });
             at = end;
         }
+        let first = parts.first().map_or(0, |part| part.span.start);
+        let last = parts.last().map_or(0, |part| part.span.end);
         Ok(BlobReader {
             room: Arc::clone(&self.0),
             parts: parts.into(),
             size: at,
+            window: first..last,
             recent: key.map(|_| Arc::default()),
         })
     }
@@ -221,10 +240,11 @@ impl BlobReader {
         Ok(())
     }
 
-    /// Streams a range, cut to what there is; it breaks off before the first byte that may not be served.
+    /// Streams a range, cut to what was opened; it breaks off before the first byte that may not be served.
     pub fn body(&self, range: Range<u64>) -> BlobBody {
-        let end = range.end.min(self.size);
-        BlobBody::new(self, range.start.min(end)..end)
+        let end = range.end.min(self.window.end);
+        let start = range.start.max(self.window.start);
+        BlobBody::new(self, start.min(end)..end)
     }
 
     /// All bytes in one piece, at most [`READ_BYTES_MAX`].

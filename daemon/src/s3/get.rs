@@ -273,8 +273,9 @@ impl Operations {
         )?;
         let range = range_of(asked, &object);
         let slice = slice(&object, range, input.part_number)?;
-        let reader = self.store.reader_with(&object, sent.as_ref()).await;
-        let reader = reader.map_err(error::of)?;
+        let within = slice.range.clone();
+        let reader = self.store.reader_within(&object, sent.as_ref(), within);
+        let reader = reader.await.map_err(error::of)?;
         reader.check(slice.range.clone()).map_err(error::of)?;
         let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
         let mut output = GetObjectOutput {

@@ -42,6 +42,19 @@ impl Store {
         object: &Object,
         key: Option<&CustomerKey>,
     ) -> Result<ObjectReader, StoreError> {
+        self.reader_within(object, key, 0..object.size).await
+    }
+
+    /// The same where only the bytes of one range will be asked for: an object of many parts opens no other.
+    ///
+    /// # Errors
+    /// Those of [`Store::reader_with`], of the files in that range.
+    pub async fn reader_within(
+        &self,
+        object: &Object,
+        key: Option<&CustomerKey>,
+        range: Range<u64>,
+    ) -> Result<ObjectReader, StoreError> {
         object.refuse_damaged()?;
         let data = match object.encrypted() {
             None => None,
@@ -69,7 +82,7 @@ impl Store {
         let reader = self
             .0
             .blobs
-            .reader_with(slices.collect(), data.as_ref())
+            .reader_within(slices.collect(), data.as_ref(), range)
             .await?;
         Ok(ObjectReader(Bytes0::Blobs(Arc::new(reader))))
     }

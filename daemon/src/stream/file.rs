@@ -48,7 +48,8 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
         let (store, object): (Store, Object) = (store.clone(), object.clone());
         async move {
-            let reader = store.reader(&object).await.map_err(Problem::from)?;
+            let reader = store.reader_within(&object, None, range.clone()).await;
+            let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
             Ok(reader.body(range))
         }

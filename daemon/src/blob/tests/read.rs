@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::buffer::{BUFFER_BYTES, Buffers};
 use super::super::{BlobError, BlobReader, Blobs, READ_BYTES_MAX, Slice};
 use super::{keep, noise, room};
+use crate::kernel::BlobId;
 use std::sync::Arc;
 
 /// Puts the pages of a reader's files out of the cache, so that reads find a cold disk.
@@ -49,7 +50,7 @@ proptest! {
                 whole.extend_from_slice(&bytes[n][a..b]);
                 slices.push(Slice { blob: ids[n], offset: a as u64, length: (b - a) as u64 });
             }
-            let reader = blobs.reader(slices).await.unwrap();
+            let reader = blobs.reader(slices.clone()).await.unwrap();
             let size = whole.len() as u64;
             assert_eq!(reader.size(), size);
             for (a, b) in ranges {
@@ -61,9 +62,35 @@ proptest! {
                     chill(&reader);
                 }
                 assert_eq!(collect(&reader, range.clone()).await, expected);
-                assert_eq!(reader.read_range(range).await.unwrap(), expected);
+                assert_eq!(reader.read_range(range.clone()).await.unwrap(), expected);
+                // What was opened for this range alone gives the same.
+                let narrow = blobs.reader_within(slices.clone(), None, range.clone()).await.unwrap();
+                assert_eq!(narrow.size(), size);
+                assert_eq!(collect(&narrow, range).await, expected);
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn a_range_needs_the_files_that_it_touches_and_no_other() {
+    let (_dir, blobs) = room().await;
+    let bytes = noise(1000);
+    let kept = keep(&blobs, &bytes).await;
+    let gone = BlobId::random();
+    let slice = |blob| Slice {
+        blob,
+        offset: 0,
+        length: 1000,
+    };
+    let slices = vec![slice(gone), slice(kept), slice(gone)];
+    let within = |range| blobs.reader_within(slices.clone(), None, range);
+    let reader = within(1000..2000).await.unwrap();
+    assert_eq!(collect(&reader, 1000..2000).await, bytes);
+    // Bytes that nobody opened are not there, rather than wrong.
+    assert_eq!(collect(&reader, 0..3000).await, bytes);
+    for range in [0..1, 999..1001, 1999..2001] {
+        assert!(within(range).await.is_err());
     }
 }
 
