@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::BlobError;
 
 /// Bytes that wait in one lane; the batch being worked on comes on top, so a lane holds at most twice this and one piece.
-pub(super) const LANE_BYTES_MAX: usize = 512 * 1024;
+pub(super) const LANE_BYTES_MAX: usize = 256 * 1024;
 /// Pieces that wait in one lane, so that a stream of tiny ones stays bounded as well.
 pub(super) const LANE_PIECES_MAX: usize = 512;
 

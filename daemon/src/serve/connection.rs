@@ -25,6 +25,8 @@ use crate::telemetry::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_TOTAL};
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a peer that was told to go may keep an idle connection open.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// What an HTTP/1 connection reads at once, which is also the longest head; every upload under way holds some of these.
+const HTTP1_BUFFER_BYTES: usize = 128 * 1024;
 /// HTTP/2 streams of one connection at once.
 const STREAMS_MAX: u32 = 256;
 /// HTTP/2 flow-control windows: a stream alone may fill a fast link, a connection stays bounded.
@@ -60,6 +62,7 @@ impl<D> Shared<D> {
         protocol
             .http1()
             .timer(TokioTimer::new())
+            .max_buf_size(HTTP1_BUFFER_BYTES)
             .header_read_timeout(bounds.head_timeout);
         protocol
             .http2()

@@ -5,8 +5,8 @@ use crate::catalog::{ListEntry, ListQuery, ListRows};
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::kernel::{BucketName, ETag, Millis, ObjectKey, VersionId};
 
-/// Rows asked of the catalog at a time while prefixes are being folded: most lie under one prefix.
-const FOLD_ROWS: i64 = 32;
+/// Rows asked of the catalog behind a folded prefix: the next most likely begins another.
+const FOLD_ROWS: i64 = 2;
 
 /// What to list.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +121,8 @@ impl Store {
         let end = (!prefix.is_empty()).then(|| behind(prefix));
         let mut cursor = self.start(bucket, request).await?;
         let mut last = Last::Nothing;
+        // Of the next statement, while prefixes are being folded: it grows where none are found.
+        let mut few = FOLD_ROWS;
         loop {
             let shown = page.items.len() + page.prefixes.len();
             let want = (limit - shown + 1) as i64;
@@ -131,7 +133,7 @@ impl Store {
                 limit: if request.delimiter.is_empty() {
                     want
                 } else {
-                    want.min(FOLD_ROWS)
+                    want.min(few)
                 },
             };
             let asked = rows.limit;
@@ -163,6 +165,7 @@ impl Store {
                 last = Last::Item(entry.id);
                 page.items.push(item(entry)?);
             }
+            few = if jumped { FOLD_ROWS } else { few * 4 };
             if is_end && !jumped {
                 return Ok(page.ended(&last, request));
             }
