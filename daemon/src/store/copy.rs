@@ -29,9 +29,15 @@ impl Store {
     /// The same with keys.
     ///
     /// # Errors
-    /// Those of [`Store::copy`]; [`StoreError::KeyRequired`] and [`StoreError::WrongKey`] for a source whose key the customer keeps.
-    pub async fn copy_with(&self, copy: Copy, keys: CopyKeys) -> Result<Published, StoreError> {
+    /// Those of [`Store::copy`]; [`StoreError::KeyRequired`] and [`StoreError::WrongKey`] for a source whose key the customer keeps, when more is asked than another name for it.
+    pub async fn copy_with(&self, mut copy: Copy, keys: CopyKeys) -> Result<Published, StoreError> {
         copy.source.refuse_damaged()?;
+        copy.extras.sse = None;
+        if copy.source.needs_key() && keys.source.is_none() && keys.asked.is_none() {
+            // Whoever has no key may say what the bytes are to be called: they stay closed.
+            copy.extras.sse = copy.source.extras.sse.clone();
+            return self.share(copy).await;
+        }
         let held = match copy.source.encrypted() {
             Some(encrypted) => Some(self.decryption(encrypted, keys.source.as_ref()).await?),
             None => None,
@@ -42,13 +48,14 @@ impl Store {
             None => held.as_ref().map(Encryption::of_silent_copy),
         };
         match (held, wanted) {
-            (None, None) => self.share(copy, None).await,
+            (None, None) => self.share(copy).await,
             (Some(held), Some(wanted)) if !held.is_customers() && !wanted.is_customers() => {
                 let kept = Encryption {
                     data: held.data,
                     how: wanted.how,
                 };
-                self.share(copy, Some(kept)).await
+                copy.extras.sse = Some(self.encrypted(&kept).await?);
+                self.share(copy).await
             }
             (held, wanted) => {
                 let customers = [&held, &wanted]
@@ -60,15 +67,7 @@ impl Store {
     }
 
     /// Rows only: the copy refers to the bytes of its source.
-    async fn share(
-        &self,
-        mut copy: Copy,
-        encryption: Option<Encryption>,
-    ) -> Result<Published, StoreError> {
-        copy.extras.sse = match &encryption {
-            Some(encryption) => Some(self.encrypted(encryption).await?),
-            None => None,
-        };
+    async fn share(&self, copy: Copy) -> Result<Published, StoreError> {
         let bytes = if copy.source.is_inline {
             Source::Inline(self.inline_of(&copy.source).await?.to_vec())
         } else {

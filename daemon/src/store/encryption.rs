@@ -265,6 +265,25 @@ impl Store {
         })
     }
 
+    /// Whether the bytes in the row, which were looked up with it, are what they were; of what lies elsewhere nothing is said.
+    pub(super) async fn is_sound_inline(&self, object: &Object) -> Result<bool, StoreError> {
+        let Some(stored) = &object.inline else {
+            return Ok(true);
+        };
+        match object.encrypted() {
+            // Altered bytes do not open.
+            Some(encrypted) if !encrypted.is_customers() => {
+                match self.decryption(encrypted, None).await {
+                    Ok(found) => Ok(found.data.open_small(stored).is_some()),
+                    Err(StoreError::Damaged(_)) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+            // What a customer encrypted is named by the bytes as they lie here.
+            _ => Ok(*blake3::hash(stored).as_bytes() == object.content_id.0),
+        }
+    }
+
     /// How the parts of an upload are to be encrypted.
     ///
     /// # Errors

@@ -178,7 +178,7 @@ impl Store {
                     continue;
                 }
                 let object = Object::from_row(row.clone())?;
-                if object.extras.damaged || (deep && !object.is_sound_inline()) {
+                if object.extras.damaged || (deep && !self.is_sound_inline(&object).await?) {
                     report.bytes_verified += row.inline.as_ref().map_or(0, |b| b.len() as u64);
                     report.findings.push(Finding::DamagedObject {
                         object: row.id,

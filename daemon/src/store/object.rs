@@ -75,14 +75,6 @@ impl Object {
         Ok(())
     }
 
-    /// Whether the bytes in the row, which were looked up with it, are what they were; of what lies elsewhere nothing is said.
-    ///
-    /// Nor of encrypted ones: altered bytes do not open.
-    pub(super) fn is_sound_inline(&self) -> bool {
-        let plain = self.inline.as_ref().filter(|_| self.extras.sse.is_none());
-        plain.is_none_or(|bytes| *blake3::hash(bytes).as_bytes() == self.content_id.0)
-    }
-
     pub(super) fn from_row(row: ObjectRow) -> Result<Self, StoreError> {
         let bucket = row
             .bucket

@@ -306,7 +306,7 @@ impl Walk {
                 let object = Object::from_row(row)?;
                 bytes += object.size;
                 self.state.inline_objects += 1;
-                if !object.is_sound_inline()
+                if !self.store.is_sound_inline(&object).await?
                     && !object.extras.damaged
                     && self.store.mark_damaged(&object).await?
                 {

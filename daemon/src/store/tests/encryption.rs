@@ -122,6 +122,24 @@ async fn a_bucket_that_encrypts_by_default_keeps_no_plaintext() {
     assert_eq!(get(store, "a1").await.unwrap(), noise(1, 1));
 }
 
+#[tokio::test]
+async fn an_altered_row_of_encrypted_bytes_is_found_without_a_key() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let customers = EncryptionAsked::Customer(CustomerKey::from_bytes([1; 32]));
+    for asked in [EncryptionAsked::Appliance, customers] {
+        put_as(store, "a", b"small", asked).await;
+        clean(store).await;
+        let mut object = store.object(&bucket(), &key("a"), None).await.unwrap();
+        assert!(store.is_sound_inline(&object).await.unwrap());
+        let mut stored = object.inline.clone().unwrap().to_vec();
+        stored[3] ^= 4;
+        object.inline = Some(stored.into());
+        assert!(!store.is_sound_inline(&object).await.unwrap());
+    }
+}
+
 fn md5_of(bytes: &[u8]) -> [u8; 16] {
     <md5::Md5 as md5::Digest>::digest(bytes).into()
 }
@@ -144,7 +162,16 @@ async fn what_a_customer_encrypted_needs_the_customers_key() {
         assert!(matches!(refused, Err(StoreError::WrongKey)));
         let refused = read_as(store, "c", None).await;
         assert!(matches!(refused, Err(StoreError::KeyRequired)));
-        let copied = store.copy(copy_of(object, "d")).await;
+        // Another name needs no key, and gives none.
+        store.copy(copy_of(object.clone(), "d")).await.unwrap();
+        assert_eq!(read_as(store, "d", Some(&right)).await.unwrap(), bytes);
+        let refused = read_as(store, "d", None).await;
+        assert!(matches!(refused, Err(StoreError::KeyRequired)));
+        let keys = CopyKeys {
+            source: None,
+            asked: Some(EncryptionAsked::Appliance),
+        };
+        let copied = store.copy_with(copy_of(object, "e"), keys).await;
         assert!(matches!(copied, Err(StoreError::KeyRequired)));
     }
     assert!(!holds(&everything(&house.dir), &[1; 32]), "the key is kept");
