@@ -320,7 +320,6 @@ async fn a_resumable_upload_is_encrypted_at_its_end_and_its_plaintext_goes() {
             owner: "me".into(),
             length: Some(size as u64),
             metadata: "{}".into(),
-            role: crate::catalog::UploadRole::Whole,
             idle_ms: None,
         };
         let id = store.begin_upload(new).await.unwrap().id;
