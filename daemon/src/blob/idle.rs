@@ -1,6 +1,6 @@
 //! A thread for work that nobody waits for: walks over every byte.
 //!
-//! It runs at the lowest CPU priority, from which Linux also derives the priority of its disk reads (ioprio_set(2), "best-effort" of the lowest level), so that a request always goes first where the I/O scheduler knows priorities.
+//! It runs at the lowest CPU priority, from which Linux also derives the priority of its disk reads (`ioprio_set`(2), "best-effort" of the lowest level), so that a request always goes first where the I/O scheduler knows priorities.
 //! It starts with the first work and ends with the room.
 
 use std::sync::mpsc::{Sender, channel};

@@ -63,9 +63,10 @@ impl Store {
                 .map(|id| (id, false))
                 .chain(aside.into_iter().map(|id| (id, true)))
             {
-                let moved = match is_aside {
-                    false => self.move_blob(id, name).await,
-                    true => self.move_damaged(id, name).await,
+                let moved = if is_aside {
+                    self.move_damaged(id, name).await
+                } else {
+                    self.move_blob(id, name).await
                 };
                 let bytes = match moved? {
                     Moved::Bytes(bytes) => bytes,
