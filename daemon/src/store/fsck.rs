@@ -117,7 +117,6 @@ impl Store {
                     });
                 }
                 match (row.state()?, files.remove(&blob)) {
-                    (BlobState::Open, Some(_)) => {}
                     (BlobState::Dead, _) => report.findings.push(Finding::Dead { blob }),
                     (BlobState::Quarantined, _) => {
                         let objects = self.names_in(blob).await?;
@@ -135,7 +134,7 @@ impl Store {
                     (BlobState::Live, Some(size)) if deep => {
                         self.check_bytes(row, blob, size, report).await?;
                     }
-                    (BlobState::Live, Some(_)) => {}
+                    (BlobState::Open | BlobState::Live, Some(_)) => {}
                 }
             }
         }
