@@ -63,10 +63,11 @@ impl Question {
         let headers = text(header::ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
         Some(Self {
             origin: origin.unwrap_or_default(),
-            method: if preflight {
-                asked.unwrap_or_default()
-            } else {
-                method.to_string()
+            // A request that is no preflight may name a method as well, and is then answered as one would be (as Ceph does).
+            method: match asked {
+                Some(asked) => asked,
+                None if preflight => String::new(),
+                None => method.to_string(),
             },
             headers: headers
                 .split(',')
