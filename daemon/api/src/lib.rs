@@ -74,6 +74,9 @@
 //! | `/-/file/{bucket}/{key…}` | the object with byte ranges |
 //! | `/-/hls/{bucket}/{key…}/master.m3u8` | adaptive streaming |
 //! | `/-/link/{token}/file/…`, `/-/link/{token}/hls/…` | the same behind a signed link |
+//! | `/-/web/{bucket}/…` | the bucket as a website, for everybody |
+//!
+//! A temporary key (`POST /-/api/v1/sessions`) works as HTTP Basic too, with its token in `x-amz-security-token`.
 
 #![forbid(unsafe_code)]
 

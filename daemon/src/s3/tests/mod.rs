@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod host;
 mod post;
 mod sessions;
 mod website;
@@ -80,6 +81,11 @@ pub(super) fn amz_now() -> String {
 
 impl House {
     pub(super) async fn open() -> Self {
+        Self::with_domain(None).await
+    }
+
+    /// One whose host names below a domain are buckets.
+    pub(super) async fn with_domain(domain: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("catalog.sqlite");
         let catalog = Catalog::open(&crate::catalog::Options::Sqlite(file))
@@ -121,7 +127,7 @@ impl House {
             store: store.clone(),
             gate: Gate::new(identity.clone(), clock, Vec::new()),
             region: DEFAULT_REGION.into(),
-            domain: None,
+            domain: domain.map(str::to_owned),
             webhooks: Targets::new(Vec::new()),
         });
         Self {
@@ -166,7 +172,9 @@ impl House {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        all.push(("host".into(), "127.0.0.1:9000".into()));
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            all.push(("host".into(), "127.0.0.1:9000".into()));
+        }
         all.push(("content-length".into(), body.len().to_string()));
         if let Some(key) = key {
             all.push(("x-amz-date".into(), amz_now()));
