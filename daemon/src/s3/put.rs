@@ -4,7 +4,7 @@ use http::HeaderMap;
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::access::{bucket_name, caller, object_key, owner};
+use super::access::{bucket_name, caller, is_form, object_key, owner};
 use super::encryption;
 use super::error;
 use super::headers;
@@ -69,7 +69,9 @@ impl Operations {
             owner: put.owner.clone(),
         };
         let sealed = intake.take(&self.store).await?;
-        let published = self.store.publish(put, sealed).await.map_err(error::of)?;
+        let via = if is_form() { "post" } else { "put" };
+        let published = self.store.publish_via(put, sealed, via).await;
+        let published = published.map_err(error::of)?;
         let mut output = PutObjectOutput {
             expiration: self.expiration(&published.object).await,
             e_tag: Some(etag(&published.object.etag)),

@@ -208,10 +208,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBucket`], [`StoreError::PreconditionFailed`], [`StoreError::NoSuchKey`] for an `If-Match` on nothing; then the bytes are gone.
-    pub async fn publish(
+    pub async fn publish(&self, put: PutObject, sealed: Sealed) -> Result<Published, StoreError> {
+        self.publish_via(put, sealed, "put").await
+    }
+
+    /// The same, with another word for the event: `post` for what a form brought.
+    ///
+    /// # Errors
+    /// As [`Store::publish`].
+    pub async fn publish_via(
         &self,
         mut put: PutObject,
         sealed: Sealed,
+        via: &'static str,
     ) -> Result<Published, StoreError> {
         put.extras.sse = match &sealed.encryption {
             Some(encryption) => Some(self.encrypted(encryption).await?),
@@ -233,7 +242,7 @@ impl Store {
             content_id: sealed.content_id,
             checksums,
             source,
-            via: "put",
+            via,
         };
         self.publish_draft(draft, fresh).await
     }

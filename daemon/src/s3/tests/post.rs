@@ -109,6 +109,9 @@ async fn a_signed_form_stores_its_file_with_everything_it_says() {
     assert_eq!(read.headers["x-amz-meta-a"], "1");
     let tags = house.get(Some(&owner), "/films/in/cat.txt?tagging").await;
     assert!(tags.text.contains("<Value>red</Value>"), "{}", tags.text);
+    let told = house.store.catalog().events_after(0, 100).await.unwrap();
+    let payload = &told.last().unwrap().payload;
+    assert!(payload.contains(r#""via":"post""#), "{payload}");
 }
 
 #[tokio::test]
