@@ -160,7 +160,7 @@ impl Courier {
     async fn deliver(&mut self, mut lanes: Vec<Lane>, stop: &CancellationToken) -> bool {
         loop {
             self.give_up(&mut lanes);
-            let oldest = lanes.iter().filter_map(|lane| lane.front());
+            let oldest = lanes.iter().filter_map(Lane::front);
             self.lag(oldest.map(|message| message.time_ms).min());
             if lanes.is_empty() {
                 return true;
@@ -300,9 +300,10 @@ impl Courier {
         }
         match status.as_u16() {
             200..=299 => Sent::Taken,
-            // Time-outs, too early, too many: of the moment, not of the message.
-            408 | 425 | 429 => Sent::Failed(format!("it answered {status}")),
-            400..=499 => Sent::Refused(format!("it answered {status}")),
+            // Time-outs, too early, too many are of the moment, not of the message.
+            code @ 400..=499 if !matches!(code, 408 | 425 | 429) => {
+                Sent::Refused(format!("it answered {status}"))
+            }
             _ => Sent::Failed(format!("it answered {status}")),
         }
     }

@@ -128,7 +128,7 @@ struct Room {
     store: Store,
     clock: Clock,
     films: BucketName,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 async fn store_on(dir: &std::path::Path, clock: &Clock) -> Store {
@@ -158,7 +158,7 @@ async fn room() -> Room {
         store,
         clock,
         films,
-        _dir: dir,
+        dir,
     }
 }
 
@@ -349,10 +349,9 @@ async fn what_is_a_day_old_is_given_up() {
 
 #[tokio::test]
 async fn of_two_daemons_one_delivers_and_the_other_takes_over() {
-    let dir = tempfile::tempdir().unwrap();
     let first = room().await;
     let hall = Receiver::start().await;
-    let second = store_on(first._dir.path(), &first.clock).await;
+    let second = store_on(first.dir.path(), &first.clock).await;
     let targets = [("hall", hall.url.as_str())];
     let one = run(&first.store, &targets).await;
     first.rules(&["hall"], "").await;
@@ -368,7 +367,6 @@ async fn of_two_daemons_one_delivers_and_the_other_takes_over() {
     }
     assert_eq!(hall.heard(21).await.len(), 21, "nothing is told twice");
     other.end().await;
-    drop(dir);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) fn is_asked<B>(request: &Request<B>, domain: Option<&str>) -> bool {
 fn is_form(method: &Method, uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> bool {
     let kind = headers
         .get(header::CONTENT_TYPE)
-        .map(|kind| kind.as_bytes());
+        .map(http::HeaderValue::as_bytes);
     method == Method::POST
         && uri.path() == "/"
         && kind.is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded"))
@@ -287,13 +287,14 @@ fn credentials(created: &CreatedSession) -> String {
 }
 
 fn document(action: &str, pairs: &[(&str, &str)], inner: &str) -> String {
-    let pairs: String = pairs
-        .iter()
-        .map(|(element, value)| format!("<{element}>{}</{element}>", escaped(value)))
-        .collect();
+    let mut told = String::new();
+    for (element, value) in pairs {
+        write!(told, "<{element}>{}</{element}>", escaped(value))
+            .expect("a String takes every write");
+    }
     let id = Id::random();
     format!(
-        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{pairs}{inner}</{action}Result>\
+        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{told}{inner}</{action}Result>\
          <ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata></{action}Response>"
     )
 }

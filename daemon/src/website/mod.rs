@@ -99,7 +99,7 @@ impl Website {
         } else {
             Err(Failure::method())
         };
-        let mut response = outcome.unwrap_or_else(|failure| failure.page());
+        let mut response = outcome.unwrap_or_else(Failure::page);
         let headers = response.headers_mut();
         // Public pages may use each other's parts, whatever origin they have.
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
