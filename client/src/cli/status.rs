@@ -1,6 +1,6 @@
 //! The node at a glance.
 
-use super::Context;
+use super::{Context, quota};
 use crate::term::{
     box_width, boxed,
     human::{self, size},
@@ -43,6 +43,14 @@ fn body(status: &Status) -> Vec<Text> {
             format!(" {}, {}", status.me.role.as_str(), status.me.rule),
         ),
     ];
+    let (usage, quota) = (status.me.usage, status.me.quota);
+    body.push(
+        label("Yours")
+            .joined(quota::size(usage, quota))
+            .and(DIM, " in ")
+            .joined(quota::objects(usage, quota))
+            .and(DIM, " objects"),
+    );
     body.push(Text::default());
     body.push(label("Disk").joined(disk(&status.storage)));
     body.push(label("").and(

@@ -146,6 +146,8 @@ async fn status() -> Json<Status> {
             actor: format!("key:{}", KEY.0),
             role: Role::Admin,
             rule: "root key".into(),
+            usage: nebula_client::api::Usage::default(),
+            quota: nebula_client::api::Quota::default(),
         },
     })
 }

@@ -1,6 +1,6 @@
 //! `GET /-/api/v1/status`: the node at a glance, and who is asking.
 
-use crate::Role;
+use crate::{Quota, Role, Usage};
 use serde::{Deserialize, Serialize};
 
 /// The node at a glance.
@@ -143,4 +143,10 @@ pub struct Me {
     pub role: Role,
     /// The rule that gave it, in words: `root key`, `grant films: write`.
     pub rule: String,
+    /// What the actor stored and is still held, in all buckets.
+    #[serde(default)]
+    pub usage: Usage,
+    /// How much may be.
+    #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
+    pub quota: Quota,
 }

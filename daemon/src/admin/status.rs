@@ -19,6 +19,8 @@ pub(super) async fn status(
         .blobs()
         .space()
         .map_err(crate::store::StoreError::from)?;
+    let me = caller.actor().to_string();
+    let held = parts.store.owner_usage(&me).await?;
     let now_ms = parts.store.clock().now_ms();
     Ok(axum::Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -47,11 +49,13 @@ pub(super) async fn status(
         hardware: hardware(&parts),
         jobs: counts(parts.jobs.counts().await?),
         me: Me {
-            actor: caller.actor().to_string(),
+            actor: me,
             role: caller
                 .highest_role()
                 .map_or(Role::None, super::keys::wire_role),
             rule: rule.to_string(),
+            usage: super::usage::held(held.usage),
+            quota: super::usage::told(held.quota),
         },
     }))
 }

@@ -52,21 +52,23 @@ impl HistoryRow {
 }
 
 pub(super) const PAGE: &str = "SELECT id, key, version_id, is_latest, is_delete_marker, size_bytes, tags, extras, modified_ms \
-     FROM object_version WHERE bucket_id = $1 AND key >= $2 AND (key > $2 OR id < $3) ORDER BY key, id DESC LIMIT $4";
+     FROM object_version WHERE bucket_id = $1 AND key >= $2 AND key < $3 AND (key > $2 OR id < $4) ORDER BY key, id DESC LIMIT $5";
 pub(super) const IS_LONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM object_version WHERE bucket_id = $1 AND key = $2 AND id <> $3)";
 
 impl Catalog {
-    /// Versions and delete markers of a bucket, by key and then newest first; of the key `from` only those with a row id below.
+    /// Versions and delete markers of the keys from `from` to before `until`, by key and then newest first; of the key `from` only those with a row id below.
     pub async fn history(
         &self,
         bucket_id: i64,
         from: &[u8],
+        until: &[u8],
         below: i64,
         limit: i64,
     ) -> Result<Vec<HistoryRow>, CatalogError> {
         Ok(on_pool!(self, pool => sqlx::query_as(PAGE)
             .bind(bucket_id)
             .bind(from)
+            .bind(until)
             .bind(below)
             .bind(limit)
             .fetch_all(pool).await)?)

@@ -24,8 +24,9 @@ pub(super) fn of(error: StoreError) -> S3Error {
         StoreError::NoSuchUpload(_) => (C::NoSuchUpload, None),
         StoreError::PreconditionFailed(_) => (C::PreconditionFailed, None),
         StoreError::Locked(_) => (C::AccessDenied, None),
-        StoreError::NotDeleted(_) => (C::InvalidRequest, None),
-        StoreError::NotLockable(_) => (C::InvalidRequest, None),
+        StoreError::NotDeleted(_) | StoreError::NotLockable(_) | StoreError::KeyRequired => {
+            (C::InvalidRequest, None)
+        }
         StoreError::BucketState(_) => (C::InvalidBucketState, None),
         StoreError::BadDigest { .. } => (C::BadDigest, None),
         StoreError::IncompleteBody { .. } | StoreError::Body(_) => (C::IncompleteBody, None),
@@ -42,7 +43,6 @@ pub(super) fn of(error: StoreError) -> S3Error {
             C::Custom("QuotaExceeded".into()),
             Some(StatusCode::FORBIDDEN),
         ),
-        StoreError::KeyRequired => (C::InvalidRequest, None),
         StoreError::WrongKey => (C::InvalidArgument, None),
         StoreError::Full => (
             C::Custom("InsufficientStorage".into()),

@@ -64,7 +64,7 @@ pub struct ListPage {
 }
 
 /// The first byte string behind everything that begins with `prefix`.
-fn behind(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     // Keys are UTF-8, so no key holds 0xff and the prefix with it lies behind all of them.
     [prefix, &[0xff]].concat()
 }

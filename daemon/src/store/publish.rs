@@ -70,9 +70,8 @@ impl Condition {
             self.if_match.is_some() || self.if_modified_at_s.is_some() || self.if_size.is_some();
         match (named, self.if_match.as_deref()) {
             (None, _) if !is_conditional => Ok(()),
-            (None, _) => Err(StoreError::NoSuchKey(key.to_string())),
             (Some(row), _) if !row.is_delete_marker => self.check(Some(row), key),
-            (Some(_), Some("*")) => Err(StoreError::NoSuchKey(key.to_string())),
+            (None, _) | (Some(_), Some("*")) => Err(StoreError::NoSuchKey(key.to_string())),
             (Some(_), Some(_)) => Err(StoreError::PreconditionFailed("If-Match")),
             (Some(row), None) => self.check_facts(row),
         }

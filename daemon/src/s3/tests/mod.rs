@@ -3,6 +3,7 @@
 
 mod access;
 mod host;
+mod kept;
 mod post;
 mod sessions;
 mod website;

@@ -119,6 +119,18 @@ impl LifecycleRules {
         self.rules.iter().any(|rule| rule.enabled)
     }
 
+    /// The beginnings of all keys that any applied rule may be about, in order; none lies under another.
+    pub(super) fn prefixes(&self) -> Vec<&str> {
+        let applied = self.rules.iter().filter(|rule| rule.enabled);
+        let mut all: Vec<&str> = applied
+            .map(|rule| rule.filter.prefix.as_deref().unwrap_or_default())
+            .collect();
+        all.sort_unstable();
+        // In this order a prefix stands before all that lies under it.
+        all.dedup_by(|under, prefix| under.starts_with(*prefix));
+        all
+    }
+
     /// The earliest of what each applied rule says, with its id.
     fn earliest(&self, end: impl Fn(&LifecycleRule) -> Option<Millis>) -> Option<(Millis, &str)> {
         let ends = self.rules.iter().filter(|rule| rule.enabled);
@@ -230,6 +242,30 @@ mod tests {
         assert_eq!(of("tmp/a"), Some((MIDNIGHT + 2 * DAY_MS, "soon")));
         assert_eq!(of("a"), Some((MIDNIGHT + 10 * DAY_MS, "late")));
         assert!(rules.is_active());
+    }
+
+    #[test]
+    fn only_what_rules_are_about_is_walked() {
+        let mut off = rule("off", "");
+        off.enabled = false;
+        let rules = LifecycleRules {
+            rules: ["b/x", "a/", "b", "a/c/", "ab", "b"]
+                .map(|prefix| rule(prefix, prefix))
+                .into_iter()
+                .chain([off])
+                .collect(),
+        };
+        assert_eq!(rules.prefixes(), ["a/", "ab", "b"]);
+        let all = LifecycleRules {
+            rules: vec![
+                rule("a", "a"),
+                LifecycleRule {
+                    enabled: true,
+                    ..LifecycleRule::default()
+                },
+            ],
+        };
+        assert_eq!(all.prefixes(), [""]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::catalog::{BucketRow, HistoryRow};
 use crate::kernel::{BlobId, BucketName, Millis, ObjectKey, VersionId};
 use crate::store::bucket::existing;
 use crate::store::delete::remove_in;
+use crate::store::list::behind;
 use crate::store::object::{json, to_json};
 use crate::store::{Condition, Removal, Store, StoreError, Tags, lock};
 use crate::telemetry::metrics::LIFECYCLE_ENDED_TOTAL;
@@ -205,7 +206,7 @@ impl LifecycleRunner {
             .await
     }
 
-    /// Walks one bucket; `false` when the lease was lost.
+    /// Walks one bucket from a key on; `false` when the lease was lost.
     async fn bucket(
         &self,
         bucket: &BucketRow,
@@ -213,12 +214,34 @@ impl LifecycleRunner {
         from: &str,
         ended: &mut Ended,
     ) -> Result<bool, StoreError> {
+        for prefix in rules.prefixes() {
+            let until = behind(prefix.as_bytes());
+            let from = from.as_bytes().max(prefix.as_bytes());
+            if from < until.as_slice() && !self.keys(bucket, rules, from, &until, ended).await? {
+                return Ok(false);
+            }
+        }
+        self.uploads(bucket, rules, ended).await?;
+        Ok(true)
+    }
+
+    /// Walks the keys of an interval; `false` when the lease was lost.
+    async fn keys(
+        &self,
+        bucket: &BucketRow,
+        rules: &LifecycleRules,
+        from: &[u8],
+        until: &[u8],
+        ended: &mut Ended,
+    ) -> Result<bool, StoreError> {
         let catalog = &self.store.0.catalog;
-        let (mut from, mut below) = (from.as_bytes().to_vec(), i64::MAX);
+        let (mut from, mut below) = (from.to_vec(), i64::MAX);
         let mut passing = Passing::default();
         loop {
             let begun = Instant::now();
-            let rows = catalog.history(bucket.id, &from, below, PAGE).await?;
+            let rows = catalog
+                .history(bucket.id, &from, until, below, PAGE)
+                .await?;
             let now_ms = self.store.0.clock.now_ms();
             let mut doomed = Vec::new();
             for row in &rows {
@@ -226,7 +249,14 @@ impl LifecycleRunner {
                     doomed.extend(passing.leave());
                     passing.key = row.key_bytes().to_vec();
                 }
-                doomed.extend(passing.meet(row, rules, now_ms)?);
+                match passing.meet(row, rules, now_ms) {
+                    Ok(met) => doomed.extend(met),
+                    // One row that cannot be read must not keep the others from their end.
+                    Err(error) => {
+                        passing.staying += 1;
+                        warn!(row = row.id, %error, "lifecycle rules pass over a version: {error}");
+                    }
+                }
             }
             let last = rows.last().filter(|_| rows.len() as i64 == PAGE);
             if last.is_none() {
@@ -238,7 +268,7 @@ impl LifecycleRunner {
             for batch in [versions, markers] {
                 self.end_all(bucket, rules, batch, ended).await?;
             }
-            let Some(last) = last else { break };
+            let Some(last) = last else { return Ok(true) };
             (from, below) = (last.key_bytes().to_vec(), last.id);
             let position = Position {
                 bucket: bucket.name.clone(),
@@ -249,8 +279,6 @@ impl LifecycleRunner {
             }
             tokio::time::sleep(begun.elapsed().min(REST_MAX)).await;
         }
-        self.uploads(bucket, rules, ended).await?;
-        Ok(true)
     }
 
     async fn end_all(
