@@ -7,7 +7,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use md5::Digest as _;
 use s3s::dto::{
     DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput, GetBucketEncryptionInput,
@@ -18,7 +18,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::bucket_name;
-use super::error::{self, not_built, say};
+use super::error::{self, With as _, not_built, say};
 use super::operations::Operations;
 use crate::store::{CustomerKey, DefaultEncryption, Encrypted, EncryptionAsked, Object};
 
@@ -248,7 +248,6 @@ fn shown(default: DefaultEncryption) -> ServerSideEncryptionConfiguration {
                 sse_algorithm: ServerSideEncryption::from_static(kind),
             }),
             bucket_key_enabled: default.bucket_key,
-            ..ServerSideEncryptionRule::default()
         }],
     }
 }
@@ -269,6 +268,7 @@ impl Operations {
                 S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
                 "The server side encryption configuration was not found",
             )
+            .with_status(StatusCode::NOT_FOUND)
         })?;
         Ok(S3Response::new(GetBucketEncryptionOutput {
             server_side_encryption_configuration: Some(shown(default)),

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
+use super::default_encryption::DefaultEncryption;
 use super::object::{Object, json};
 use super::{ObjectExtras, Store, StoreError};
 use crate::blob::DataKey;
@@ -217,7 +218,7 @@ impl Store {
             None => self
                 .default_encryption(bucket)
                 .await?
-                .map(|default| default.asked()),
+                .map(DefaultEncryption::asked),
         };
         Ok(asked.map(Encryption::new))
     }

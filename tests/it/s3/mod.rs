@@ -4,6 +4,7 @@
 mod backups;
 mod clients;
 mod conformance;
+mod encryption;
 mod headers;
 mod mounts;
 mod notify;
