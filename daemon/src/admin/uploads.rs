@@ -39,7 +39,8 @@ pub(super) async fn list(
     });
     let rest = uploads.iter().zip(seen).skip(start.map_or(0, |at| at + 1));
     let mut items: Vec<Upload> = rest
-        .filter_map(|(upload, is_seen)| is_seen.then(|| wire(upload)))
+        .filter(|(_, is_seen)| *is_seen)
+        .map(|(upload, _)| wire(upload))
         .take(limit + 1)
         .collect();
     let next = (items.len() > limit).then(|| items[limit - 1].id.clone());

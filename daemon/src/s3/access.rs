@@ -53,7 +53,7 @@ impl S3Access for Access {
         let caller = believed(cx.credentials().is_some());
         let name = cx.s3_op().name().to_owned();
         let Some(bucket) = cx.s3_path().get_bucket_name() else {
-            return self.check_node(cx, caller, &name);
+            return check_node(cx, caller, &name);
         };
         let bucket = bucket_name(bucket)?;
         let Some(demand) = demand(&name) else {
@@ -115,22 +115,20 @@ impl S3Access for Access {
     }
 }
 
-impl Access {
-    /// What is asked of the appliance as a whole.
-    fn check_node(&self, cx: &mut S3AccessContext<'_>, caller: Caller, name: &str) -> S3Result<()> {
-        let action = demand(name).map(|demand| demand.action);
-        let decision = caller.may(action.unwrap_or(Action::ListBuckets), &Resource::Node);
-        if caller.is_anonymous() || (action.is_some() && !decision.allow) {
-            return Err(refused(&caller, decision));
-        }
-        if action.is_none() {
-            return Err(not_built(name));
-        }
-        unbuilt_headers(cx.headers())?;
-        admit();
-        cx.extensions_mut().insert(caller);
-        Ok(())
+/// What is asked of the appliance as a whole.
+fn check_node(cx: &mut S3AccessContext<'_>, caller: Caller, name: &str) -> S3Result<()> {
+    let action = demand(name).map(|demand| demand.action);
+    let decision = caller.may(action.unwrap_or(Action::ListBuckets), &Resource::Node);
+    if caller.is_anonymous() || (action.is_some() && !decision.allow) {
+        return Err(refused(&caller, decision));
     }
+    if action.is_none() {
+        return Err(not_built(name));
+    }
+    unbuilt_headers(cx.headers())?;
+    admit();
+    cx.extensions_mut().insert(caller);
+    Ok(())
 }
 
 /// What an operation asks for.
@@ -282,7 +280,7 @@ mod tests {
     #[test]
     fn an_operation_that_nobody_decided_on_is_not_built() {
         assert!(demand("PutBucketReplication").is_none());
-        assert!(demand("GetObjectTorrent").is_none());
+        assert!(demand("RestoreObject").is_none());
         assert!(demand("GetObject").is_some_and(|d| d.action == Action::ReadObject && !d.changes));
     }
 

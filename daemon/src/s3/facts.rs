@@ -86,7 +86,6 @@ impl Facts for RequestFacts<'_> {
     fn values(&self, key: &ConditionKey) -> Vec<String> {
         use ConditionKey as K;
         let one = match key {
-            K::SourceIp | K::Username | K::UserId | K::PrincipalType => None,
             K::CurrentTime => OffsetDateTime::from_unix_timestamp(self.now_ms / 1000)
                 .ok()
                 .and_then(|now| now.format(&Rfc3339).ok()),
@@ -109,8 +108,13 @@ impl Facts for RequestFacts<'_> {
             K::AuthType if self.is_form => Some("POST".to_owned()),
             K::AuthType if self.is_presigned() => Some("REST-QUERY-STRING".to_owned()),
             K::AuthType if self.is_signed() => Some("REST-HEADER".to_owned()),
-            // A constraint stands in the body of CreateBucket, on which no bucket has a say.
-            K::AuthType | K::LocationConstraint => None,
+            // A constraint stands in the body of CreateBucket, on which no bucket has a say; who calls, the identity room knows.
+            K::AuthType
+            | K::LocationConstraint
+            | K::SourceIp
+            | K::Username
+            | K::UserId
+            | K::PrincipalType => None,
             K::Header("x-amz-copy-source") => {
                 let source = self.header("x-amz-copy-source").unwrap_or_default();
                 let source = percent_decode_str(&source).decode_utf8_lossy().into_owned();
@@ -133,12 +137,11 @@ impl Facts for RequestFacts<'_> {
         use ConditionKey as K;
         self.continues
             && match key {
-                K::RequestTag(_) | K::RequestTagKeys => true,
                 // These belong to the one request that carries them.
                 K::Header(
                     "x-amz-copy-source" | "x-amz-content-sha256" | "if-match" | "if-none-match",
                 ) => false,
-                K::Header(_) => true,
+                K::Header(_) | K::RequestTag(_) | K::RequestTagKeys => true,
                 _ => false,
             }
     }

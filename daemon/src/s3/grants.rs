@@ -63,7 +63,6 @@ impl Sent {
             acl
         };
         Ok(match (name.as_str(), is_bucket) {
-            ("private", _) => with(&[]),
             ("public-read", _) => with(&[(G::Everyone, P::Read)]),
             ("public-read-write", _) => with(&[(G::Everyone, P::Read), (G::Everyone, P::Write)]),
             ("authenticated-read", _) => with(&[(G::Authenticated, P::Read)]),
@@ -72,8 +71,8 @@ impl Sent {
             }
             ("bucket-owner-read", false) => bucket_owner(P::Read),
             ("bucket-owner-full-control", false) => bucket_owner(P::FullControl),
-            // On a bucket they mean nothing and do no harm (Amazon S3, canned ACL).
-            ("bucket-owner-read" | "bucket-owner-full-control", true) => with(&[]),
+            // On a bucket the last two mean nothing and do no harm (Amazon S3, canned ACL).
+            ("private", _) | ("bucket-owner-read" | "bucket-owner-full-control", true) => with(&[]),
             _ => return Err(invalid(format!("there is no canned list `{}`", cut(&name)))),
         })
     }

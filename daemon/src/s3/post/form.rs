@@ -118,7 +118,7 @@ where
             Some(Err(error)) => return Err(FormError::Body(error.into())),
             Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
-                    reader.feed(&bytes)?;
+                    reader.feed(&bytes);
                 }
             }
         }
@@ -153,10 +153,9 @@ impl Fields {
         }
     }
 
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+    fn feed(&mut self, bytes: &[u8]) {
         // One chunk may hold the begin of the file as well, so the bound is on what is read, not on what is held.
         self.buffer.extend_from_slice(bytes);
-        Ok(())
     }
 
     fn bound(&self, taken: usize) -> Result<(), FormError> {

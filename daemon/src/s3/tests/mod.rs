@@ -4,6 +4,7 @@
 mod access;
 mod host;
 mod kept;
+mod lists;
 mod post;
 mod sessions;
 mod website;
