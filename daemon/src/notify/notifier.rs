@@ -132,7 +132,7 @@ impl Notifier {
                 Ok(true) => self.work(stop).await,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "the lease of the webhooks cannot be had now")
+                    tracing::debug!(%error, "the lease of the webhooks cannot be had now");
                 }
             }
             tokio::select! {
