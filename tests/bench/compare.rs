@@ -74,13 +74,29 @@ impl Case {
 
     /// Measures all sides in turns and prints the row.
     pub async fn compare(&self, pace: Pace, ours: Side<'_>, peers: Vec<Side<'_>>) -> Result<()> {
+        let peers = peers.into_iter().map(Some).collect();
+        self.compare_some(pace, ours, peers).await
+    }
+
+    /// The same with empty columns for peers that could not be made ready.
+    pub async fn compare_some(
+        &self,
+        pace: Pace,
+        ours: Side<'_>,
+        peers: Vec<Option<Side<'_>>>,
+    ) -> Result<()> {
         let mut of_ours = Vec::new();
-        let mut of_peers: Vec<Option<Vec<Measure>>> = vec![Some(Vec::new()); peers.len()];
+        let mut of_peers: Vec<Option<Vec<Measure>>> = peers
+            .iter()
+            .map(|peer| peer.as_ref().map(|_| Vec::new()))
+            .collect();
         for round in 0..pace.rounds {
             let measure = self.measure(pace, &ours, round).await;
             of_ours.push(measure.with_context(|| format!("{} of ours", self.name))?);
             for (peer, of_peer) in peers.iter().zip(&mut of_peers) {
-                let Some(measures) = of_peer else { continue };
+                let (Some(peer), Some(measures)) = (peer, of_peer.as_mut()) else {
+                    continue;
+                };
                 match self.measure(pace, peer, round).await {
                     Ok(measure) => measures.push(measure),
                     // Ours has no such excuse.
