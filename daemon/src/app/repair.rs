@@ -83,7 +83,7 @@ pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
             println!("interrupted; it goes on there the next time");
         }
         if known > 0 {
-            println!("{known} damaged blobs are set aside: `nebulad fsck` names their objects");
+            println!("set aside as damaged: {known}; `nebulad fsck` names their objects");
         }
     }
     house.close().await;
@@ -117,8 +117,14 @@ pub async fn drain(config: Config, args: DrainArgs) -> Result<bool> {
     for left in &drained.left {
         println!("  stays: {left}");
     }
-    if drained.is_empty {
-        println!("{disk} is empty: take it out of the configuration and restart, then remove it");
+    match (drained.is_empty, disk) {
+        (true, "main") => {
+            println!("main is empty: nothing new goes there before `nebulad drain --undo main`")
+        }
+        (true, _) => println!(
+            "{disk} is empty: take it out of the configuration and restart, then remove it"
+        ),
+        (false, _) => {}
     }
     house.close().await;
     Ok(drained.is_empty)
