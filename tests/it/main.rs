@@ -10,6 +10,7 @@ mod crash;
 mod deploy;
 mod elsewhere;
 mod failures;
+mod power;
 mod queue;
 mod resume;
 mod s3;

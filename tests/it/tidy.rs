@@ -307,6 +307,34 @@ fn lints_are_answered_with_a_reason() {
     assert!(report.is_empty(), "silenced without a word:\n{report}");
 }
 
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let text = read(&root().join("daemon/PROMISES.md"));
+    let sources: String = all_sources().iter().map(|path| read(path)).collect();
+    let mut report = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some(sentence) = line.strip_prefix("- ") else {
+            continue;
+        };
+        // The last full stop parts the promise from its tests.
+        let tests = sentence.rsplit_once(". ").map_or("", |(_, tests)| tests);
+        let mut names = tests.split('`').skip(1).step_by(2).peekable();
+        if names.peek().is_none() {
+            complain(
+                &mut report,
+                &format!("PROMISES.md:{}: no test holds it to its word", number + 1),
+            );
+        }
+        for name in names.filter(|name| !sources.contains(&format!("fn {name}()"))) {
+            complain(
+                &mut report,
+                &format!("PROMISES.md:{}: there is no test `{name}`", number + 1),
+            );
+        }
+    }
+    assert!(report.is_empty(), "promised in vain:\n{report}");
+}
+
 /// Unsafe code is a privilege of `hwaccel`; every other crate root says so to the compiler.
 #[test]
 fn every_other_crate_forbids_unsafe() {

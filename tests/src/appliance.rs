@@ -25,6 +25,7 @@ pub struct Setup {
     config: String,
     environment: Vec<(String, String)>,
     data_dir: Option<PathBuf>,
+    under: Vec<PathBuf>,
 }
 
 impl Default for Setup {
@@ -33,6 +34,7 @@ impl Default for Setup {
             config: CONFIG.to_owned(),
             environment: Vec::new(),
             data_dir: None,
+            under: Vec::new(),
         }
     }
 }
@@ -71,6 +73,13 @@ impl Setup {
         self
     }
 
+    /// The words of a program that runs the daemon and becomes it, as `strace -D` does.
+    #[must_use]
+    pub fn under(mut self, words: &[PathBuf]) -> Self {
+        self.under = words.to_vec();
+        self
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Panics
@@ -84,6 +93,7 @@ impl Setup {
             place,
             data_dir,
             environment: self.environment,
+            under: self.under,
             child: None,
             address: "127.0.0.1:0".to_owned(),
             key: Credentials {
@@ -103,6 +113,7 @@ pub struct Appliance {
     place: TempDir,
     data_dir: PathBuf,
     environment: Vec<(String, String)>,
+    under: Vec<PathBuf>,
     child: Option<Child>,
     address: String,
     key: Credentials,
@@ -247,7 +258,11 @@ impl Appliance {
 
     /// Runs another role of `nebulad` on the same configuration and data directory.
     pub fn role(&self, arguments: &[&str]) -> Command {
-        let mut command = self.nebulad();
+        self.role_under(&[], arguments)
+    }
+
+    fn role_under(&self, under: &[PathBuf], arguments: &[&str]) -> Command {
+        let mut command = self.nebulad(under);
         let (role, rest) = arguments.split_first().expect("a role");
         command
             .arg(role)
@@ -284,9 +299,11 @@ impl Appliance {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
-    fn nebulad(&self) -> Command {
-        let mut command = Command::new(binary("nebulad"));
+    fn nebulad(&self, under: &[PathBuf]) -> Command {
+        let mut words = under.iter().cloned().chain([binary("nebulad")]);
+        let mut command = Command::new(words.next().expect("the last word at least"));
         command
+            .args(words)
             .env_clear()
             .env("HOME", self.place.path())
             .env("PATH", "/usr/bin:/bin")
@@ -326,7 +343,7 @@ impl Appliance {
             .open(self.place.path().join("log"))
             .expect("the directory takes a file");
         let mut child = self
-            .role(&["serve", "--listen", &self.address])
+            .role_under(&self.under, &["serve", "--listen", &self.address])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
