@@ -135,4 +135,23 @@ mod tests {
             assert!(Metadata::parse(Some(bad)).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_name_that_can_be_arrives_as_it_was(key in "[a-z/é ü%+,]{1,40}", noise in "[a-z]{1,8}") {
+            let noise = format!("x-{noise}");
+            let read = of(&[(noise.as_str(), "1"), ("filename", &key)]);
+            let expected: Result<ObjectKey, _> = key.parse();
+            match (read, expected) {
+                (Ok(read), Ok(expected)) => proptest::prop_assert_eq!(read.key, Some(expected)),
+                (read, expected) => proptest::prop_assert!(read.is_err() && expected.is_err()),
+            }
+        }
+
+        #[test]
+        fn no_header_panics(header in "[ -~]{0,120}", keys in proptest::collection::vec("[a-z]{0,8} [A-Za-z0-9+/]{0,16}={0,2}", 0..5)) {
+            let _ = Metadata::parse(Some(&header));
+            let _ = Metadata::parse(Some(&keys.join(",")));
+        }
+    }
 }

@@ -293,6 +293,48 @@ mod tests {
         assert_eq!(decode(&out).0, b"abcd");
     }
 
+    /// The payload of a framed body as far as it goes, and what stands behind its last chunk; `None` where it is no framing.
+    fn read(mut framed: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut payload = Vec::new();
+        loop {
+            let Some(end) = framed.iter().position(|b| *b == b'\n') else {
+                return (framed.len() <= LINE_BYTES_MAX).then_some((payload, None));
+            };
+            let line = std::str::from_utf8(&framed[..end]).ok()?;
+            let digits = line.split([';', '\r']).next()?;
+            if digits.is_empty() || digits.len() > 12 || digits.contains('+') {
+                return None;
+            }
+            let size = usize::from_str_radix(digits, 16).ok()?;
+            framed = &framed[end + 1..];
+            if size == 0 {
+                return Some((payload, Some(framed.to_vec())));
+            }
+            payload.extend_from_slice(&framed[..size.min(framed.len())]);
+            framed = framed.get(size..).unwrap_or_default();
+            if !b"\r\n".starts_with(&framed[..framed.len().min(2)]) {
+                return None;
+            }
+            framed = framed.get(2..).unwrap_or_default();
+        }
+    }
+
+    /// Pieces of framing, mostly in an order that makes none.
+    fn token() -> impl Strategy<Value = Vec<u8>> {
+        let chunk = proptest::collection::vec(any::<u8>(), 1..40).prop_map(|bytes| {
+            let mut framed = format!("{:x}\r\n", bytes.len()).into_bytes();
+            framed.extend_from_slice(&bytes);
+            framed.extend_from_slice(b"\r\n");
+            framed
+        });
+        prop_oneof![
+            6 => chunk,
+            1 => "[0-9a-fA-F]{1,3}(;x=[a-z]{0,4})?\r?\n".prop_map(String::into_bytes),
+            1 => "(0\r\n)?(a:b\r\n)?\r\n".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..5),
+        ]
+    }
+
     proptest! {
         #[test]
         fn cuts_of_the_connection_do_not_matter(
@@ -317,6 +359,20 @@ mod tests {
             let (out, _, end) = decode(&run(Framing::Unsigned, &pieces).unwrap());
             prop_assert_eq!(out, chunks.concat());
             prop_assert_eq!(end, b"\r\n");
+        }
+
+        #[test]
+        fn what_goes_out_says_the_same_as_what_came(
+            tokens in proptest::collection::vec(token(), 0..12),
+            cut in 0_usize..60,
+        ) {
+            let bytes = tokens.concat();
+            let (head, tail) = bytes.split_at(cut.min(bytes.len()));
+            let plain = run(Framing::Unsigned, &[head, tail]).ok();
+            prop_assert_eq!(plain.as_deref().and_then(read), read(&bytes));
+            if let Ok(signed) = run(Framing::Signed, &[head, tail]) {
+                prop_assert_eq!(signed, bytes);
+            }
         }
 
         #[test]

@@ -346,4 +346,33 @@ mod tests {
         );
         assert!(ask("/b", &[("authorization", "AWS4-HMAC-SHA256 Credential=x")]).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_of_the_protocol_passes_unsigned(
+            name in "x-amz-[a-z]{1,12}(-[a-z0-9]{1,8}){0,3}",
+            signed in proptest::collection::vec("(x-amz-[a-z-]{1,10}|host)", 0..4),
+        ) {
+            let auth = AUTH.replace("x-amz-meta-a", &signed.join(";"));
+            let mut parts = http::Request::put("/b/k")
+                .header("authorization", &auth)
+                .header(&name, "1")
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0;
+            let covered = UNSIGNED_ALLOWED.contains(&name.as_str()) || signed.contains(&name) || name == "x-amz-date";
+            proptest::prop_assert_eq!(claim(&parts, &REGIONS).is_ok(), covered);
+            parts.headers.remove(&name);
+            proptest::prop_assert!(claim(&parts, &REGIONS).is_ok());
+        }
+
+        #[test]
+        fn no_claim_panics(query in "[ -~]{0,60}", header in "(AWS4-HMAC-SHA256 )?[ -~]{0,80}") {
+            let uri = format!("/b?X-Amz-{}", query.replace(|c: char| !c.is_ascii_alphanumeric() && !"&=%-/;".contains(c), ""));
+            if let Ok(request) = http::Request::put(uri).header("authorization", header).body(()) {
+                let _ = claim(&request.into_parts().0, &REGIONS);
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod access;
 mod host;
 mod kept;
 mod lists;
+mod noise;
 mod post;
 mod sessions;
 mod website;
