@@ -18,8 +18,11 @@ fn over_a_house<S: Strategy>(
     strategy: &S,
     check: impl AsyncFn(&House, S::Value) -> Result<(), TestCaseError>,
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let house = runtime.block_on(async {
         let house = House::open().await;
         for uri in ["/films", "/films/a"] {
