@@ -12,6 +12,9 @@ use crate::load::{self, Request, Script, Until};
 use crate::peers::Peer;
 use crate::server::Server;
 use crate::sign::Signer;
+
+/// Of the parts, and of the ends.
+type Both = (Vec<Measure>, Vec<Measure>);
 use crate::usage;
 
 /// Of one part.
@@ -49,7 +52,7 @@ pub async fn rows(pace: Pace, ours: &Server, peers: &[Peer], piece: &Bytes) -> R
         }
     }
     let mib = pace.large_mib;
-    let of = |pick: fn(&(Vec<Measure>, Vec<Measure>)) -> &Vec<Measure>| -> Vec<Option<Measure>> {
+    let of = |pick: fn(&Both) -> &Vec<Measure>| -> Vec<Option<Measure>> {
         let medians = of_peers.iter();
         medians
             .map(|of| of.as_ref().map(|of| median(pick(of))))

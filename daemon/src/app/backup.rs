@@ -10,7 +10,7 @@ use crate::backup::{
     self, Manifest, Passphrase, RestoreOptions, S3Options, SaveOptions, Target, UNFINISHED_FILE,
 };
 use crate::cli::{BackupArgs, ExportArgs, RestoreArgs, TargetArgs};
-use crate::config::{BackupSecrets, Config, Environment};
+use crate::config::{BackupSecrets, Config, Environment, Secret};
 
 /// What an `s3://` target begins with.
 const S3: &str = "s3://";
@@ -327,7 +327,7 @@ fn s3(
         Some(&settings.s3_region),
     );
     let access = of(None, "AWS_ACCESS_KEY_ID", settings.s3_access_key.as_deref());
-    let secret = secrets.s3_secret_key.as_ref().map(|secret| secret.expose());
+    let secret = secrets.s3_secret_key.as_ref().map(Secret::expose);
     let secret = of(None, "AWS_SECRET_ACCESS_KEY", secret);
     Ok(Target::s3(S3Options {
         endpoint: endpoint.context(

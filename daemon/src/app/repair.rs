@@ -119,7 +119,7 @@ pub async fn drain(config: Config, args: DrainArgs) -> Result<bool> {
     }
     match (drained.is_empty, disk) {
         (true, "main") => {
-            println!("main is empty: nothing new goes there before `nebulad drain --undo main`")
+            println!("main is empty: nothing new goes there before `nebulad drain --undo main`");
         }
         (true, _) => println!(
             "{disk} is empty: take it out of the configuration and restart, then remove it"

@@ -1,7 +1,7 @@
 //! Long texts of lines as chunks whose ends their content decides, and the nameless file that lines pass through.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -170,7 +170,10 @@ impl Spool {
     /// From writing to reading.
     pub(super) fn rewind(self) -> Result<Spooled, BackupError> {
         let path = self.path;
-        let rewound = self.file.into_inner().map_err(|error| error.into_error());
+        let rewound = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error);
         let rewound = rewound.and_then(|mut file| file.rewind().map(|()| file));
         match rewound {
             Ok(file) => Ok(Spooled {

@@ -37,7 +37,7 @@ pub(super) fn of_row(row: Vec<Value>) -> Vec<u8> {
         Value::Bool(yes) => yes.into(),
         Value::Real(n) => n.into(),
     });
-    ended(Json::from_iter(values).to_string().into_bytes())
+    ended(values.collect::<Json>().to_string().into_bytes())
 }
 
 fn ended(mut line: Vec<u8>) -> Vec<u8> {
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(read_table, table);
         for row in rows {
             let line = of_row(row.clone());
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             let Line::Row(again) = read(&line, Some(&table)).unwrap() else {
                 panic!("a row");
             };

@@ -124,9 +124,10 @@ async fn save_held(
                 })?;
                 blobs += 1;
                 bytes += blob.size;
-                let copied = match blob.is_sound {
-                    true => sender.send(blob.id, blob.size, blob.blake3).await?,
-                    false => Copied::Damaged("it is in quarantine".into()),
+                let copied = if blob.is_sound {
+                    sender.send(blob.id, blob.size, blob.blake3).await?
+                } else {
+                    Copied::Damaged("it is in quarantine".into())
                 };
                 match copied {
                     Copied::Whole(line) => index.push(&line.to_line()).await?,
@@ -233,7 +234,10 @@ fn key_files(dir: &Path) -> Result<Vec<KeptFile>, BackupError> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        let passing = name.starts_with('.') || name.contains(".db") || name.ends_with(".lock");
+        let is_lock = Path::new(&name)
+            .extension()
+            .is_some_and(|end| end == "lock");
+        let passing = name.starts_with('.') || name.contains(".db") || is_lock;
         let meta = entry.metadata().map_err(failed)?;
         if passing || !meta.is_file() || meta.len() > FILE_BYTES_MAX {
             continue;
@@ -273,9 +277,10 @@ impl Hold {
 
     /// Whether the hold never ran out so far.
     pub(super) fn check(&self) -> Result<(), BackupError> {
-        match self.lost.load(Ordering::Relaxed) {
-            true => Err(BackupError::LetGo),
-            false => Ok(()),
+        if self.lost.load(Ordering::Relaxed) {
+            Err(BackupError::LetGo)
+        } else {
+            Ok(())
         }
     }
 

@@ -242,15 +242,16 @@ impl Snapshot {
         let key: Vec<String> = shape
             .key
             .iter()
-            .map(|name| match text(name) {
+            .map(|name| {
                 // Bytes decide, as in SQLite.
-                true => format!("\"{name}\" COLLATE \"C\""),
-                false => format!("\"{name}\""),
+                let collation = if text(name) { " COLLATE \"C\"" } else { "" };
+                format!("\"{name}\"{collation}")
             })
             .collect();
-        let order = match key.is_empty() {
-            true => String::new(),
-            false => format!(" ORDER BY {}", key.join(", ")),
+        let order = if key.is_empty() {
+            String::new()
+        } else {
+            format!(" ORDER BY {}", key.join(", "))
         };
         format!(
             "SELECT {} FROM \"{table}\"{condition}{order}",

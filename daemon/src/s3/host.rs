@@ -99,7 +99,6 @@ pub(super) fn bucket_of_form(parts: &Parts, domain: Option<&str>) -> S3Result<Bu
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Target(Arc<Place>);
 
 enum Place {
     Dir(dir::Dir),
-    S3(s3::S3),
+    S3(Box<s3::S3>),
 }
 
 impl Target {
@@ -36,7 +36,7 @@ impl Target {
     /// # Errors
     /// [`BackupError::Target`] when the address is none.
     pub fn s3(options: S3Options) -> Result<Self, BackupError> {
-        Ok(Self(Arc::new(Place::S3(s3::S3::new(options)?))))
+        Ok(Self(Arc::new(Place::S3(Box::new(s3::S3::new(options)?)))))
     }
 
     /// Keeps an object, replacing what has its name; it is there whole or not at all.
