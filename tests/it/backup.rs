@@ -148,11 +148,8 @@ async fn there_and_back(setup: Setup, target: &Place, database: Option<String>) 
     assert!(before.len() > 20, "{}", before.len());
     let pruned = target.backup(&appliance, &["--prune", "1"]).await;
     assert_eq!(pruned["removed"].as_array().unwrap().len(), 1);
-    let database = match database {
-        None => None,
-        // The first restore has filled it.
-        Some(_) => Some(Postgres::start().unwrap()),
-    };
+    // The first restore has filled the one there was.
+    let database = database.map(|_| Postgres::start().unwrap());
     let url = database.as_ref().map(Postgres::url);
     let id = second["id"].as_str().unwrap();
     let mut whole = restored(target, id, url.as_deref(), Some(&appliance)).await;

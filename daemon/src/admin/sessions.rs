@@ -16,6 +16,11 @@ pub(super) async fn create(
     caller: Caller,
     Json(body): Json<CreateSession>,
 ) -> Result<(StatusCode, axum::Json<CreatedSession>), Problem> {
+    if caller.is_anonymous() {
+        return Err(Problem::unauthenticated(
+            "A temporary key is lent by an access key.",
+        ));
+    }
     let scope = body.grants.iter().map(grant).collect::<Result<_, _>>()?;
     let new = NewSession {
         name: body.name,

@@ -13,11 +13,14 @@ pub(super) const HEADER: &str = "nebula-op";
 /// A head is not longer.
 const HEAD_BYTES: usize = 8192;
 
+/// What was asked for under each key, by number; no hash is a deletion.
+type Asked = BTreeMap<String, Vec<(u64, Option<Hash>)>>;
+
 /// What was asked for, key by key in the order of asking.
 #[derive(Default)]
 pub(super) struct Book {
     number: AtomicU64,
-    keys: Mutex<BTreeMap<String, Vec<(u64, Option<Hash>)>>>,
+    keys: Mutex<Asked>,
     /// Upload by id: offsets that an answer told.
     uploads: Mutex<BTreeMap<String, Vec<(u64, u64)>>>,
 }

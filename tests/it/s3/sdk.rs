@@ -3,7 +3,9 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, EncodingType};
+use aws_sdk_s3::types::{
+    AccelerateConfiguration, BucketAccelerateStatus, ChecksumAlgorithm, ChecksumMode, EncodingType,
+};
 use bytes::Bytes;
 
 use super::server::Server;
@@ -363,9 +365,15 @@ async fn strangers_and_wrong_secrets_are_refused() {
         refused(unknown.get_object().bucket("films").key("k").send().await),
         ("InvalidAccessKeyId".into(), 403)
     );
-    let torrent = client.get_object_torrent().bucket("films").key("k");
+    let faster = AccelerateConfiguration::builder()
+        .status(BucketAccelerateStatus::Enabled)
+        .build();
+    let unbuilt = client
+        .put_bucket_accelerate_configuration()
+        .bucket("films")
+        .accelerate_configuration(faster);
     assert_eq!(
-        refused(torrent.send().await),
+        refused(unbuilt.send().await),
         ("NotImplemented".into(), 501)
     );
 }
