@@ -71,8 +71,6 @@ use crate::store::Store;
 const XML_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The region that clients sign for when nobody told them another.
 pub const DEFAULT_REGION: &str = "us-east-1";
-/// The same in the first years of S3; s3cmd signs for it until it knows better.
-const OLD_REGION: &str = "US";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 /// What the door is made of.
@@ -192,7 +190,7 @@ impl S3Door {
             return self.form(parts, body).await;
         }
         guard::date(&mut parts);
-        let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION, OLD_REGION])?;
+        let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION])?;
         let mut context = access::context(&self.0.gate, &claim, &parts).await?;
         host::lower(&mut parts);
         let again = lenient::again(&parts);
@@ -236,7 +234,7 @@ impl S3Door {
         {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        rewrite(response, &id);
+        rewrite(response, &id, &self.0.region);
         if response.status() == StatusCode::NOT_MODIFIED {
             *response.body_mut() = s3s::Body::empty();
         }
@@ -265,8 +263,8 @@ fn failed(error: s3s::HttpError) -> S3Error {
 #[derive(Clone)]
 struct PlainTags;
 
-/// Puts right in a finished document what `s3s` has no field for: the request id of an error, and tags without quotes.
-fn rewrite(response: &mut Response<s3s::Body>, id: &str) {
+/// Puts right in a finished document what `s3s` has no field for: the request id of an error, the region that a client should sign for, and tags without quotes.
+fn rewrite(response: &mut Response<s3s::Body>, id: &str, region: &str) {
     let is_error = response.status().as_u16() >= 400;
     let plain = response.extensions_mut().remove::<PlainTags>().is_some();
     if !is_error && !plain {
@@ -286,6 +284,13 @@ fn rewrite(response: &mut Response<s3s::Body>, id: &str) {
         text = text
             .replace("<ETag>\"", "<ETag>")
             .replace("\"</ETag>", "</ETag>");
+    }
+    if text.contains("<Code>AuthorizationHeaderMalformed</Code>") && text.ends_with("</Error>") {
+        // s3cmd signs for a region of the first years of S3 until it reads this.
+        text.truncate(text.len() - "</Error>".len());
+        for piece in ["<Region>", region, "</Region></Error>"] {
+            text.push_str(piece);
+        }
     }
     if is_error && !text.contains("<RequestId>") && text.ends_with("</Error>") {
         text.truncate(text.len() - "</Error>".len());
