@@ -35,10 +35,6 @@ pub async fn start(title: &str, place: &Path) -> Result<Vec<Peer>> {
         }
     }
     // It wants a cluster layout and keys of its own form before it answers anything, and half an hour to be built.
-    print_absent(
-        title,
-        "garage",
-        "not part of this bench; DESIGN has figures of it",
-    );
+    print_absent(title, "garage", "not part of this bench");
     Ok(peers)
 }
