@@ -3,13 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use nebula_client::api::{CreateBucket, CreateLink, RenditionState};
 use nebula_client::transfer::Unwatched;
 use nebula_client::upload::{self, Options};
+use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{Appliance, films, wait, within};
 use serde_json::Value;
 
@@ -17,34 +17,13 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_mins(6);
 /// For the ladder, on a machine that does much else.
 const LADDER_LIMIT: Duration = Duration::from_mins(3);
-/// Debian's.
-const CHROMIUM: &str = "/usr/bin/chromium";
-
-/// The folder with the player, when all is there that it needs.
-fn player() -> Option<std::path::PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let node = std::process::Command::new("node")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if !node.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: node is not installed (apt-get install nodejs)");
-    } else if !Path::new(CHROMIUM).exists() {
-        eprintln!("SKIPPED: Chromium is not installed (apt-get install chromium)");
-    } else if !folder.join("node_modules/hls.js").exists() {
-        eprintln!(
-            "SKIPPED: the browser tests' libraries are missing (npm --prefix tests/browser ci)"
-        );
-    } else {
-        return Some(folder);
-    }
-    None
-}
 
 #[tokio::test]
 async fn a_film_plays_seeks_and_changes_its_rung() {
     within(LIMIT, async {
-        let Some(player) = player() else { return };
+        let Some(player) = browser::scripts("hls.js") else {
+            return;
+        };
         let Some(film) = films::large() else { return };
         let appliance = Appliance::start().await;
         let client = appliance.client();

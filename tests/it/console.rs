@@ -1,43 +1,22 @@
 //! The web console as a person uses it, in a real browser at the width of a phone: signs in, makes a bucket,
 //! uploads a film by the picker, watches it, signs out.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{Appliance, films, within};
 use serde_json::{Value, json};
 
 /// For all of it.
 const LIMIT: Duration = Duration::from_mins(4);
-/// Debian's.
-const CHROMIUM: &str = "/usr/bin/chromium";
-
-/// The folder with the browser's script, when all is there that it needs.
-fn driver() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let node = std::process::Command::new("node")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if !node.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: node is not installed (apt-get install nodejs)");
-    } else if !Path::new(CHROMIUM).exists() {
-        eprintln!("SKIPPED: Chromium is not installed (apt-get install chromium)");
-    } else if !folder.join("node_modules/playwright-core").exists() {
-        eprintln!(
-            "SKIPPED: the browser tests' libraries are missing (npm --prefix tests/browser ci)"
-        );
-    } else {
-        return Some(folder);
-    }
-    None
-}
 
 #[tokio::test]
 async fn a_person_signs_in_uploads_a_film_and_watches_it() {
     within(LIMIT, async {
-        let Some(driver) = driver() else { return };
+        let Some(driver) = browser::scripts("playwright-core") else {
+            return;
+        };
         let Some(film) = films::mp4() else { return };
         let appliance = Appliance::start().await;
         let page = reqwest::get(appliance.at("/-/")).await.expect("an answer");

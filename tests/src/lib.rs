@@ -3,6 +3,7 @@
 
 mod appliance;
 mod binary;
+pub mod browser;
 mod cli;
 pub mod films;
 mod limit;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::existing;
 use super::checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, PartSummary, combine};
 use super::extras::ObjectExtras;
+use super::finish::FINISHED_KEPT_MS;
 use super::headers::{ObjectHeaders, Tags};
 use super::object::{json, to_json};
 use super::parts::{content_of, part, release_parts};
@@ -18,9 +19,6 @@ use crate::catalog::{
 };
 use crate::kernel::limits::PART_BYTES_MIN;
 use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, UploadId};
-
-/// How long the row of a completed upload answers a repeated completion.
-const FINISHED_KEPT_MS: Millis = 24 * 60 * 60 * 1000;
 
 /// A multipart upload to be begun.
 #[derive(Clone, Debug)]

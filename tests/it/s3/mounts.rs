@@ -135,19 +135,20 @@ async fn use_it(server: &Server, mounted: Mounted, from: &Path) {
     assert_eq!(super::sdk::refused(gone).1, 404);
 }
 
+/// A server with a bucket, and a folder to be mounted into with files to be copied.
+async fn house() -> (Server, tempfile::TempDir) {
+    let server = Server::start().await;
+    let bucket = server.client().create_bucket().bucket("films");
+    bucket.send().await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    folder(&home.path().join("from"));
+    (server, home)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3fs_mounts_a_bucket() {
-    let server = Server::start().await;
-    server
-        .client()
-        .create_bucket()
-        .bucket("films")
-        .send()
-        .await
-        .unwrap();
-    let home = tempfile::tempdir().unwrap();
+    let (server, home) = house().await;
     let (from, at) = (home.path().join("from"), home.path().join("mounted"));
-    folder(&from);
     let mut command = surroundings("s3fs", home.path(), &server.endpoint);
     command
         .env("AWSACCESSKEYID", ACCESS_KEY)
@@ -165,17 +166,8 @@ async fn s3fs_mounts_a_bucket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rclone_mounts_a_bucket() {
-    let server = Server::start().await;
-    server
-        .client()
-        .create_bucket()
-        .bucket("films")
-        .send()
-        .await
-        .unwrap();
-    let home = tempfile::tempdir().unwrap();
+    let (server, home) = house().await;
     let (from, at) = (home.path().join("from"), home.path().join("mounted"));
-    folder(&from);
     let mut command = surroundings("rclone", home.path(), &server.endpoint);
     command.args(["mount", "n:films"]).arg(&at).args([
         "--vfs-cache-mode",
