@@ -44,12 +44,16 @@ fn body(status: &Status) -> Vec<Text> {
         ),
     ];
     let (usage, quota) = (status.me.usage, status.me.quota);
+    let noun = match quota.objects.unwrap_or(usage.objects) {
+        1 => " object",
+        _ => " objects",
+    };
     body.push(
         label("Yours")
             .joined(quota::size(usage, quota))
             .and(DIM, " in ")
             .joined(quota::objects(usage, quota))
-            .and(DIM, " objects"),
+            .and(DIM, noun),
     );
     body.push(Text::default());
     body.push(label("Disk").joined(disk(&status.storage)));
