@@ -22,7 +22,10 @@ pub(super) struct Call {
     pub(super) result: i64,
 }
 
-/// Reads a log; calls are in the order in which they ended.
+/// Reads a log; calls are in the order in which they ended, and a descriptor is closed when that began.
+///
+/// The kernel gives the number of a closed descriptor to the next call that asks, and strace may hear of that one's end before it hears of the end of the `close`.
+/// Without this the log would close the new file, and its syncs would count for nothing.
 pub(super) fn read(path: &Path) -> Vec<Call> {
     let text = fs::read_to_string(path).unwrap();
     let mut calls = Vec::new();
@@ -45,6 +48,10 @@ pub(super) fn read(path: &Path) -> Vec<Call> {
             calls.extend(whole(line, line, text));
         }
     }
+    calls.sort_by_key(|call| match call.name.as_str() {
+        "close" => call.start,
+        _ => call.end,
+    });
     calls
 }
 
