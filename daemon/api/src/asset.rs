@@ -164,6 +164,8 @@ pub enum RenditionState {
     Ready,
     /// Will not come; the job says why.
     Failed,
+    /// Was made and gave way to others; made again when somebody watches the film.
+    Evicted,
     /// A value this reader does not know.
     #[serde(other)]
     #[cfg_attr(feature = "schema", schemars(skip))]

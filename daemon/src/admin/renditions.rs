@@ -58,6 +58,7 @@ fn rung(
     let state = match row.state()? {
         catalog::RenditionState::Ready => RenditionState::Ready,
         catalog::RenditionState::Failed => RenditionState::Failed,
+        catalog::RenditionState::Evicted => RenditionState::Evicted,
         catalog::RenditionState::Building if segments > 0 => RenditionState::Running,
         catalog::RenditionState::Building => RenditionState::Pending,
     };

@@ -94,6 +94,7 @@ impl House {
             store: store.clone(),
             jobs: jobs.clone(),
             ladder: ladder(config),
+            cache_bytes: config.media.cache_bytes,
         });
         Ok(Self {
             clock,
@@ -140,6 +141,7 @@ impl House {
         let scrub = scrub_options(config);
         tracker.spawn(self.store.clone().run_scrub(scrub, life.drain()));
         tracker.spawn(self.store.clone().run_disks(life.drain()));
+        tracker.spawn(self.media.clone().run_cache(life.drain()));
         if let Some(url) = &config.secrets.redis_url {
             let dispatcher = Dispatcher::new(
                 self.catalog.clone(),

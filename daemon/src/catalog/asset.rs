@@ -135,6 +135,8 @@ pub(super) const LIST: &str = "SELECT o.id AS object_id, b.name AS bucket, o.key
      JOIN asset a ON a.tenant = o.tenant AND a.content_id = o.content_id \
      WHERE o.tenant = 'default' AND o.is_latest AND o.id < $1 ORDER BY o.id DESC LIMIT $2";
 pub(super) const COUNT: &str = "SELECT COUNT(*) FROM asset WHERE tenant = 'default' AND state = $1";
+pub(super) const DELETE_LONELY: &str = "DELETE FROM asset WHERE tenant = 'default' AND updated_ms < $1 \
+     AND NOT EXISTS (SELECT 1 FROM object_version o WHERE o.tenant = asset.tenant AND o.content_id = asset.content_id)";
 
 impl Catalog {
     /// What is known of a content as media.
@@ -207,5 +209,12 @@ impl Tx {
             .bind(new.now_ms)
             .execute(conn).await.map(|_| ()))?;
         Ok(())
+    }
+
+    /// Forgets what was known of contents that no object has any more and that were looked at before `before_ms`; returns how many.
+    pub async fn delete_lonely_assets(&mut self, before_ms: Millis) -> Result<u64, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query(DELETE_LONELY).bind(before_ms).execute(conn).await.map(|done| done.rows_affected()))?,
+        )
     }
 }

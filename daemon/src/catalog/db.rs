@@ -313,6 +313,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
+    19 "0019_library",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     1 "0001_house",
@@ -320,6 +321,7 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
+    19 "0019_library",
 };
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {

@@ -26,6 +26,7 @@ mod memory;
 mod neighbours;
 mod object;
 mod part;
+mod position;
 mod rendition;
 mod script;
 mod setting;
@@ -51,9 +52,10 @@ pub use link::LinkRow;
 pub use listing::{ListEntry, ListQuery, ListRows};
 pub use object::{NewObject, ObjectRow};
 pub use part::PartRow;
+pub use position::{NewPosition, PositionRow};
 pub use rendition::{
-    NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape, RenditionState,
-    RenditionTally, SegmentRow,
+    IdleRendition, NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape,
+    RenditionState, RenditionTally, SegmentRow,
 };
 pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use usage::{OwnerUsageRow, WrongUsageRow};

@@ -35,6 +35,8 @@ pub enum RenditionState {
     Ready,
     /// It will not come.
     Failed,
+    /// It was made and gave way to others; it is made again when somebody watches.
+    Evicted,
 }
 
 impl RenditionState {
@@ -44,12 +46,13 @@ impl RenditionState {
             Self::Building => "building",
             Self::Ready => "ready",
             Self::Failed => "failed",
+            Self::Evicted => "evicted",
         }
     }
 
     /// Reads what [`RenditionState::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Building, Self::Ready, Self::Failed]
+        [Self::Building, Self::Ready, Self::Failed, Self::Evicted]
             .into_iter()
             .find(|state| state.as_str() == text)
     }
@@ -169,6 +172,28 @@ pub struct RenditionTally {
     pub duration_ticks: i64,
 }
 
+/// A rendition that nobody watched for a while.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct IdleRendition {
+    content_id: Vec<u8>,
+    /// Rung and encoder settings.
+    pub recipe: String,
+    /// Of its segments.
+    pub size_bytes: i64,
+    /// When it was made or last watched.
+    pub used_ms: Millis,
+}
+
+impl IdleRendition {
+    /// Of which content.
+    pub fn content(&self) -> Result<ContentId, CatalogError> {
+        let bytes = self.content_id.as_slice().try_into();
+        bytes
+            .map(ContentId)
+            .map_err(|_| CatalogError::Corrupt("rendition.content_id".into()))
+    }
+}
+
 /// A segment to be entered; its blob must be there.
 #[derive(Clone, Debug)]
 pub struct NewSegment {
@@ -194,9 +219,10 @@ pub struct NewSegment {
 
 pub(super) const OF_CONTENT: &str = "SELECT recipe, name, kind, state, codecs, width, height, frame_rate, timescale, segments_total, created_ms, updated_ms \
      FROM rendition WHERE tenant = 'default' AND content_id = $1 ORDER BY kind DESC, height DESC, recipe";
-pub(super) const BEGIN: &str = "INSERT INTO rendition (content_id, recipe, name, kind, state, segments_total, created_ms, updated_ms) \
-     VALUES ($1, $2, $3, $4, 'building', $5, $6, $6) ON CONFLICT (tenant, content_id, recipe) DO UPDATE \
-     SET state = CASE WHEN rendition.state = 'failed' THEN 'building' ELSE rendition.state END, updated_ms = excluded.updated_ms";
+pub(super) const BEGIN: &str = "INSERT INTO rendition (content_id, recipe, name, kind, state, segments_total, created_ms, updated_ms, used_ms) \
+     VALUES ($1, $2, $3, $4, 'building', $5, $6, $6, $6) ON CONFLICT (tenant, content_id, recipe) DO UPDATE \
+     SET state = CASE WHEN rendition.state IN ('failed', 'evicted') THEN 'building' ELSE rendition.state END, \
+     updated_ms = excluded.updated_ms, used_ms = excluded.used_ms";
 pub(super) const SHAPE: &str = "UPDATE rendition SET codecs = $3, width = $4, height = $5, frame_rate = $6, timescale = $7, updated_ms = $8 \
      WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 pub(super) const SET_STATE: &str = "UPDATE rendition SET state = $3, updated_ms = $4 \
@@ -213,6 +239,24 @@ pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_numbe
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const TALLY: &str = "SELECT recipe, COUNT(*) AS segments, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(duration_ticks) AS BIGINT) AS duration_ticks \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 GROUP BY recipe";
+pub(super) const GROW: &str = "UPDATE rendition SET size_bytes = size_bytes + $3, used_ms = CASE WHEN used_ms < $4 THEN $4 ELSE used_ms END \
+     WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const USE: &str = "UPDATE rendition SET used_ms = $3 WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND used_ms < $3";
+pub(super) const CACHED_BYTES: &str =
+    "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM rendition WHERE tenant = 'default'";
+pub(super) const IDLE: &str = "SELECT content_id, recipe, size_bytes, used_ms FROM rendition \
+     WHERE tenant = 'default' AND used_ms < $1 AND size_bytes > 0 ORDER BY used_ms LIMIT $2";
+pub(super) const LONELY: &str = "SELECT r.content_id, r.recipe, r.size_bytes, r.used_ms FROM rendition r WHERE r.tenant = 'default' AND r.used_ms < $1 \
+     AND NOT EXISTS (SELECT 1 FROM object_version o WHERE o.tenant = r.tenant AND o.content_id = r.content_id) LIMIT $2";
+pub(super) const EVICT: &str = "UPDATE rendition SET state = CASE WHEN state = 'failed' THEN state ELSE 'evicted' END, size_bytes = 0, updated_ms = $4 \
+     WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND used_ms = $3";
+pub(super) const FORGET: &str =
+    "DELETE FROM rendition WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const SEGMENT_BLOBS: &str = "SELECT blob_id FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const DELETE_INITS: &str =
+    "DELETE FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const DELETE_SEGMENTS: &str =
+    "DELETE FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 pub(super) const COUNT_SEGMENTS: &str = "SELECT COUNT(*) FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 
 impl Catalog {
@@ -256,6 +300,33 @@ impl Catalog {
         )
     }
 
+    /// Bytes of all segments of all renditions.
+    pub async fn cached_bytes(&self) -> Result<i64, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(CACHED_BYTES).fetch_one(pool).await)?)
+    }
+
+    /// Up to `limit` renditions that nobody watched since `before_ms`, the longest unwatched first.
+    pub async fn idle_renditions(
+        &self,
+        before_ms: Millis,
+        limit: i64,
+    ) -> Result<Vec<IdleRendition>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(IDLE).bind(before_ms).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+
+    /// The same, only those of contents that no object has any more.
+    pub async fn lonely_renditions(
+        &self,
+        before_ms: Millis,
+        limit: i64,
+    ) -> Result<Vec<IdleRendition>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(LONELY).bind(before_ms).bind(limit).fetch_all(pool).await)?,
+        )
+    }
+
     /// One init segment of a rendition.
     pub async fn rendition_init(
         &self,
@@ -270,7 +341,7 @@ impl Catalog {
 }
 
 impl Tx {
-    /// Enters a rendition that is about to be made; one that is there is kept, and begun again when it had failed.
+    /// Enters a rendition that is about to be made; one that is there is kept, and begun again when it had failed or was evicted.
     pub async fn begin_rendition(&mut self, new: &NewRendition) -> Result<(), CatalogError> {
         on_tx!(self, conn => sqlx::query(BEGIN)
             .bind(new.content.0.as_slice())
@@ -349,7 +420,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Enters a segment, which refers to its blob; `false` when it was there already, and then the blob has no new reference.
+    /// Enters a segment, which refers to its blob; `false` when it was there already or its rendition was evicted: then the transaction must not be committed.
     pub async fn insert_rendition_segment(
         &mut self,
         new: &NewSegment,
@@ -365,7 +436,63 @@ impl Tx {
             .bind(new.duration_ticks)
             .bind(new.now_ms)
             .execute(conn).await.map(|done| done.rows_affected()))?;
-        Ok(done == 1)
+        if done == 0 {
+            return Ok(false);
+        }
+        let grown = on_tx!(self, conn => sqlx::query(GROW)
+            .bind(new.content.0.as_slice())
+            .bind(&new.recipe)
+            .bind(new.size_bytes)
+            .bind(new.now_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(grown == 1)
+    }
+
+    /// Notes that somebody watches a rendition.
+    pub async fn use_rendition(
+        &mut self,
+        content: ContentId,
+        recipe: &str,
+        now_ms: Millis,
+    ) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(USE)
+            .bind(content.0.as_slice())
+            .bind(recipe)
+            .bind(now_ms)
+            .execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Takes the segments of a rendition away unless somebody used it since `idle` was read, and gives their blobs, whose references are the caller's to release; `None` when it was used.
+    ///
+    /// What is left says that it was evicted; with `forget`, nothing is left.
+    pub async fn evict_rendition(
+        &mut self,
+        idle: &IdleRendition,
+        forget: bool,
+        now_ms: Millis,
+    ) -> Result<Option<Vec<BlobId>>, CatalogError> {
+        let (content, recipe) = (idle.content_id.as_slice(), &idle.recipe);
+        let evicted = on_tx!(self, conn => sqlx::query(EVICT)
+            .bind(content)
+            .bind(recipe)
+            .bind(idle.used_ms)
+            .bind(now_ms)
+            .execute(conn).await.map(|done| done.rows_affected()))?;
+        if evicted == 0 {
+            return Ok(None);
+        }
+        let blobs: Vec<String> = on_tx!(self, conn => sqlx::query_scalar(SEGMENT_BLOBS).bind(content).bind(recipe).fetch_all(conn).await)?;
+        on_tx!(self, conn => sqlx::query(DELETE_SEGMENTS).bind(content).bind(recipe).execute(conn).await.map(|_| ()))?;
+        on_tx!(self, conn => sqlx::query(DELETE_INITS).bind(content).bind(recipe).execute(conn).await.map(|_| ()))?;
+        if forget {
+            on_tx!(self, conn => sqlx::query(FORGET).bind(content).bind(recipe).execute(conn).await.map(|_| ()))?;
+        }
+        let read = |blob: &String| {
+            let id = blob.parse();
+            id.map_err(|_| CatalogError::Corrupt(format!("rendition_segment.blob_id {blob}")))
+        };
+        Ok(Some(blobs.iter().map(read).collect::<Result<_, _>>()?))
     }
 
     /// How many segments of a rendition are there.

@@ -3,7 +3,7 @@
 use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
-    lease, link, listing, object, part, rendition, setting, upload, usage,
+    lease, link, listing, object, part, position, rendition, setting, upload, usage,
 };
 
 /// Those that both databases run.
@@ -26,6 +26,7 @@ const SHARED: &[&str] = &[
     asset::BEGIN,
     asset::LIST,
     asset::COUNT,
+    asset::DELETE_LONELY,
     audit::INSERT,
     audit::LIST,
     audit::TRIM,
@@ -138,6 +139,21 @@ const SHARED: &[&str] = &[
     rendition::SEGMENT,
     rendition::COUNT_SEGMENTS,
     rendition::TALLY,
+    rendition::GROW,
+    rendition::USE,
+    rendition::CACHED_BYTES,
+    rendition::IDLE,
+    rendition::LONELY,
+    rendition::SEGMENT_BLOBS,
+    rendition::EVICT,
+    rendition::FORGET,
+    rendition::DELETE_INITS,
+    rendition::DELETE_SEGMENTS,
+    position::PUT,
+    position::GET,
+    position::RECENT,
+    position::DELETE,
+    position::TRIM,
     setting::GET,
     setting::PUT,
     setting::PUT_IF_ABSENT,
@@ -250,6 +266,7 @@ mod tests {
             ("listing", include_str!("listing.rs")),
             ("object", include_str!("object.rs")),
             ("part", include_str!("part.rs")),
+            ("position", include_str!("position.rs")),
             ("rendition", include_str!("rendition.rs")),
             ("setting", include_str!("setting.rs")),
             ("upload", include_str!("upload.rs")),

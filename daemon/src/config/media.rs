@@ -15,6 +15,8 @@ pub struct MediaConfig {
     pub inbox: String,
     /// The rungs made below the original, highest first; empty makes none.
     pub ladder: Vec<Rung>,
+    /// Room for renditions in bytes; what nobody watches gives way. Without a number, a fifth of the disk.
+    pub cache_bytes: Option<u64>,
 }
 
 /// One rung of the ladder.
@@ -39,6 +41,7 @@ impl Default for MediaConfig {
         Self {
             inbox: "inbox".to_owned(),
             ladder: vec![rung("720p", 720, 2_800_000), rung("480p", 480, 1_200_000)],
+            cache_bytes: None,
         }
     }
 }

@@ -18,7 +18,8 @@ use super::payload::{
 use super::process::{RangeRead, Source};
 use super::worker::{BenchError, Workbench};
 use crate::catalog::{
-    AssetState, EventKind, NewAsset, NewJob, NewRendition, RenditionShape, RenditionState,
+    AssetState, EventKind, JobObject, NewAsset, NewJob, NewRendition, RenditionShape,
+    RenditionState,
 };
 use crate::kernel::{ContentId, Millis};
 use crate::queue::{Job, kind};
@@ -255,7 +256,14 @@ impl Media {
         };
         let payload = json!({ "content_id": about.content, "duration_ms": duration_ms });
         let event = event(EventKind::AssetReady, &about, &payload, now_ms);
-        let follow = Self::ladder_job(job, &about, ladder::wanted(&film, &self.0.ladder), now_ms);
+        let renditions = ladder::wanted(&film, &self.0.ladder);
+        let follow = (!renditions.is_empty()).then(|| {
+            let payload = LadderPayload { about, renditions };
+            NewJob {
+                parent: Some(job.id),
+                ..ladder_job(&payload, now_ms)
+            }
+        });
         self.0.films.forget(content);
         self.write(move |tx| {
             Box::pin(async move {
@@ -271,33 +279,6 @@ impl Media {
         self.0.films.put(content, Arc::new(film));
         self.0.jobs.bell().ring();
         Ok(())
-    }
-
-    fn ladder_job(
-        parent: &Job,
-        about: &About,
-        renditions: Vec<Wanted>,
-        now_ms: Millis,
-    ) -> Option<NewJob> {
-        if renditions.is_empty() {
-            return None;
-        }
-        let payload = LadderPayload {
-            about: about.clone(),
-            renditions,
-        };
-        let mut job = NewJob::new(kind::LADDER, json!(payload), now_ms)
-            .once(format!("ladder:{}", about.content))
-            .priority(LADDER_PRIORITY);
-        job.parent = Some(parent.id);
-        if let Some((bucket, key, version)) = about.object() {
-            job = job.about(crate::catalog::JobObject {
-                bucket,
-                key,
-                version,
-            });
-        }
-        Some(job)
     }
 
     async fn keep_init(&self, job: &Job, init: RungInit) -> Result<(), BenchError> {
@@ -533,6 +514,22 @@ impl Media {
             .map_err(|error| catalog_error(&error))?;
         self.0.store.touch();
         Ok(outcome)
+    }
+}
+
+/// The job that makes renditions; one per content is queued at a time.
+pub(super) fn ladder_job(payload: &LadderPayload, now_ms: Millis) -> NewJob {
+    let about = &payload.about;
+    let job = NewJob::new(kind::LADDER, json!(payload), now_ms)
+        .once(format!("ladder:{}", about.content))
+        .priority(LADDER_PRIORITY);
+    match about.object() {
+        Some((bucket, key, version)) => job.about(JobObject {
+            bucket,
+            key,
+            version,
+        }),
+        None => job,
     }
 }
 

@@ -121,7 +121,7 @@ impl Media {
                     let segments = catalog.rendition_segments(content, &row.recipe).await?;
                     list.whole.push(Whole { row, segments });
                 }
-                RenditionState::Building => list.more_coming = true,
+                RenditionState::Building | RenditionState::Evicted => list.more_coming = true,
                 RenditionState::Failed => {}
             }
         }
@@ -142,6 +142,7 @@ impl Media {
         if row.state()? != RenditionState::Ready {
             return Ok(None);
         }
+        self.watch(content, recipe);
         let segments = catalog.rendition_segments(content, recipe).await?;
         Ok(Some(Whole { row, segments }))
     }
@@ -153,6 +154,7 @@ impl Media {
         recipe: &str,
         number: u32,
     ) -> Result<Option<SegmentRow>, MediaError> {
+        self.watch(content, recipe);
         let catalog = self.0.store.catalog();
         Ok(catalog
             .rendition_segment(content, recipe, i64::from(number))
@@ -170,6 +172,11 @@ impl Media {
         Ok(catalog
             .rendition_init(content, recipe, i64::from(number))
             .await?)
+    }
+
+    fn watch(&self, content: ContentId, recipe: &str) {
+        let now_ms = self.0.store.clock().now_ms();
+        self.0.watched.note(content, recipe, now_ms);
     }
 
     /// A picture of a film, as JPEG.

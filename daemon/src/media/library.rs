@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::budget::Watched;
 use super::cache::Films;
 use super::film::Film;
 use super::ladder::{self, RungSetting};
@@ -55,6 +56,8 @@ pub struct MediaParts {
     pub jobs: Jobs,
     /// The rungs that are made below an original.
     pub ladder: Vec<RungSetting>,
+    /// Room for renditions in bytes; without a number, a fifth of the disk.
+    pub cache_bytes: Option<u64>,
 }
 
 /// The media room; a cheap handle.
@@ -65,6 +68,8 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) jobs: Jobs,
     pub(super) ladder: Vec<RungSetting>,
+    pub(super) cache_bytes: Option<u64>,
+    pub(super) watched: Watched,
     pub(super) films: Films,
     loads: Semaphore,
 }
@@ -89,6 +94,8 @@ impl Media {
             store: parts.store,
             jobs: parts.jobs,
             ladder: parts.ladder,
+            cache_bytes: parts.cache_bytes,
+            watched: Watched::default(),
             films: Films::default(),
             loads: Semaphore::new(LOADS_MAX),
         }))

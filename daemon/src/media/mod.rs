@@ -8,12 +8,13 @@
 //! become the asset, keyed by content, so that copies and renames cost nothing. From the index alone follow the grid
 //! (`timeline`), the playlists (`hls`) and the heads of segments (`cmaf`), whose bodies are ranges of the object.
 //! Where it is worth it a `ladder` job follows, whose segments are kept as they arrive and appear under the same
-//! address when a rung is whole.
+//! address when a rung is whole. What nobody watches gives way when their room is used up (`budget`), and is made again.
 //!
 //! What it refuses to know: containers. The daemon parses no byte that a stranger sent; it reads indexes, whose reading
 //! is bounded. A crash, a hang or a bomb in a worker is a failed job with a reason.
 
 mod bench;
+mod budget;
 mod cache;
 mod chosen;
 mod cmaf;

@@ -4,6 +4,7 @@ use nebula_hwaccel::protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{BucketName, ContentId, ObjectKey, VersionId};
+use crate::store::Object;
 
 /// The largest report: one message of a worker process and a poster beside it.
 pub const REPORT_BYTES_MAX: usize = protocol::MAX_FRAME_BYTES + (1 << 20);
@@ -22,6 +23,16 @@ pub struct About {
 }
 
 impl About {
+    /// A job about an object.
+    pub fn of(object: &Object) -> Self {
+        Self {
+            content: object.content_id.to_string(),
+            bucket: object.bucket.to_string(),
+            key: object.key.to_string(),
+            version: object.version_id.to_string(),
+        }
+    }
+
     /// The content.
     pub fn content(&self) -> Option<ContentId> {
         self.content.parse().ok()

@@ -83,13 +83,7 @@ fn named_like_media(content_type: Option<&str>, extension: Option<&str>) -> bool
 
 /// The job that reads a content as media.
 pub fn index_job(object: &Object, clock: &Clock) -> NewJob {
-    let about = About {
-        content: object.content_id.to_string(),
-        bucket: object.bucket.to_string(),
-        key: object.key.to_string(),
-        version: object.version_id.to_string(),
-    };
-    let job = NewJob::new(kind::INDEX, json!(about), clock.now_ms());
+    let job = NewJob::new(kind::INDEX, json!(About::of(object)), clock.now_ms());
     NewJob {
         attempts_max: INDEX_ATTEMPTS_MAX,
         ..job

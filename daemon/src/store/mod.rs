@@ -80,7 +80,7 @@ pub use parts::{Part, PartKeys};
 pub use publish::{Condition, Copy, Published, PutObject};
 pub use quota::{OwnerUsage, Quota, Usage};
 pub use reconcile::Reconciled;
-pub use rendition::SegmentOf;
+pub use rendition::{Evicted, SegmentOf};
 pub use repair::Repair;
 pub use scrub::{ScrubOptions, ScrubState};
 pub use session::UploadSession;

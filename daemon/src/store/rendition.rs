@@ -4,8 +4,20 @@ use super::body::ObjectReader;
 use super::writer::{Sealed, SealedBytes};
 use super::{Store, StoreError};
 use crate::blob::Slice;
-use crate::catalog::{NewSegment, SegmentRow};
+use crate::catalog::{IdleRendition, NewSegment, SegmentRow};
 use crate::kernel::{BlobId, ContentId, Millis};
+
+/// Renditions that are looked at in one go.
+const EVICTED_AT_ONCE: i64 = 64;
+
+/// What was given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Renditions.
+    pub renditions: u64,
+    /// Bytes of their segments.
+    pub bytes: u64,
+}
 
 /// What is known of a segment beside its bytes.
 #[derive(Clone, Debug)]
@@ -94,5 +106,74 @@ impl Store {
         Ok(ObjectReader::of_blobs(
             self.0.blobs.reader(vec![slice]).await?,
         ))
+    }
+
+    /// Gives up renditions that nobody watched since `before_ms`, those of contents without an object first and then the longest unwatched, until `excess` of their bytes are gone or nothing more may go.
+    ///
+    /// A rendition whose content has no object goes in any case.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn evict_renditions(
+        &self,
+        before_ms: Millis,
+        excess: u64,
+    ) -> Result<Evicted, StoreError> {
+        let mut gone = Evicted::default();
+        let catalog = &self.0.catalog;
+        loop {
+            let lonely = catalog.lonely_renditions(before_ms, EVICTED_AT_ONCE);
+            let lonely = lonely.await?;
+            if lonely.is_empty() {
+                break;
+            }
+            for one in lonely {
+                self.evict(one, true, &mut gone).await?;
+            }
+        }
+        while gone.bytes < excess {
+            let idle = catalog.idle_renditions(before_ms, EVICTED_AT_ONCE).await?;
+            let before = gone;
+            for one in idle {
+                if gone.bytes < excess {
+                    self.evict(one, false, &mut gone).await?;
+                }
+            }
+            // All of them are watched by now.
+            if gone == before {
+                break;
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn evict(
+        &self,
+        idle: IdleRendition,
+        forget: bool,
+        gone: &mut Evicted,
+    ) -> Result<(), StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let bytes = u64::try_from(idle.size_bytes).unwrap_or(0);
+        let evicted = self.0.catalog.write(move |tx| {
+            Box::pin(async move {
+                let Some(blobs) = tx.evict_rendition(&idle, forget, now_ms).await? else {
+                    return Ok(None);
+                };
+                let mut dead = Vec::new();
+                for blob in blobs {
+                    if tx.release_blob(blob, 1).await? {
+                        dead.push(blob);
+                    }
+                }
+                Ok::<_, StoreError>(Some(dead))
+            })
+        });
+        if let Some(dead) = evicted.await? {
+            self.bury(dead).await;
+            gone.renditions += 1;
+            gone.bytes += bytes;
+        }
+        Ok(())
     }
 }

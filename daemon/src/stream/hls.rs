@@ -15,7 +15,7 @@ use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ETag;
 use crate::media::{Film, Leaf, Look, Master, content_tag};
-use crate::store::Object;
+use crate::store::{Object, StoreError};
 
 /// How long a player waits for a film that is being looked at.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,6 +97,10 @@ async fn master(door: &Door, visit: &Visit, object: &Object) -> Result<Response,
             return Err(Problem::unavailable("The film is being looked at.").retry_after_s(1));
         }
     };
+    media
+        .make_again(object, &film)
+        .await
+        .map_err(media_problem)?;
     let renditions = media
         .renditions(object.content_id)
         .await
@@ -129,7 +133,9 @@ impl Part<'_> {
             self.film.copied_playlist(track, content)
         } else {
             let whole = self.door.media.rendition(content, stream).await;
-            let whole = whole.map_err(media_problem)?.ok_or_else(no_such_part)?;
+            let Some(whole) = whole.map_err(media_problem)? else {
+                return Err(self.absent().await);
+            };
             self.film.rendition_playlist(&whole, content)
         };
         text_answer(self.visit, self.object, text, self.lasting.clone()).await
@@ -144,10 +150,14 @@ impl Part<'_> {
                 let init = media
                     .rendition_init(self.object.content_id, stream, number)
                     .await;
-                init.map_err(media_problem)?.ok_or_else(no_such_part)?
+                match init.map_err(media_problem)? {
+                    Some(bytes) => bytes,
+                    None => return Err(self.absent().await),
+                }
             }
         };
-        let about = self.about(leaf, bytes.len() as u64, stream);
+        let made_from = blake3::hash(&bytes).to_string();
+        let about = self.about(leaf, bytes.len() as u64, stream, &made_from);
         self.whole(&about, bytes.into()).await
     }
 
@@ -156,7 +166,7 @@ impl Part<'_> {
         let (method, headers) = (&self.visit.parts.method, &self.visit.parts.headers);
         if let Some(track) = self.film.stream(stream) {
             let packaged = &self.film.segment(track, number).ok_or_else(no_such_part)?;
-            let about = self.about(leaf, packaged.size_bytes, stream);
+            let about = self.about(leaf, packaged.size_bytes, stream, "");
             return serve_object(method, headers, &about, |range| async move {
                 let reader = store.reader(object).await.map_err(Problem::from)?;
                 for run in &packaged.runs {
@@ -171,8 +181,14 @@ impl Part<'_> {
             .media
             .rendition_segment(object.content_id, stream, number)
             .await;
-        let row = &row.map_err(media_problem)?.ok_or_else(no_such_part)?;
-        let about = self.about(leaf, row.size_bytes.max(0) as u64, stream);
+        let Some(row) = &row.map_err(media_problem)? else {
+            return Err(self.absent().await);
+        };
+        let blob = row
+            .blob()
+            .map_err(|error| Problem::from(StoreError::from(error)))?;
+        let size_bytes = row.size_bytes.max(0) as u64;
+        let about = self.about(leaf, size_bytes, stream, &blob.to_string());
         serve_object(method, headers, &about, |range| async move {
             let reader = store.segment_reader(row).await.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
@@ -181,13 +197,25 @@ impl Part<'_> {
         .await
     }
 
-    fn about(&self, leaf: &Leaf, size_bytes: u64, stream: &str) -> Representation {
+    /// What to say where a rendition was: its address stays valid, so a player in mid-play asks again when it was evicted.
+    async fn absent(&self) -> Problem {
+        match self.door.media.make_again(self.object, self.film).await {
+            Ok(true) => {
+                Problem::unavailable("This rendition is being made again.").retry_after_s(5)
+            }
+            Ok(false) => no_such_part(),
+            Err(error) => media_problem(error),
+        }
+    }
+
+    /// `made_from` tells what was encoded again from what it replaced: an encoder seldom writes the same bytes twice.
+    fn about(&self, leaf: &Leaf, size_bytes: u64, stream: &str, made_from: &str) -> Representation {
         let kind = if stream.starts_with("audio-") || self.film.is_sound(stream) {
             SOUND
         } else {
             PICTURE
         };
-        let name = format!("{}/{}", self.object.content_id, leaf.name());
+        let name = format!("{}/{}/{made_from}", self.object.content_id, leaf.name());
         let etag = ETag::from_content(blake3::hash(name.as_bytes()).as_bytes());
         let mut about = Representation::new(size_bytes, etag, self.object.modified_ms, kind);
         about

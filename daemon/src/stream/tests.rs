@@ -1,6 +1,8 @@
 //! Films through a real worker, real sockets and FFmpeg as the player: the playlist is the truth, packet for packet.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cache;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ const FRAME_S: f64 = 0.0667;
 
 struct House {
     store: Store,
+    media: Media,
     identity: Identity,
     base: String,
     cancel: CancellationToken,
@@ -76,6 +79,7 @@ async fn house(ladder: Vec<RungSetting>) -> Option<House> {
         store: store.clone(),
         jobs,
         ladder,
+        cache_bytes: Some(1),
     });
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let options = WorkerOptions {
@@ -95,7 +99,10 @@ async fn house(ladder: Vec<RungSetting>) -> Option<House> {
         .await
         .unwrap();
     let gate = Gate::new(identity.clone(), clock, Vec::new());
-    let app = router(StreamParts { media }).layer(from_fn_with_state(gate, context));
+    let parts = StreamParts {
+        media: media.clone(),
+    };
+    let app = router(parts).layer(from_fn_with_state(gate, context));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let stop = cancel.clone();
@@ -109,6 +116,7 @@ async fn house(ladder: Vec<RungSetting>) -> Option<House> {
     store.create_bucket(&films, "test").await.unwrap();
     Some(House {
         store,
+        media,
         identity,
         base,
         cancel,
@@ -475,12 +483,7 @@ async fn real_films_play_packet_for_packet() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rung_appears_under_the_same_address() {
-    let rung = RungSetting {
-        name: "120p".into(),
-        height: 120,
-        video_bps: 300_000,
-    };
-    let Some(house) = house(vec![rung]).await else {
+    let Some(house) = house(small_rung()).await else {
         return;
     };
     let bytes = make(
@@ -491,19 +494,7 @@ async fn a_rung_appears_under_the_same_address() {
     .await;
     house.put("dir/film.mp4", bytes).await;
     let url = house.link("dir/film.mp4").await;
-    let mut changes = house.store.changes();
-    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
-    let stream = loop {
-        let master = text(&format!("{url}/master.m3u8")).await;
-        if let Some(line) = master.lines().find(|line| line.starts_with("120p-")) {
-            assert!(master.contains("RESOLUTION=160x120"), "{master}");
-            break line.to_owned();
-        }
-        tokio::time::timeout_at(deadline, changes.changed())
-            .await
-            .expect("the rung comes")
-            .unwrap();
-    };
+    let stream = rung(&house, &url).await;
     let playlist = text(&format!("{url}/{stream}")).await;
     let (init, segments) = entries(&playlist);
     let total: f64 = segments.iter().map(|(_, length)| length).sum();
@@ -530,6 +521,31 @@ async fn a_rung_appears_under_the_same_address() {
     .await;
     assert_eq!(frames.trim(), "200");
     house.close().await;
+}
+
+fn small_rung() -> Vec<RungSetting> {
+    vec![RungSetting {
+        name: "120p".into(),
+        height: 120,
+        video_bps: 300_000,
+    }]
+}
+
+/// Waits until the master playlist lists the rung of 120 lines, and gives its address.
+async fn rung(house: &House, url: &str) -> String {
+    let mut changes = house.store.changes();
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+    loop {
+        let master = text(&format!("{url}/master.m3u8")).await;
+        if let Some(line) = master.lines().find(|line| line.starts_with("120p-")) {
+            assert!(master.contains("RESOLUTION=160x120"), "{master}");
+            return line.to_owned();
+        }
+        tokio::time::timeout_at(deadline, changes.changed())
+            .await
+            .expect("the rung comes")
+            .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

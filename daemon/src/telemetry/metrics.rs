@@ -113,6 +113,8 @@ registry! {
         "Worker processes that ended without an answer, by cause.";
     RENDITION_BYTES = Gauge Bytes "nebula_rendition_bytes"
         "Bytes that renditions take.";
+    RENDITIONS_EVICTED_TOTAL = Counter Count "nebula_renditions_evicted_total"
+        "Renditions that gave way to others, or whose film was deleted.";
     IDENTITY_REFUSALS_TOTAL = Counter Count "nebula_identity_refusals_total"
         "Requests refused, by door and rule.";
     WEBHOOK_DELIVERIES_TOTAL = Counter Count "nebula_webhook_deliveries_total"
