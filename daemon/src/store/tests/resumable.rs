@@ -93,7 +93,7 @@ async fn a_restart_does_not_wait_for_the_lease_of_the_dead() {
     session.checkpoint().await.unwrap();
     // The lease in the row outlives its daemon; the lock of the file does not.
     session.abandon();
-    store.blobs().settle().await;
+    store.settle().await;
     let next = open(&house.dir).await;
     let mut session = next.append(id, 200_000, None).await.unwrap();
     session.write(Bytes::from(noise(100_000, 7))).await.unwrap();
@@ -131,7 +131,7 @@ async fn ended_and_expired_uploads_leave_nothing() {
         .await
         .unwrap();
     assert_eq!(get(&store, "film.mkv").await.unwrap(), b"");
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 0);
     clean(&store).await;
 }
