@@ -66,7 +66,7 @@ ci:
 # The newest that this compiler takes; it stays below target/.
 S3S_FS := s3s-fs@0.14.1
 
-bench: ## measure ours beside the peers, in one run (ARGS=--quick: in a minute; ARGS=growth: up to a million objects)
+bench: ## measure ours beside the peers, in one run (ARGS=--quick: in a minute; ARGS=tus: uploads; ARGS=growth: up to a million objects)
 	@$(PREPARE) test
 	$(MAKE) build
 	if [ ! -x target/peers/bin/s3s-fs ]; then

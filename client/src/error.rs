@@ -194,7 +194,10 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Busy(_) => true,
-            Self::Said(p) => p.status >= 500 && p.status != 501,
+            Self::Said(p) => {
+                let broke_off = p.status == 408 || p.code == code::INCOMPLETE_BODY;
+                broke_off || (p.status >= 500 && p.status != 501)
+            }
             _ => false,
         }
     }
@@ -274,6 +277,10 @@ mod tests {
     #[test]
     fn only_what_passes_is_tried_again() {
         let error = |status| Error::from_problem("http://n", Problem::new(status, "x", "X"));
+        let mut broken = Problem::new(400, code::INCOMPLETE_BODY, "X");
+        assert!(Error::from_problem("http://n", broken.clone()).is_passing());
+        broken.code = code::INVALID_REQUEST.into();
+        assert!(!Error::from_problem("http://n", broken).is_passing());
         assert!(error(503).is_passing() && error(500).is_passing() && error(423).is_passing());
         assert!(!error(403).is_passing() && !error(507).is_passing() && !error(501).is_passing());
     }

@@ -186,8 +186,8 @@ pub fn print_row(name: &str, units: [&str; 2], ours: Measure, peers: &[Option<Me
     line("", "peak MiB ↓", |one| one.peak_mib);
 }
 
-/// The ratio is ours to the best of the peers.
-fn print_line(name: &str, unit: &str, ours: f64, peers: &[Option<f64>]) {
+/// One figure; the ratio is ours to the best of the peers.
+pub fn print_line(name: &str, unit: &str, ours: f64, peers: &[Option<f64>]) {
     print!("  {name:<34}{unit:<14}{:>10}", shown(ours));
     for peer in peers {
         print!("{:>10}", peer.map_or("–".to_owned(), shown));

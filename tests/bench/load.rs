@@ -127,6 +127,15 @@ pub async fn tag(address: SocketAddr, request: &Request) -> Result<String> {
     head.tag.context("an answer without an entity tag")
 }
 
+/// Asks once and gives where the answer says that the thing is.
+pub async fn location(address: SocketAddr, request: &Request) -> Result<String> {
+    let mut connection = Connection::open(address).await?;
+    connection.send(request).await?;
+    let head = connection.head().await?;
+    ensure!(head.status < 300, "answered {}", head.status);
+    head.location.context("an answer without a location")
+}
+
 /// Asks once and gives the body, which must come with its length.
 pub async fn body(address: SocketAddr, request: &Request) -> Result<Vec<u8>> {
     let mut connection = Connection::open(address).await?;
@@ -153,6 +162,7 @@ struct Head {
     length: Option<u64>,
     chunked: bool,
     tag: Option<String>,
+    location: Option<String>,
 }
 
 impl Connection {
@@ -297,6 +307,7 @@ fn parse(text: &str) -> Result<Head> {
         length: None,
         chunked: false,
         tag: None,
+        location: None,
     };
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
@@ -306,6 +317,8 @@ fn parse(text: &str) -> Result<Head> {
             head.length = Some(value.trim().parse()?);
         } else if name.eq_ignore_ascii_case("etag") {
             head.tag = Some(value.trim().to_owned());
+        } else if name.eq_ignore_ascii_case("location") {
+            head.location = Some(value.trim().to_owned());
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             head.chunked = value.trim().eq_ignore_ascii_case("chunked");
         }

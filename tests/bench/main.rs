@@ -20,6 +20,7 @@ mod peers;
 mod ranges;
 mod server;
 mod sign;
+mod tus;
 mod usage;
 
 use std::path::Path;
@@ -60,9 +61,9 @@ async fn main() -> ExitCode {
             "--quick" => pace = QUICK,
             // Given by cargo.
             "--bench" => {}
-            "ranges" | "objects" | "ladder" | "growth" => only = Some(argument),
+            "ranges" | "objects" | "ladder" | "tus" | "growth" => only = Some(argument),
             _ => {
-                eprintln!("usage: [--quick] [ranges|objects|ladder|growth]");
+                eprintln!("usage: [--quick] [ranges|objects|ladder|tus|growth]");
                 return ExitCode::from(2);
             }
         }
@@ -91,6 +92,12 @@ async fn bench(pace: Pace, only: Option<&str>) -> Result<()> {
     introduce(pace);
     if only == Some("growth") {
         return growth::rows(pace, place.path()).await;
+    }
+    if wanted("tus") {
+        tus::rows(pace, place.path(), &piece).await?;
+    }
+    if only == Some("tus") {
+        return Ok(());
     }
     let ours = Server::ours(place.path()).await.context("nebulad")?;
     objects::furnish(pace, &ours, &piece)

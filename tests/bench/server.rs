@@ -121,6 +121,34 @@ impl Server {
         Ok(Some(Self { process, address }))
     }
 
+    /// `@tus/server` with its file store; `None` when it or node is not installed.
+    pub async fn tus(place: &Path) -> Result<Option<Self>> {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+        let Some(node) = find("node", &[]) else {
+            return Ok(None);
+        };
+        if !scripts.join("node_modules/@tus/server").exists() {
+            return Ok(None);
+        }
+        let root = place.join("tus-server");
+        fs::create_dir_all(&root)?;
+        let log = place.join("tus-server.out");
+        let mut process = Command::new(node)
+            .env_clear()
+            .env("HOME", place)
+            .env("PATH", "/usr/bin:/bin")
+            .arg(scripts.join("server.mjs"))
+            .arg(&root)
+            .stdin(Stdio::null())
+            .stdout(File::create(&log)?)
+            .stderr(File::create(place.join("tus-server.err"))?)
+            .spawn()
+            .context("node does not start")?;
+        let address = address_in(&log, &mut process).await;
+        let address = address.with_context(|| tail(&place.join("tus-server.err")))?;
+        Ok(Some(Self { process, address }))
+    }
+
     /// `s3s-fs` over a plain directory; `None` when it is not installed.
     pub async fn s3s_fs(place: &Path) -> Result<Option<Self>> {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin/s3s-fs");

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use anyhow::{Context as _, Result};
+
 /// Of the clock in which /proc/PID/stat counts; Linux shows 100 to programs on every machine we know.
 const TICKS_PER_S: f64 = 100.0;
 /// Makes the kernel forget the peak so far (proc(5), /proc/PID/clear_refs).
@@ -25,6 +27,16 @@ pub fn own_children_cpu_s() -> f64 {
 pub fn peak_mib(root: u32) -> f64 {
     let kib: u64 = tree(root).into_iter().filter_map(peak_kib).sum();
     kib as f64 / 1024.0
+}
+
+/// Bytes that a process has had written to storage so far (proc(5), /proc/PID/io).
+pub fn written_bytes(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let of = |name| text.lines().find_map(|line| line.strip_prefix(name));
+    let number = |name| of(name)?.trim().parse::<u64>().ok();
+    let written = number("write_bytes:").context("no write_bytes in /proc/PID/io")?;
+    // What was thrown away before it reached the disk.
+    Ok(written.saturating_sub(number("cancelled_write_bytes:").unwrap_or(0)))
 }
 
 /// Whether nothing runs below a process.

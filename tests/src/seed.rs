@@ -19,6 +19,11 @@ impl Seed {
         Self(seed)
     }
 
+    /// Always the same, for what needs no chance.
+    pub fn fixed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// An independent generator, for one of several tasks.
     #[must_use]
     pub fn split(&mut self) -> Self {

@@ -67,6 +67,8 @@ impl Problem {
 pub mod code {
     /// 400: a parameter or body that cannot be understood.
     pub const INVALID_REQUEST: &str = "invalid_request";
+    /// 400: the connection ended before the body did; what a resumable upload had received is kept.
+    pub const INCOMPLETE_BODY: &str = "incomplete_body";
     /// 400: a bucket name outside the rules.
     pub const INVALID_BUCKET_NAME: &str = "invalid_bucket_name";
     /// 400: an object key outside the rules.
@@ -93,8 +95,6 @@ pub mod code {
     pub const JOB_NOT_FOUND: &str = "job_not_found";
     /// 404: no such access key.
     pub const KEY_NOT_FOUND: &str = "key_not_found";
-    /// The configuration names no disk so, or it is not being emptied.
-    pub const DISK_NOT_FOUND: &str = "disk_not_found";
     /// 404: no such link.
     pub const LINK_NOT_FOUND: &str = "link_not_found";
     /// 404: no such upload.

@@ -53,7 +53,13 @@ impl House {
         let gate = Gate::new(
             house.identity.clone(),
             house.clock.clone(),
-            config.server.public_url.iter().cloned().collect(),
+            config
+                .server
+                .public_url
+                .iter()
+                .chain(&config.server.trusted_origins)
+                .cloned()
+                .collect(),
         );
         let tus = TusOptions {
             inbox: config

@@ -313,7 +313,6 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
-    15 "0015_keys",
     19 "0019_library",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
@@ -322,7 +321,6 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
-    15 "0015_keys",
     19 "0019_library",
 };
 

@@ -31,7 +31,6 @@ mod rendition;
 mod script;
 mod setting;
 mod statements;
-mod temporary_key;
 mod upload;
 mod usage;
 mod write;
@@ -58,7 +57,6 @@ pub use rendition::{
     IdleRendition, NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape,
     RenditionState, RenditionTally, SegmentRow,
 };
-pub use temporary_key::TemporaryKeyRow;
 pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

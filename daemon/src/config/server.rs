@@ -8,6 +8,8 @@ use super::error::Fault;
 
 /// Longest drain; a deploy waits for it.
 const DRAIN_S_MAX: u64 = 3600;
+/// More origins than these are not looked after by one person.
+const TRUSTED_ORIGINS_MAX: usize = 64;
 
 /// Where the daemon listens, and the names it answers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub struct ServerConfig {
     pub node: Option<String>,
     /// The URL under which people reach the appliance, for links; none derives it from the request.
     pub public_url: Option<String>,
+    /// Origins of pages, besides our own, that may change things here and read with a visitor's rights.
+    pub trusted_origins: Vec<String>,
     /// Seconds that running requests get on SIGTERM.
     pub drain_s: u64,
 }
@@ -35,6 +39,7 @@ impl Default for ServerConfig {
             website_domain: None,
             node: None,
             public_url: None,
+            trusted_origins: Vec::new(),
             drain_s: 30,
         }
     }
@@ -62,23 +67,38 @@ impl ServerConfig {
             ));
         }
         if let Some(url) = &self.public_url {
-            let parsed: Option<http::Uri> = url.parse().ok();
-            let good = parsed.is_some_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https"))
-                    && uri.authority().is_some()
-                    && uri.path() == "/"
-                    && uri.query().is_none()
-            });
-            if !good {
-                return Err(Fault::new(
-                    "server.public_url",
-                    format!("`{url}` is not the root of an http or https origin"),
-                    "write it as https://nebula.example.org, without a path",
-                ));
-            }
+            check_origin("server.public_url", url)?;
+        }
+        if self.trusted_origins.len() > TRUSTED_ORIGINS_MAX {
+            return Err(Fault::new(
+                "server.trusted_origins",
+                format!("more than {TRUSTED_ORIGINS_MAX} origins are trusted"),
+                "name those whose pages you run yourself",
+            ));
+        }
+        for origin in &self.trusted_origins {
+            check_origin("server.trusted_origins", origin)?;
         }
         Ok(())
     }
+}
+
+fn check_origin(key: &'static str, url: &str) -> Result<(), Fault> {
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let good = parsed.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some()
+            && uri.path() == "/"
+            && uri.query().is_none()
+    });
+    if good {
+        return Ok(());
+    }
+    Err(Fault::new(
+        key,
+        format!("`{url}` is not the root of an http or https origin"),
+        "write it as https://nebula.example.org, without a path",
+    ))
 }
 
 fn check_domain(key: &str, domain: Option<&str>) -> Result<(), Fault> {

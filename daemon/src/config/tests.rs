@@ -154,6 +154,11 @@ fn every_bad_value_names_its_line() {
             2,
             "server.public_url",
         ),
+        (
+            "[server]\ntrusted_origins = [\"https://tv.example.org/app\"]\n",
+            2,
+            "server.trusted_origins",
+        ),
         ("[data]\n\ndir = \"here\"\n", 3, "data.dir"),
         ("[database]\nurl = \"mysql://x\"\n", 2, "database.url"),
         (

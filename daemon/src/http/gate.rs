@@ -181,8 +181,9 @@ impl Gate {
             return Ok(());
         }
         Err(
-            Problem::forbidden(format!("A page of {origin} may not change anything here."))
-                .hint("Add the origin to the node's trusted origins, if it is yours."),
+            Problem::forbidden(format!("A page of {origin} may not change anything here.")).hint(
+                "If it is yours, name it in server.trusted_origins of the node's configuration.",
+            ),
         )
     }
 }

@@ -110,8 +110,13 @@ impl From<StoreError> for Problem {
             | StoreError::InvalidPart(_)
             | StoreError::InvalidPartOrder
             | StoreError::PartTooSmall { .. }
-            | StoreError::InvalidRange { .. }
-            | StoreError::Body(_) => Self::invalid(said),
+            | StoreError::InvalidRange { .. } => Self::invalid(said),
+            StoreError::Body(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                code::INCOMPLETE_BODY,
+                "The body broke off.",
+            )
+            .detail(said),
             StoreError::DiskAway(_) => {
                 tracing::error!("a request needs a disk that is away: {said}");
                 let title = "A disk is away.";

@@ -24,7 +24,6 @@ mod hls;
 pub mod info;
 mod ladder;
 mod library;
-mod mend;
 mod order;
 mod payload;
 mod plan;

@@ -16,7 +16,7 @@ use super::publish::Published;
 use super::upload::Upload;
 use super::{Store, StoreError};
 use crate::blob::{BlobAppender, Slice};
-use crate::catalog::{UploadRole, UploadRow};
+use crate::catalog::{Protocol, UploadRole, UploadRow};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
 use crate::kernel::{Millis, UploadId};
 
@@ -85,6 +85,33 @@ impl Store {
                 .await?;
         }
         Ok(upload)
+    }
+
+    /// The same, and an upload whose last byte was received is ended, if a crash or a newer request had cut that off: a client that
+    /// hears that all is there asks no more.
+    ///
+    /// # Errors
+    /// Those of [`Store::settle_upload`], and what keeps the object from being made.
+    pub async fn conclude_upload(&self, id: UploadId) -> Result<Upload, StoreError> {
+        let upload = self.settle_upload(id).await?;
+        let is_whole = !upload.is_complete && upload.length == Some(upload.offset);
+        if !is_whole || upload.role == UploadRole::Final || upload.protocol != Protocol::Tus {
+            return Ok(upload);
+        }
+        let ended = async {
+            let session = self.append(id, upload.offset, None).await?;
+            match upload.role {
+                UploadRole::Partial => session.seal().await.map(drop),
+                _ => session.finish().await.map(drop),
+            }
+        };
+        let ended = ended.await;
+        let upload = self.upload(id).await?;
+        match ended {
+            Err(error) if !upload.is_complete => Err(error),
+            // By us, or by another just before.
+            _ => Ok(upload),
+        }
     }
 
     /// Takes the turn to write an upload from whoever has it in this process.

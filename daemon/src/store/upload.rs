@@ -77,6 +77,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBucket`]; [`StoreError::Full`] or [`StoreError::TooLarge`] by the declared length.
     pub async fn begin_upload(&self, new: NewResumable) -> Result<Upload, StoreError> {
+        self.begin_upload_as(UploadId::random(), new).await
+    }
+
+    /// The same with an id that the caller has made of what nobody can guess; one that is taken is an error of the catalog.
+    pub async fn begin_upload_as(
+        &self,
+        id: UploadId,
+        new: NewResumable,
+    ) -> Result<Upload, StoreError> {
         if new.length.is_some_and(|length| length > OBJECT_BYTES_MAX) {
             return Err(StoreError::TooLarge {
                 limit: OBJECT_BYTES_MAX,
@@ -85,8 +94,7 @@ impl Store {
         let declared = new.length.unwrap_or(0);
         self.admit(&new.bucket, new.key.as_ref(), &new.owner, declared)
             .await?;
-        self.room_for(new.length.unwrap_or(0)).await?;
-        let id = UploadId::random();
+        self.0.blobs.admit(new.length.unwrap_or(0))?;
         let file = self.0.blobs.create_open().await?;
         let blob = file.id();
         let store = self.clone();

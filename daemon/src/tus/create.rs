@@ -11,7 +11,7 @@ use super::concat::{Concat, UPLOAD_CONCAT};
 use super::headers::{declared_length, http_date, is_offset_stream, text};
 use super::inspect::{find, may_write_somewhere};
 use super::metadata::Metadata;
-use super::{Door, problem};
+use super::{Door, problem, repeat};
 use crate::catalog::{Protocol, UploadRole};
 use crate::http::{Problem, audited, identity_of};
 use crate::identity::{Action, Caller, Identity, Resource};
@@ -70,12 +70,16 @@ pub(super) async fn create(
         idle_ms: Some(door.options.idle_ms),
     };
     let action = Action::WriteObject;
+    let id = repeat::id(&parts.headers, &caller)?;
     let upload = match concat {
         Concat::Partial => {
             may_write_somewhere(&caller)?;
-            begin(&door, new).await?
+            begin(&door, id, new).await?
         }
-        Concat::None => audited(&identity, &caller, action, &resource, begin(&door, new)).await?,
+        Concat::None => {
+            let begin = begin(&door, id, new);
+            audited(&identity, &caller, action, &resource, begin).await?
+        }
         Concat::Final(partials) => {
             let join = join(&door, &identity, &caller, new, partials);
             audited(&identity, &caller, action, &resource, join).await?
@@ -84,7 +88,9 @@ pub(super) async fn create(
     let mut expires_ms = upload.expires_ms;
     let mut offset = upload.offset;
     let has_bytes = with_bytes && is_offset_stream(&parts.headers) && !body.is_end_stream();
-    if has_bytes || length == Some(0) {
+    // A creation that was repeated goes on from what the first one brought.
+    let is_empty = offset == 0 && !upload.is_complete;
+    if is_empty && (has_bytes || length == Some(0)) {
         if upload.role == UploadRole::Final {
             return Err(problem::is_final());
         }
@@ -152,10 +158,23 @@ async fn join(
     Ok(door.store.concatenate(new, partials).await?)
 }
 
-/// Makes the upload.
-async fn begin(door: &Door, new: NewResumable) -> Result<Upload, Problem> {
+/// Makes the upload, or finds the one that the same creation made before.
+async fn begin(door: &Door, id: Option<UploadId>, new: NewResumable) -> Result<Upload, Problem> {
     inbox(door, &new.bucket).await?;
-    Ok(door.store.begin_upload(new).await?)
+    let Some(id) = id else {
+        return Ok(door.store.begin_upload(new).await?);
+    };
+    if let Some(known) = repeat::known(&door.store, id, &new).await? {
+        return Ok(known);
+    }
+    match door.store.begin_upload_as(id, new.clone()).await {
+        Ok(upload) => Ok(upload),
+        // Both came at once, and the other was first.
+        Err(error) => match repeat::known(&door.store, id, &new).await? {
+            Some(known) => Ok(known),
+            None => Err(error.into()),
+        },
+    }
 }
 
 /// Makes the inbox on its first use.

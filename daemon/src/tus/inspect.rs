@@ -75,7 +75,7 @@ pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<R
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
     let identity = identity_of(&parts.extensions)?;
     let known = find(&door, &identity, &caller, parts.uri.path()).await?;
-    let upload = door.store.settle_upload(known.id).await?;
+    let upload = door.store.conclude_upload(known.id).await?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     if upload.role != UploadRole::Final || upload.is_complete {

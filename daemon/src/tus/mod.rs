@@ -15,6 +15,7 @@ mod headers;
 mod inspect;
 mod metadata;
 mod problem;
+mod repeat;
 
 use std::sync::Arc;
 

@@ -69,3 +69,13 @@ pub(super) fn no_upload() -> Problem {
     Problem::not_found("upload_not_found", "There is no such upload.")
         .hint("Begin it anew: its bytes may have expired.")
 }
+
+/// 409: the key of a creation that was about another upload.
+pub(super) fn key_reused() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "idempotency_key_reused",
+        "This Idempotency-Key belongs to another upload.",
+    )
+    .hint("Draw a new one for each upload.")
+}

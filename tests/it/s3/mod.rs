@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod backups;
-mod boto;
 mod clients;
 mod conformance;
 mod encryption;

@@ -93,12 +93,35 @@ async fn a_restart_does_not_wait_for_the_lease_of_the_dead() {
     session.checkpoint().await.unwrap();
     // The lease in the row outlives its daemon; the lock of the file does not.
     session.abandon();
-    store.settle().await;
+    store.blobs().settle().await;
     let next = open(&house.dir).await;
     let mut session = next.append(id, 200_000, None).await.unwrap();
     session.write(Bytes::from(noise(100_000, 7))).await.unwrap();
     session.finish().await.unwrap();
     clean(&next).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_after_its_last_byte_is_ended_when_it_is_asked_about() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let bytes = noise(300_000, 8);
+    let length = Some(bytes.len() as u64);
+    let id = store.begin_upload(resumable(length)).await.unwrap().id;
+    let mut session = store.append(id, 0, None).await.unwrap();
+    session.write(Bytes::copy_from_slice(&bytes)).await.unwrap();
+    session.checkpoint().await.unwrap();
+    // All is durable, and nothing is an object yet.
+    session.abandon();
+    store.blobs().settle().await;
+    let store = open(&house.dir).await;
+    assert!(!store.settle_upload(id).await.unwrap().is_complete);
+    let upload = store.conclude_upload(id).await.unwrap();
+    assert!(upload.is_complete && upload.offset == 300_000);
+    assert_eq!(get(&store, "film.mkv").await.unwrap(), bytes);
+    assert!(store.conclude_upload(id).await.unwrap().is_complete);
+    clean(&store).await;
 }
 
 #[tokio::test]
@@ -131,7 +154,7 @@ async fn ended_and_expired_uploads_leave_nothing() {
         .await
         .unwrap();
     assert_eq!(get(&store, "film.mkv").await.unwrap(), b"");
-    store.settle().await;
+    store.blobs().settle().await;
     assert_eq!(store.blobs().files().count(), 0);
     clean(&store).await;
 }

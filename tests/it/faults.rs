@@ -1,0 +1,266 @@
+//! Uploads over networks that break at random moments, to a daemon that is killed meanwhile: all of them end, each once.
+//!
+//! `NEBULA_FAULT_UPLOADS` says how many (a few hundred without it), `NEBULA_SEED` which.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use nebula_client::Client;
+use nebula_client::api::CreateBucket;
+use nebula_client::transfer::Unwatched;
+use nebula_client::upload::{self, Options, StateDir};
+use nebula_tests::faults::{Fault, Middle, Wire};
+use nebula_tests::{Appliance, Seed, wait, within};
+
+/// For all of them.
+const LIMIT: Duration = Duration::from_mins(10);
+/// Uploads when nobody says how many.
+const UPLOADS: u64 = 250;
+/// Uploads at once.
+const AT_ONCE: usize = 32;
+/// One upload is killed with the daemon for so many that end.
+const UPLOADS_PER_KILL: u64 = 60;
+/// What one PATCH carries at most: what a fault may cost.
+const CHUNK_BYTES: u64 = 256 << 10;
+/// What the head of a request may take.
+const HEAD_BYTES: u64 = 2048;
+
+fn uploads() -> u64 {
+    std::env::var("NEBULA_FAULT_UPLOADS").map_or(UPLOADS, |text| {
+        text.parse().expect("NEBULA_FAULT_UPLOADS is a number")
+    })
+}
+
+/// Most are small, some are many chunks long, a few are empty.
+fn size(seed: &mut Seed) -> u64 {
+    match seed.within(0, 100) {
+        0..=2 => 0,
+        3..=59 => seed.within(1, 64 << 10),
+        60..=94 => seed.within(64 << 10, 768 << 10),
+        _ => seed.within(1 << 20, 3 << 20),
+    }
+}
+
+/// What one upload took.
+struct Told {
+    size_bytes: u64,
+    sent_bytes: u64,
+    /// Everything on the wire but an allowance for the heads.
+    wire_bytes: u64,
+    faults: u64,
+    calls: u64,
+}
+
+struct Stage<'a> {
+    node: &'a str,
+    key: nebula_client::Credentials,
+    files: &'a Path,
+    states: &'a Path,
+    /// How often the daemon was killed.
+    kills: &'a AtomicU64,
+}
+
+impl Stage<'_> {
+    async fn upload(&self, number: u64, mut seed: Seed) -> Told {
+        let size_bytes = size(&mut seed);
+        let path = self.files.join(format!("{number}.bin"));
+        let content = seed.bytes(size_bytes as usize);
+        let hash = blake3::hash(&content).to_hex().to_string();
+        tokio::fs::write(&path, content).await.unwrap();
+        let middle = match seed.within(0, 3) {
+            0 => Some(Middle::odd(self.node, seed.split()).await),
+            _ => None,
+        };
+        let node = middle
+            .as_ref()
+            .map_or(self.node.to_owned(), Middle::address);
+        let wire = Wire::to(&node).await;
+        for _ in 0..seed.within(0, 4) {
+            let after = seed.within(0, size_bytes / 2 + 1500);
+            wire.plan(after, Fault::random(&mut seed));
+        }
+        let client = Client::new(&wire.url(), Some(self.key.clone())).unwrap();
+        let key = format!("{number}.bin");
+        let options = Options {
+            patch_bytes: CHUNK_BYTES,
+            state: Some(StateDir::at(self.states)),
+            ..Options::default()
+        };
+        let kills = self.kills.load(Ordering::SeqCst);
+        let mut calls = 0;
+        let pushed = loop {
+            calls += 1;
+            let push = upload::push(&client, &path, "films", &key, &options, &Unwatched);
+            // One in eight is broken off by its own user, once, and begun again.
+            let stays = calls > 1 || seed.within(0, 8) > 0;
+            let patience = Duration::from_millis(seed.within(1, 300));
+            let ended = if stays {
+                Some(push.await)
+            } else {
+                tokio::time::timeout(patience, push).await.ok()
+            };
+            match ended {
+                Some(Ok(pushed)) => break pushed,
+                None => {}
+                // What asks once, before and after the upload, says so.
+                Some(Err(error)) if error.is_passing() => {}
+                Some(Err(error)) => panic!("{number}: {error}"),
+            }
+        };
+        assert_eq!(pushed.blake3, hash, "{number}");
+        let faults = wire.fired()
+            + (calls - 1)
+            + middle.as_ref().map_or(0, Middle::odd_requests)
+            + self.kills.load(Ordering::SeqCst)
+            - kills;
+        tokio::fs::remove_file(&path).await.unwrap();
+        Told {
+            size_bytes,
+            sent_bytes: pushed.sent_bytes,
+            wire_bytes: wire
+                .sent_bytes()
+                .saturating_sub(wire.requests() * HEAD_BYTES),
+            faults,
+            calls,
+        }
+    }
+}
+
+/// Kills the daemon now and then until every upload has ended.
+async fn kill_now_and_then(
+    mut appliance: Appliance,
+    mut seed: Seed,
+    ended: &AtomicU64,
+    kills: &AtomicU64,
+    of: u64,
+) -> Appliance {
+    let mut next = seed.within(1, UPLOADS_PER_KILL);
+    while next < of {
+        wait::patiently(LIMIT, "some more uploads end", async || {
+            ended.load(Ordering::SeqCst) >= next
+        })
+        .await;
+        kills.fetch_add(1, Ordering::SeqCst);
+        appliance.kill();
+        appliance.restart().await;
+        next += seed.within(UPLOADS_PER_KILL / 2, UPLOADS_PER_KILL * 3 / 2);
+    }
+    appliance
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_end_whatever_the_network_and_the_daemon_do() {
+    within(LIMIT, async {
+        let started = Instant::now();
+        let of = uploads();
+        let mut seed = Seed::new("faults");
+        let appliance = Appliance::start().await;
+        let films = CreateBucket {
+            name: "films".into(),
+            ..CreateBucket::default()
+        };
+        appliance.client().create_bucket(&films).await.unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let (files, states) = (place.path().join("files"), place.path().join("states"));
+        std::fs::create_dir(&files).unwrap();
+        let (ended, kills) = (AtomicU64::new(0), AtomicU64::new(0));
+        let node = appliance.address().to_owned();
+        let stage = Stage {
+            node: &node,
+            key: appliance.key().clone(),
+            files: &files,
+            states: &states,
+            kills: &kills,
+        };
+        let killing = kill_now_and_then(appliance, seed.split(), &ended, &kills, of);
+        let seeds: Vec<(u64, Seed)> = (0..of).map(|number| (number, seed.split())).collect();
+        let uploading = futures::stream::iter(seeds)
+            .map(async |(number, seed)| {
+                let told = stage.upload(number, seed).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+                (number, told)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>();
+        let (mut appliance, told) = tokio::join!(killing, uploading);
+
+        let (mut size_bytes, mut wire_bytes, mut faults, mut calls) = (0, 0, 0, 0);
+        for (number, one) in &told {
+            let most = one.size_bytes + one.faults * CHUNK_BYTES;
+            let sent = one.sent_bytes.max(one.wire_bytes);
+            assert!(sent <= most, "{number}: sent {sent} of at most {most}");
+            size_bytes += one.size_bytes;
+            wire_bytes += one.wire_bytes;
+            faults += one.faults;
+            calls += one.calls;
+        }
+        println!(
+            "{of} uploads of {size_bytes} bytes in {:.1} s: {faults} faults met, the daemon killed {} times, {} begun again; \
+             {wire_bytes} bytes of content on the wire",
+            started.elapsed().as_secs_f64(),
+            kills.load(Ordering::SeqCst),
+            calls - of,
+        );
+        assert!(faults > of / 2, "this was hardly a test");
+        // A creation whose answer was lost leaves an upload that nobody knows of, until it expires; nothing else may.
+        let client = appliance.client();
+        let left = client.all_uploads().await.unwrap();
+        assert!(left.iter().all(|one| one.offset_bytes == 0), "{left:?}");
+        assert!(left.len() as u64 <= faults / 4, "{left:?}");
+        for one in &left {
+            client.delete_upload(&one.id).await.unwrap();
+        }
+        assert!(appliance.stop().await.success());
+        appliance.fsck(true).await;
+        let blobs = appliance.data_dir().join("blobs");
+        let temporary = std::fs::read_dir(blobs.join("tmp")).unwrap().count();
+        assert_eq!(temporary, 0, "no temporary file is left");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_was_lost_is_found_again_by_its_key() {
+    let appliance = Appliance::start().await;
+    let films = CreateBucket {
+        name: "films".into(),
+        ..CreateBucket::default()
+    };
+    appliance.client().create_bucket(&films).await.unwrap();
+    let wire = Wire::to(appliance.address()).await;
+    let key = appliance.key();
+    let create = async |url: String, idempotency_key: &str, length: u64| {
+        reqwest::Client::new()
+            .post(format!("{url}/-/tus/"))
+            .basic_auth(&key.access_key, Some(&key.secret_key))
+            .header("tus-resumable", "1.0.0")
+            .header("upload-metadata", "bucket ZmlsbXM=,filename ZmlsbQ==")
+            .header("upload-length", length)
+            .header("idempotency-key", idempotency_key)
+            .send()
+            .await
+    };
+    wire.plan(100, Fault::LoseAnswer);
+    let drawn = "0123456789abcdef0123456789abcdef";
+    assert!(create(wire.url(), drawn, 5).await.is_err());
+    let uploads = appliance.client().all_uploads().await.unwrap();
+    assert_eq!(uploads.len(), 1, "it was made all the same");
+    let again = create(wire.url(), drawn, 5).await.unwrap();
+    assert_eq!(again.status(), 201);
+    let location = again.headers()["location"].to_str().unwrap();
+    assert!(location.ends_with(&uploads[0].id), "{location}");
+    let other = create(wire.url(), "\"another-key-of-this-user\"", 5)
+        .await
+        .unwrap();
+    assert_eq!(other.status(), 201);
+    assert_eq!(appliance.client().all_uploads().await.unwrap().len(), 2);
+    assert_eq!(create(wire.url(), drawn, 6).await.unwrap().status(), 409);
+    assert_eq!(
+        create(wire.url(), "guessable", 5).await.unwrap().status(),
+        400
+    );
+}
