@@ -8,6 +8,7 @@ mod catalog;
 mod console;
 mod crash;
 mod deploy;
+mod disks;
 mod elsewhere;
 mod failures;
 mod faults;

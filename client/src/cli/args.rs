@@ -17,7 +17,7 @@ pub const GROUPS: Groups = &[
         ],
     ),
     ("Buckets", &["mb", "rb", "quota"]),
-    ("Node", &["status", "jobs", "keys", "open"]),
+    ("Node", &["status", "jobs", "keys", "drain", "open"]),
     (
         "You",
         &["login", "logout", "profiles", "whoami", "completions"],
@@ -214,6 +214,12 @@ pub enum Command {
             $ nebula jobs --state failed\n$ nebula jobs retry ID"
     )]
     Jobs(Jobs),
+    /// Empty a disk while the node serves, so that it can be removed
+    #[command(after_help = "$ nebula drain # which are being emptied, and how far\n\
+        $ nebula drain usb # begin; it goes on by itself, over restarts too\n\
+        $ nebula drain usb --rate 50M --wait\n\
+        $ nebula drain usb --cancel # let new files go there again")]
+    Drain(DrainArgs),
     /// The node at a glance: space, jobs, hardware
     #[command(after_help = "$ nebula status\n$ nebula status --json | jq .storage.free_bytes")]
     Status,
@@ -419,6 +425,22 @@ pub enum JobsCommand {
 }
 
 #[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Its name in the configuration; `main` is the data directory's own
+    #[arg(value_name = "DISK")]
+    pub disk: Option<String>,
+    /// Stop, and let new files go there again
+    #[arg(long, requires = "disk", conflicts_with_all = ["rate", "wait"])]
+    pub cancel: bool,
+    /// Bytes per second at most, such as 50M
+    #[arg(long, value_name = "SIZE", requires = "disk", value_parser = bytes)]
+    pub rate: Option<Bound>,
+    /// Return when it is empty, or cannot be emptied
+    #[arg(long, requires = "disk")]
+    pub wait: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Keys {
     #[command(subcommand)]
     pub command: Option<KeysCommand>,
@@ -428,7 +450,11 @@ pub struct Keys {
 pub enum KeysCommand {
     /// List the access keys
     #[command(name = "ls")]
-    List,
+    List {
+        /// Temporary keys that work, instead
+        #[arg(long)]
+        temporary: bool,
+    },
     /// Make an access key; its secret is shown once
     #[command(after_help = "$ nebula keys create --name tv --grant films:read\n\
         $ nebula keys create --name cam --grant films/hall/:write\n\
@@ -469,7 +495,8 @@ pub enum KeysCommand {
     ///
     /// It is an access key id, a secret and a session token, which S3 clients take together.
     #[command(after_help = "$ nebula keys temp --for 1h\n\
-        $ nebula keys temp --for 12h --name ci --grant films/2024/:read")]
+        $ nebula keys temp --for 12h --name ci --grant films/2024/:read\n\
+        $ nebula keys temp --policy readonly.json # a policy as S3 knows them, without principals")]
     Temp {
         /// What it is for
         #[arg(long, value_name = "NAME", default_value = "")]
@@ -477,11 +504,14 @@ pub enum KeysCommand {
         /// BUCKET:ROLE or BUCKET/PREFIX:ROLE, what it may do at most; all that you may if not given
         #[arg(long = "grant", short, value_name = "GRANT", value_parser = grant)]
         grants: Vec<Grant>,
+        /// A file with a policy in the JSON of S3's, which must allow whatever it does
+        #[arg(long, value_name = "FILE")]
+        policy: Option<std::path::PathBuf>,
         /// How long it works, from 15 minutes to 12 hours
         #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = human::parse_span)]
         life: u64,
     },
-    /// Delete an access key
+    /// Delete an access key, or take a temporary one back
     #[command(after_help = "$ nebula keys rm ID")]
     Rm {
         /// Its id

@@ -21,7 +21,8 @@ use serde_json::json;
 pub async fn run(cx: &Context, command: Option<KeysCommand>) -> Result<Exit, Error> {
     let client = cx.client()?;
     match command {
-        None | Some(KeysCommand::List) => list(cx, &client).await,
+        Some(KeysCommand::List { temporary: true }) => lent(cx, &client).await,
+        None | Some(KeysCommand::List { .. }) => list(cx, &client).await,
         Some(KeysCommand::Create {
             name,
             grants,
@@ -43,16 +44,33 @@ pub async fn run(cx: &Context, command: Option<KeysCommand>) -> Result<Exit, Err
         }
         Some(KeysCommand::Disable { id }) => switch(cx, &client, &id, true).await,
         Some(KeysCommand::Enable { id }) => switch(cx, &client, &id, false).await,
-        Some(KeysCommand::Temp { name, grants, life }) => {
+        Some(KeysCommand::Temp {
+            name,
+            grants,
+            policy,
+            life,
+        }) => {
+            let policy = match policy {
+                None => None,
+                Some(path) => Some(
+                    std::fs::read_to_string(&path)
+                        .map_err(|source| Error::local("read", &path, source))?,
+                ),
+            };
             let session = CreateSession {
                 name,
                 grants,
+                policy,
                 expires_in_s: Some(life),
             };
             temporary(cx, &client, &session).await
         }
         Some(KeysCommand::Rm { id }) => {
-            client.delete_key(&id).await?;
+            if id.starts_with("NET") {
+                client.delete_session(&id).await?;
+            } else {
+                client.delete_key(&id).await?;
+            }
             cx.done(
                 &json!({"deleted": id}),
                 Text::plain(format!("Key {id} works no more")),
@@ -126,6 +144,39 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
         ]);
     }
     table.print("Access keys", &human::count(keys.len() as u64, "key"));
+    Ok(Exit::Ok)
+}
+
+async fn lent(cx: &Context, client: &Client) -> Result<Exit, Error> {
+    let sessions = client.all_sessions().await?;
+    if cx.global.json {
+        for session in &sessions {
+            super::print_json(session);
+        }
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&[
+        Column::Left("Temporary key"),
+        Column::Gives("Name"),
+        Column::Left("Of"),
+        Column::Left("Made"),
+        Column::Left("Last used"),
+        Column::Left("Ends"),
+    ]);
+    for one in &sessions {
+        table.row([
+            Text::styled(BOLD, &one.id),
+            Text::plain(&one.name),
+            Text::plain(&one.parent),
+            Text::styled(DIM, human::age(one.created_at_ms)),
+            Text::styled(DIM, one.last_used_at_ms.map_or("never".into(), human::age)),
+            Text::plain(human::age(one.expires_at_ms)),
+        ]);
+    }
+    table.print(
+        "Temporary keys",
+        &human::count(sessions.len() as u64, "key"),
+    );
     Ok(Exit::Ok)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod buckets;
+mod drain;
 mod jobs;
 mod keys;
 mod links;
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Play(args) => play::run(&cx, &args).await,
         Command::Jobs(args) => jobs::run(&cx, &args).await,
         Command::Status => status::run(&cx).await,
+        Command::Drain(args) => drain::run(&cx, &args).await,
         Command::Keys(args) => keys::run(&cx, args.command).await,
         Command::Open { print } => play::console(&cx, print),
         Command::Completions { shell } => Ok(completions(shell)),

@@ -3,8 +3,8 @@
 use super::{Client, pages::collect};
 use crate::Error;
 use nebula_api::{
-    AccessKey, CreateKey, CreateLink, CreateSession, CreatedKey, CreatedSession, Discovery, Link,
-    MAX_PAGE_ITEMS, Page, PageQuery, PatchKey, Status, routes,
+    AccessKey, BeginDrain, CreateKey, CreateLink, CreateSession, CreatedKey, CreatedSession,
+    Discovery, Drain, Link, MAX_PAGE_ITEMS, Page, PageQuery, PatchKey, Session, Status, routes,
 };
 use reqwest::Method;
 
@@ -52,6 +52,41 @@ impl Client {
     /// Makes a temporary key of the caller's own; nothing of it is shown again.
     pub async fn create_session(&self, session: &CreateSession) -> Result<CreatedSession, Error> {
         self.post(routes::SESSIONS, session).await
+    }
+
+    /// One page of temporary keys that work.
+    pub async fn sessions(&self, query: &PageQuery) -> Result<Page<Session>, Error> {
+        self.get(routes::SESSIONS, query).await
+    }
+
+    /// Every temporary key that works.
+    pub async fn all_sessions(&self) -> Result<Vec<Session>, Error> {
+        collect(|cursor| async move {
+            let limit = Some(MAX_PAGE_ITEMS);
+            self.sessions(&PageQuery { cursor, limit }).await
+        })
+        .await
+    }
+
+    /// Takes a temporary key back.
+    pub async fn delete_session(&self, id: &str) -> Result<(), Error> {
+        self.delete(&routes::session(id), &()).await
+    }
+
+    /// Disks that are being emptied.
+    pub async fn drains(&self) -> Result<Vec<Drain>, Error> {
+        let page: Page<Drain> = self.get(routes::DRAINS, &()).await?;
+        Ok(page.items)
+    }
+
+    /// Has a disk emptied while the node serves.
+    pub async fn begin_drain(&self, drain: &BeginDrain) -> Result<Drain, Error> {
+        self.post(routes::DRAINS, drain).await
+    }
+
+    /// Stops emptying a disk.
+    pub async fn cancel_drain(&self, disk: &str) -> Result<(), Error> {
+        self.delete(&routes::drain(disk), &()).await
     }
 
     /// One page of signed links.

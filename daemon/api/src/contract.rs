@@ -283,12 +283,50 @@ pub const OPERATIONS: &[Operation] = &[
     .refuses(&[(404, "key_not_found")]),
     get(
         routes::SESSIONS,
+        "listSessions",
+        "Temporary keys that work: everybody's for who manages keys, else those of the caller's own key.",
+        Answer::Json("PageOfSession"),
+    )
+    .query("PageQuery"),
+    get(
+        routes::SESSION,
+        "deleteSession",
+        "Takes a temporary key back, at once; the caller's own, or anybody's for who manages keys.",
+        Answer::Empty,
+    )
+    .method("DELETE")
+    .refuses(&[(404, "key_not_found")]),
+    get(
+        routes::SESSIONS,
         "createSession",
         "Makes a temporary key with the caller's rights, or fewer; only this answer holds its secret and token.",
         Answer::Created("CreatedSession"),
     )
     .method("POST")
     .body("CreateSession"),
+    get(
+        routes::DRAINS,
+        "listDrains",
+        "Disks that are being emptied, or are empty and still configured.",
+        Answer::Json("PageOfDrain"),
+    ),
+    get(
+        routes::DRAINS,
+        "beginDrain",
+        "Has every file moved off a disk while the appliance serves; it goes on after a restart. Asked again, it changes the rate.",
+        Answer::Created("Drain"),
+    )
+    .method("POST")
+    .body("BeginDrain")
+    .refuses(&[(404, "disk_not_found")]),
+    get(
+        routes::DRAIN,
+        "cancelDrain",
+        "Stops emptying a disk: what was moved stays where it is, and new files may go to the disk again.",
+        Answer::Empty,
+    )
+    .method("DELETE")
+    .refuses(&[(404, "disk_not_found")]),
     get(
         routes::LINKS,
         "listLinks",

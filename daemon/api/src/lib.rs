@@ -47,7 +47,12 @@
 //! | `POST /-/api/v1/keys` | [`CreateKey`] | 201 [`CreatedKey`], the only time the secret is shown |
 //! | `PATCH /-/api/v1/keys/{id}` | [`PatchKey`] | [`AccessKey`] |
 //! | `DELETE /-/api/v1/keys/{id}` | | 204 |
+//! | `GET /-/api/v1/sessions` | [`PageQuery`] | [`Page`] of [`Session`] |
 //! | `POST /-/api/v1/sessions` | [`CreateSession`] | 201 [`CreatedSession`]: a temporary key of the caller's |
+//! | `DELETE /-/api/v1/sessions/{id}` | | 204: takes it back |
+//! | `GET /-/api/v1/drains` | | [`Page`] of [`Drain`] |
+//! | `POST /-/api/v1/drains` | [`BeginDrain`] | 201 [`Drain`]; 404 `disk_not_found` |
+//! | `DELETE /-/api/v1/drains/{disk}` | | 204: new files may go there again |
 //! | `GET /-/api/v1/links` | [`PageQuery`] | [`Page`] of [`Link`] |
 //! | `POST /-/api/v1/links` | [`CreateLink`] | 201 [`Link`] with its addresses |
 //! | `DELETE /-/api/v1/links/{id}` | | 204; the link stops working at once |
@@ -84,6 +89,7 @@ pub mod asset;
 pub mod bucket;
 pub mod contract;
 pub mod discovery;
+pub mod drain;
 pub mod event;
 pub mod job;
 pub mod key;
@@ -103,6 +109,7 @@ pub use asset::{
 };
 pub use bucket::{Bucket, CreateBucket, Durability, PatchBucket, Versioning};
 pub use discovery::Discovery;
+pub use drain::{BeginDrain, Drain, DrainState};
 pub use event::{Event, EventBody, EventsQuery};
 pub use job::{Job, JobState, JobsQuery, ObjectRef};
 pub use key::{AccessKey, CreateKey, CreatedKey, Grant, PatchKey, Role};
@@ -110,7 +117,7 @@ pub use link::{CreateLink, Link};
 pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery};
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
-pub use session::{CreateSession, CreatedSession};
+pub use session::{CreateSession, CreatedSession, Session};
 pub use status::{Disk, Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};
 pub use usage::{Quota, Usage};

@@ -95,6 +95,8 @@ pub mod code {
     pub const JOB_NOT_FOUND: &str = "job_not_found";
     /// 404: no such access key.
     pub const KEY_NOT_FOUND: &str = "key_not_found";
+    /// The configuration names no disk so, or it is not being emptied.
+    pub const DISK_NOT_FOUND: &str = "disk_not_found";
     /// 404: no such link.
     pub const LINK_NOT_FOUND: &str = "link_not_found";
     /// 404: no such upload.

@@ -47,6 +47,12 @@ pub const KEYS: &str = "/-/api/v1/keys";
 pub const KEY: &str = "/-/api/v1/keys/{id}";
 /// Temporary keys.
 pub const SESSIONS: &str = "/-/api/v1/sessions";
+/// One temporary key.
+pub const SESSION: &str = "/-/api/v1/sessions/{id}";
+/// Disks that are being emptied.
+pub const DRAINS: &str = "/-/api/v1/drains";
+/// One of them.
+pub const DRAIN: &str = "/-/api/v1/drains/{disk}";
 /// Signed links.
 pub const LINKS: &str = "/-/api/v1/links";
 /// One signed link.
@@ -110,6 +116,16 @@ pub fn job_retry(id: &str) -> String {
 /// [`KEY`] for one access key.
 pub fn key(id: &str) -> String {
     format!("{KEYS}/{}", encode_segment(id))
+}
+
+/// [`SESSION`] for one temporary key.
+pub fn session(id: &str) -> String {
+    format!("{SESSIONS}/{}", encode_segment(id))
+}
+
+/// [`DRAIN`] for one disk.
+pub fn drain(disk: &str) -> String {
+    format!("{DRAINS}/{}", encode_segment(disk))
 }
 
 /// [`LINK`] for one link.

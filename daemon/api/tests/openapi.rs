@@ -7,10 +7,10 @@ use std::path::Path;
 
 use nebula_api::contract::{Answer, DOCUMENT, OPERATIONS, Operation};
 use nebula_api::{
-    AccessKey, Asset, AssetsQuery, Bucket, CreateBucket, CreateKey, CreateLink, CreateSession,
-    CreatedKey, CreatedSession, Discovery, Event, EventsQuery, Job, JobsQuery, Link, ObjectDetails,
-    ObjectPage, ObjectsQuery, Page, PageQuery, PatchBucket, PatchKey, Problem, Status, Upload,
-    VersionQuery,
+    AccessKey, Asset, AssetsQuery, BeginDrain, Bucket, CreateBucket, CreateKey, CreateLink,
+    CreateSession, CreatedKey, CreatedSession, Discovery, Drain, Event, EventsQuery, Job,
+    JobsQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page, PageQuery, PatchBucket,
+    PatchKey, Problem, Session, Status, Upload, VersionQuery,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -55,6 +55,9 @@ impl Schemas {
         schemas.told::<Page<Asset>>();
         schemas.told::<Page<Job>>();
         schemas.told::<Page<AccessKey>>();
+        schemas.told::<Page<Drain>>();
+        schemas.heard::<BeginDrain>();
+        schemas.told::<Page<Session>>();
         schemas.told::<CreatedKey>();
         schemas.told::<CreatedSession>();
         schemas.told::<Page<Link>>();

@@ -7,6 +7,7 @@
 mod assets;
 mod buckets;
 mod console;
+mod drains;
 mod events;
 mod jobs;
 mod keys;
@@ -102,7 +103,10 @@ pub fn router(parts: AdminParts) -> Router {
             routes::KEY,
             axum::routing::delete(keys::delete).patch(keys::patch),
         )
-        .route(routes::SESSIONS, post(sessions::create))
+        .route(routes::SESSIONS, get(sessions::list).post(sessions::create))
+        .route(routes::SESSION, axum::routing::delete(sessions::remove))
+        .route(routes::DRAINS, get(drains::list).post(drains::begin))
+        .route(routes::DRAIN, axum::routing::delete(drains::cancel))
         .route(routes::LINKS, get(links::list).post(links::create))
         .route(routes::LINK, axum::routing::delete(links::delete))
         .route(routes::UPLOADS, get(uploads::list))

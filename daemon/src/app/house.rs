@@ -169,7 +169,7 @@ impl House {
 
     /// Finishes what the rooms still write.
     pub async fn close(&self) {
-        self.store.blobs().settle().await;
+        self.store.close().await;
         self.catalog.close().await;
     }
 }

@@ -90,6 +90,9 @@ pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
     Ok(state.damaged == 0 && known == 0)
 }
 
+/// Files after which a drain says how far it is.
+const TELL_EVERY: u64 = 1000;
+
 /// Empties a disk; false when it was interrupted or could not be emptied.
 pub async fn drain(config: Config, args: DrainArgs) -> Result<bool> {
     let house = House::open(&config).await?;
@@ -110,7 +113,9 @@ pub async fn drain(config: Config, args: DrainArgs) -> Result<bool> {
     let rate = args.bytes_per_s.unwrap_or(0);
     let drained = store
         .drain_disk(disk, rate, &stop, |drained| {
-            println!("  {} files, {} bytes moved", drained.files, drained.bytes);
+            if drained.files > 0 && drained.files.is_multiple_of(TELL_EVERY) {
+                println!("  {} files, {} bytes moved", drained.files, drained.bytes);
+            }
         })
         .await?;
     println!("{} files, {} bytes moved", drained.files, drained.bytes);

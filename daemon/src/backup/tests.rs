@@ -103,12 +103,12 @@ impl House {
     }
 
     async fn files(&self) -> usize {
-        self.store.blobs().settle().await;
+        self.store.settle().await;
         self.store.blobs().files().count()
     }
 
     async fn close(self) {
-        self.store.blobs().settle().await;
+        self.store.settle().await;
         self.store.catalog().close().await;
     }
 }
@@ -299,6 +299,7 @@ async fn files_that_a_backup_may_need_stay_until_it_lets_go_or_dies() {
     house.put("b", &noise(100_000, 2)).await;
     assert!(house.store.hold_files(600_000).await.unwrap());
     house.delete("b").await;
+    house.store.settle().await;
     // Whoever held it was killed.
     house.clock.advance_ms(600_001);
     assert_eq!(house.store.sweep_dead().await.unwrap(), 1);

@@ -137,12 +137,12 @@ impl Blobs {
         };
         room.idle.run("moving a file", copy).await?;
         to.quarantine_sync.sync(&to.quarantine, &to.dir).await?;
-        remove_in(&room, id).await
+        remove_in(&room, id).await.map(drop)
     }
 
     /// Removes a file from one disk, wherever else it lies.
     pub async fn remove_from_disk(&self, id: BlobId, name: &str) -> Result<(), BlobError> {
-        remove_in(&self.room_named(name)?, id).await
+        remove_in(&self.room_named(name)?, id).await.map(drop)
     }
 }
 
@@ -161,19 +161,18 @@ pub(super) async fn settle_in(room: &Arc<Room>, held: Held) -> Result<BlobLock, 
     Ok(lock)
 }
 
-/// Removes a file of one room, in its place and aside.
-pub(super) async fn remove_in(room: &Arc<Room>, id: BlobId) -> Result<(), BlobError> {
+/// Removes a file of one room, in its place and aside; `true` when it was in its place.
+pub(super) async fn remove_in(room: &Arc<Room>, id: BlobId) -> Result<bool, BlobError> {
     let room = Arc::clone(room);
     blocking("removing a file", move || {
         drop(room.open_files.forget(id));
-        match fs::remove_file(room.path_of(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(room.error("removing a file", error))
-            }
-            _ => room
-                .remove_aside(id)
-                .map_err(|e| room.error("removing a file", e)),
-        }
+        let error = |e: io::Error| room.error("removing a file", e);
+        let found = match fs::remove_file(room.path_of(id)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            removed => removed.map(|()| true).map_err(error)?,
+        };
+        room.remove_aside(id).map_err(error)?;
+        Ok(found)
     })
     .await
 }

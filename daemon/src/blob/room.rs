@@ -134,9 +134,7 @@ impl Blobs {
     pub async fn remove(&self, id: BlobId) -> Result<(), BlobError> {
         let mut found = false;
         for room in self.rooms() {
-            let there = fs::symlink_metadata(room.path_of(id)).is_ok();
-            found |= there;
-            super::moves::remove_in(&room, id).await?;
+            found |= super::moves::remove_in(&room, id).await?;
         }
         // It may lie on a disk that is away: then its row must stay until it was looked for there.
         if found || self.all_disks_here() {

@@ -51,6 +51,9 @@ pub(super) const COUNT: &str = "SELECT COUNT(*) FROM access_key WHERE tenant = '
 pub(super) const DELETE: &str = "DELETE FROM access_key WHERE id = $1 AND NOT is_root";
 pub(super) const DELETE_ROOTS_BUT: &str = "DELETE FROM access_key WHERE is_root AND id <> $1";
 pub(super) const SET_SECRET: &str = "UPDATE access_key SET secret = $2 WHERE id = $1";
+/// Only while nobody has given the key another secret since it was read.
+pub(super) const SWAP_SECRET: &str =
+    "UPDATE access_key SET secret = $3 WHERE id = $1 AND secret = $2";
 pub(super) const SET_DISABLED: &str =
     "UPDATE access_key SET disabled = $2 WHERE id = $1 AND NOT is_root";
 pub(super) const SET_GRANTS: &str =
@@ -133,6 +136,17 @@ impl Tx {
         sealed: &[u8],
     ) -> Result<bool, CatalogError> {
         let done = on_tx!(self, conn => sqlx::query(SET_SECRET).bind(id.as_str()).bind(sealed).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Seals a secret anew; `false` when it was replaced since it was read, or the key is gone.
+    pub async fn swap_access_key_secret(
+        &mut self,
+        id: &AccessKeyId,
+        old: &[u8],
+        new: &[u8],
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SWAP_SECRET).bind(id.as_str()).bind(old).bind(new).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 

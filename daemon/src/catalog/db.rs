@@ -313,6 +313,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
+    15 "0015_keys",
     19 "0019_library",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
@@ -321,6 +322,7 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     5 "0005_usage",
     7 "0007_damage",
     11 "0011_uploads",
+    15 "0015_keys",
     19 "0019_library",
 };
 

@@ -31,6 +31,7 @@ mod rendition;
 mod script;
 mod setting;
 mod statements;
+mod temporary_key;
 mod upload;
 mod usage;
 mod write;
@@ -57,6 +58,7 @@ pub use rendition::{
     IdleRendition, NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape,
     RenditionState, RenditionTally, SegmentRow,
 };
+pub use temporary_key::TemporaryKeyRow;
 pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

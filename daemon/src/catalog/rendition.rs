@@ -257,6 +257,9 @@ pub(super) const DELETE_INITS: &str =
     "DELETE FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 pub(super) const DELETE_SEGMENTS: &str =
     "DELETE FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
+pub(super) const SEGMENT_OF_BLOB: &str =
+    "SELECT content_id, recipe, number, size_bytes FROM rendition_segment WHERE blob_id = $1";
+pub(super) const DELETE_SEGMENT: &str = "DELETE FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const COUNT_SEGMENTS: &str = "SELECT COUNT(*) FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 
 impl Catalog {
@@ -390,6 +393,35 @@ impl Tx {
             .bind(now_ms)
             .execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// Forgets the segment whose bytes are a blob, so that its rendition is not whole any more and is made whole again; the content it is of, when there is one.
+    pub async fn delete_segment_of_blob(
+        &mut self,
+        blob: BlobId,
+        now_ms: Millis,
+    ) -> Result<Option<ContentId>, CatalogError> {
+        let found: Option<(Vec<u8>, String, i64, i64)> = on_tx!(self, conn => sqlx::query_as(SEGMENT_OF_BLOB).bind(blob.to_string()).fetch_optional(conn).await)?;
+        let Some((content, recipe, number, size_bytes)) = found else {
+            return Ok(None);
+        };
+        on_tx!(self, conn => sqlx::query(DELETE_SEGMENT)
+            .bind(&content)
+            .bind(&recipe)
+            .bind(number)
+            .execute(conn).await.map(|_| ()))?;
+        let content = <[u8; 32]>::try_from(content).map(ContentId).map_err(|_| {
+            CatalogError::Corrupt(format!("rendition_segment.content_id of {blob}"))
+        })?;
+        on_tx!(self, conn => sqlx::query(GROW)
+            .bind(content.0.as_slice())
+            .bind(&recipe)
+            .bind(-size_bytes)
+            .bind(now_ms)
+            .execute(conn).await.map(|_| ()))?;
+        self.set_rendition_state(content, &recipe, RenditionState::Building, now_ms)
+            .await?;
+        Ok(Some(content))
     }
 
     /// The newest init segment of a rendition and its number.

@@ -3,7 +3,7 @@
 use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
-    lease, link, listing, object, part, position, rendition, setting, upload, usage,
+    lease, link, listing, object, part, position, rendition, setting, temporary_key, upload, usage,
 };
 
 /// Those that both databases run.
@@ -16,6 +16,7 @@ const SHARED: &[&str] = &[
     access_key::DELETE,
     access_key::DELETE_ROOTS_BUT,
     access_key::SET_SECRET,
+    access_key::SWAP_SECRET,
     access_key::SET_DISABLED,
     access_key::SET_GRANTS,
     access_key::TOUCH,
@@ -137,6 +138,8 @@ const SHARED: &[&str] = &[
     rendition::INSERT_SEGMENT,
     rendition::SEGMENTS,
     rendition::SEGMENT,
+    rendition::SEGMENT_OF_BLOB,
+    rendition::DELETE_SEGMENT,
     rendition::COUNT_SEGMENTS,
     rendition::TALLY,
     rendition::GROW,
@@ -157,6 +160,16 @@ const SHARED: &[&str] = &[
     setting::GET,
     setting::PUT,
     setting::PUT_IF_ABSENT,
+    temporary_key::INSERT,
+    temporary_key::BY_ID,
+    temporary_key::LIST,
+    temporary_key::LIST_OF,
+    temporary_key::COUNT_OF,
+    temporary_key::REVOKED,
+    temporary_key::REVOKE,
+    temporary_key::DELETE_OF,
+    temporary_key::DELETE_ENDED,
+    temporary_key::TOUCH,
     upload::INSERT,
     upload::GET,
     upload::OF_BUCKET,
@@ -269,6 +282,7 @@ mod tests {
             ("position", include_str!("position.rs")),
             ("rendition", include_str!("rendition.rs")),
             ("setting", include_str!("setting.rs")),
+            ("temporary_key", include_str!("temporary_key.rs")),
             ("upload", include_str!("upload.rs")),
             ("usage", include_str!("usage.rs")),
         ] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::authorize::{Action, Decision, Resource, authorize};
 use super::grant::{Grant, Role};
+use super::policy::Policy;
 use super::rules::Circumstances;
 use crate::kernel::{AccessKeyId, BucketName, LinkId, ObjectKey};
 
@@ -105,7 +106,7 @@ impl LinkScope {
 }
 
 /// A temporary key: what its caller may do at most, beside what the key behind it may.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Session {
     /// The temporary id.
     pub id: AccessKeyId,
@@ -113,10 +114,12 @@ pub struct Session {
     pub name: String,
     /// Whose rights bound it beside those of the key behind it, when it has bounds of its own.
     bounds: Option<Caller>,
+    /// What its policy says: it must allow whatever the key does.
+    policy: Option<Policy>,
 }
 
 /// An actor with its rights; only this room makes one, and it is cheap to clone.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Caller {
     actor: Arc<Actor>,
     grants: Arc<[Grant]>,
@@ -153,15 +156,26 @@ impl Caller {
         }
     }
 
-    /// The same through a temporary key; without a scope it may do what the key behind it may.
-    pub(super) fn through(mut self, id: AccessKeyId, name: String, scope: Vec<Grant>) -> Self {
+    /// The same through a temporary key; without a scope and a policy it may do what the key behind it may.
+    pub(super) fn through(
+        mut self,
+        id: AccessKeyId,
+        name: String,
+        scope: Vec<Grant>,
+        policy: Option<Policy>,
+    ) -> Self {
         let actor = Actor::AccessKey {
             id: id.clone(),
             name: name.clone(),
             root: false,
         };
         let bounds = (!scope.is_empty()).then(|| Self::new(actor, scope));
-        self.session = Some(Arc::new(Session { id, name, bounds }));
+        self.session = Some(Arc::new(Session {
+            id,
+            name,
+            bounds,
+            policy,
+        }));
         self
     }
 
@@ -261,6 +275,11 @@ impl Session {
     /// Whose rights bound it, beside those of the key behind it.
     pub(super) fn bounds(&self) -> Option<&Caller> {
         self.bounds.as_ref()
+    }
+
+    /// What must allow whatever it does, beside the rights of the key behind it.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
     }
 
     fn shown_name(&self) -> String {

@@ -58,10 +58,18 @@ enum Note {
     Used(AccessKeyId, Millis),
 }
 
+/// When a key was used.
+struct Use {
+    /// The last time.
+    seen_ms: Millis,
+    /// The last time that was written down.
+    noted_ms: Millis,
+}
+
 pub(super) struct Notes {
     sender: mpsc::Sender<Note>,
     receiver: tokio::sync::Mutex<mpsc::Receiver<Note>>,
-    used: Mutex<HashMap<AccessKeyId, Millis>>,
+    used: Mutex<HashMap<AccessKeyId, Use>>,
 }
 
 impl Notes {
@@ -130,25 +138,42 @@ impl Identity {
         )
     }
 
-    /// Notes that an access key was used: at most once a minute for each, and never in the way of a request.
+    /// Notes that an access key was used, and the temporary key that it was used through: written at most once a minute for each, and never in the way of a request.
     pub fn used(&self, caller: &Caller) {
-        let Actor::AccessKey { id, .. } = caller.actor() else {
-            return;
-        };
-        let now_ms = self.0.clock.now_ms();
+        if let Actor::AccessKey { id, .. } = caller.actor() {
+            self.note_use(id);
+        }
+        if let Some(session) = caller.session() {
+            self.note_use(&session.id);
+        }
+    }
+
+    fn note_use(&self, id: &AccessKeyId) {
+        let seen_ms = self.0.clock.now_ms();
         let notes = &self.0.notes;
         {
             let mut used = notes.used.lock().unwrap_or_else(PoisonError::into_inner);
-            if used.get(id).is_some_and(|at| now_ms - at < USED_EVERY_MS) {
-                return;
+            if let Some(known) = used.get_mut(id) {
+                known.seen_ms = seen_ms;
+                if seen_ms - known.noted_ms < USED_EVERY_MS {
+                    return;
+                }
             }
             if used.len() >= USED_KEYS_MAX {
                 used.clear();
             }
-            used.insert(id.clone(), now_ms);
+            let noted_ms = seen_ms;
+            used.insert(id.clone(), Use { seen_ms, noted_ms });
         }
         // Losing one to a full queue costs nothing: the next minute writes it.
-        let _ = notes.sender.try_send(Note::Used(id.clone(), now_ms));
+        let _ = notes.sender.try_send(Note::Used(id.clone(), seen_ms));
+    }
+
+    /// When this process last saw a key in use; `None` when it did not lately.
+    pub(super) fn last_use(&self, id: &AccessKeyId) -> Option<Millis> {
+        let used = &self.0.notes.used;
+        let used = used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.get(id).map(|one| one.seen_ms)
     }
 
     /// Writes the notes until `stop`, then what is left; one task of the daemon runs this.
@@ -190,6 +215,7 @@ impl Identity {
                 Box::pin(async move {
                     tx.trim_audit(now_ms - AUDIT_KEPT_MS).await?;
                     tx.delete_dead_links(now_ms).await?;
+                    tx.delete_ended_temporary_keys(now_ms).await?;
                     Ok::<_, IdentityError>(())
                 })
             })
@@ -209,6 +235,9 @@ impl Identity {
                     for note in &notes {
                         match note {
                             Note::Audit(line) => tx.insert_audit(line).await?,
+                            Note::Used(id, at_ms) if id.is_temporary() => {
+                                tx.touch_temporary_key(id, *at_ms).await?;
+                            }
                             Note::Used(id, at_ms) => tx.touch_access_key(id, *at_ms).await?,
                         }
                     }

@@ -12,7 +12,7 @@
 //! | deploy, worker | node | the grant's flag |
 //!
 //! A role on prefixes of a bucket is held on the objects and longer prefixes below them, not on the bucket itself.
-//! A temporary key may do what the key behind it may and its own scope allows, but never manage keys, make links, deploy or work as a worker: what it made would outlive it.
+//! A temporary key may do what the key behind it may, its own scope holds and its own policy allows, but never manage keys, make links, deploy or work as a worker: what it made would outlive it.
 //!
 //! The root key and the system may do everything, and a signed link may read the objects of its scope.
 //! For everybody else a bucket's own rules come in where a door knows them ([`Circumstances`]): what its policy denies is denied, whatever a grant says; what no line above allows may be allowed by the role `own` on a bucket that the caller made, by the policy, or by an access list, in this order.
@@ -23,6 +23,7 @@ use std::fmt;
 
 use super::actor::{Actor, Caller};
 use super::grant::{BucketPattern, Grant, Role};
+use super::policy::{Ask, Facts, UnknownFacts, Verdict};
 use super::rules::{Circumstances, Judgement};
 use crate::kernel::{BucketName, ObjectKey, Permission};
 
@@ -297,7 +298,7 @@ pub fn authorize(
     resource: &Resource<'_>,
     here: &Circumstances<'_>,
 ) -> Decision {
-    if let Some(refusal) = refused_to_session(caller, action, resource) {
+    if let Some(refusal) = refused_to_session(caller, action, resource, here) {
         return refusal;
     }
     match caller.actor() {
@@ -444,6 +445,7 @@ fn refused_to_session(
     caller: &Caller,
     action: Action,
     resource: &Resource<'_>,
+    here: &Circumstances<'_>,
 ) -> Option<Decision> {
     use Action as A;
     let session = caller.session()?;
@@ -455,8 +457,64 @@ fn refused_to_session(
             "{action} is not for temporary keys: use the key behind it"
         )));
     }
-    let within = session.bounds()?.may(action, resource);
-    (!within.allow).then_some(within)
+    refused_by_session_policy(caller, action, resource, here).or_else(|| {
+        let within = session.bounds()?.may(action, resource);
+        (!within.allow).then_some(within)
+    })
+}
+
+/// What the policy of a temporary key does not allow; every action that the request asks for must be allowed.
+fn refused_by_session_policy(
+    caller: &Caller,
+    action: Action,
+    resource: &Resource<'_>,
+    here: &Circumstances<'_>,
+) -> Option<Decision> {
+    let policy = caller.session()?.policy()?;
+    let named = policy_action(action, resource);
+    let (actions, facts): (&[&str], &dyn Facts) = match &here.s3 {
+        Some(ask) => (ask.actions, ask.facts),
+        None => (named.as_slice(), &UnknownFacts),
+    };
+    let path = match resource {
+        // Only a pattern that means everything can mean what has no name.
+        Resource::Node => String::new(),
+        Resource::Object(bucket, _) if action == Action::ListObjects => bucket.to_string(),
+        Resource::Bucket(bucket) | Resource::Prefix(bucket, _) => bucket.to_string(),
+        Resource::Object(bucket, key) => format!("{bucket}/{}", key.as_str()),
+    };
+    let refusal = actions.iter().find_map(|name| {
+        match policy.decide(&Ask {
+            caller: caller.account(),
+            source: caller.source(),
+            action: name,
+            resource: &path,
+            facts,
+        }) {
+            Verdict::Allowed(_) => None,
+            Verdict::Denied(_) => Some("the policy of the temporary key denies it"),
+            Verdict::Silent => Some("the policy of the temporary key does not allow it"),
+        }
+    });
+    let unnamed = actions
+        .is_empty()
+        .then_some("the policy of the temporary key cannot allow it: it is no action of S3");
+    refusal.or(unnamed).map(Decision::denied)
+}
+
+/// What the actions of the house are called in policies; `None` for those that S3 has no word for.
+pub(super) fn policy_action(action: Action, resource: &Resource<'_>) -> Option<&'static str> {
+    match (action, resource) {
+        (Action::ListBuckets, Resource::Node) => Some("ListAllMyBuckets"),
+        // Seeing that a bucket is there, as HeadBucket does.
+        (Action::ListObjects | Action::ListBuckets, _) => Some("ListBucket"),
+        (Action::ReadObject, _) => Some("GetObject"),
+        (Action::WriteObject, _) => Some("PutObject"),
+        (Action::DeleteObject, _) => Some("DeleteObject"),
+        (Action::CreateBucket, _) => Some("CreateBucket"),
+        (Action::DeleteBucket, _) => Some("DeleteBucket"),
+        _ => None,
+    }
 }
 
 fn by_link(caller: &Caller, action: Action, resource: &Resource<'_>) -> Decision {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::actor::Caller;
-use super::authorize::{Action, Decision, Resource};
+use super::authorize::{Action, Decision, Resource, policy_action};
 use super::error::IdentityError;
 use super::house::Identity;
 use super::policy::{ConditionKey, Facts};
@@ -16,19 +16,6 @@ use crate::kernel::{Millis, ObjectKey};
 const REMEMBERED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What the memory itself takes for each.
 const ENTRY_BYTES: usize = 512;
-
-/// What the actions of the house are called in policies; `None` for those on which a bucket has no say.
-fn action_of(action: Action) -> Option<&'static str> {
-    match action {
-        // Seeing that a bucket is there, as HeadBucket does.
-        Action::ListObjects | Action::ListBuckets => Some("ListBucket"),
-        Action::ReadObject => Some("GetObject"),
-        Action::WriteObject => Some("PutObject"),
-        Action::DeleteObject => Some("DeleteObject"),
-        Action::DeleteBucket => Some("DeleteBucket"),
-        _ => None,
-    }
-}
 
 /// What a request at another door says to conditions: when it came, and that it came over plain HTTP.
 struct PlainFacts(Millis);
@@ -75,24 +62,22 @@ impl Identity {
         action: Action,
         resource: &Resource<'_>,
     ) -> Result<Decision, IdentityError> {
-        let bucket = match resource {
+        let rules = match resource {
             Resource::Bucket(bucket)
             | Resource::Prefix(bucket, _)
             | Resource::Object(bucket, _)
                 if !caller.is_root() =>
             {
-                bucket
+                let row = self.0.catalog.bucket(bucket).await?;
+                row.map(|row| self.rules(&row))
             }
-            _ => return Ok(caller.may(action, resource)),
+            _ => None,
         };
-        let Some(row) = self.0.catalog.bucket(bucket).await? else {
-            return Ok(caller.may(action, resource));
-        };
-        let rules = self.rules(&row);
         let facts = PlainFacts(self.0.clock.now_ms());
-        let name = action_of(action);
+        // On other actions a bucket has no say.
+        let name = policy_action(action, resource).filter(|name| *name != "CreateBucket");
         let here = Circumstances {
-            rules: Some(&rules),
+            rules: rules.as_deref(),
             s3: name.is_some().then_some(S3Ask {
                 actions: name.as_slice(),
                 facts: &facts,

@@ -1,5 +1,6 @@
 //! The handle that doors hold.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(super) struct Inner {
     tailnet: Option<Tailnet>,
     pub(super) keys: Cache<AccessKeyId, Arc<KeyEntry>>,
     pub(super) links: Cache<LinkId, Arc<LinkEntry>>,
+    /// Temporary keys that were taken back.
+    pub(super) revoked: Cache<(), Arc<HashSet<AccessKeyId>>>,
     pub(super) rules: RulesMemory,
     pub(super) notes: Notes,
 }
@@ -109,6 +112,7 @@ impl Identity {
             tailnet: tailnet.transpose()?,
             keys: Cache::new(),
             links: Cache::new(),
+            revoked: Cache::new(),
             rules: RulesMemory::default(),
             notes: Notes::new(),
         })))

@@ -44,7 +44,7 @@ pub struct KeyInfo {
     pub created_ms: Millis,
     /// From when on it is refused.
     pub expires_ms: Option<Millis>,
-    /// When it was last used, to within a minute.
+    /// When it was last used; by another daemon, to within a minute.
     pub last_used_ms: Option<Millis>,
 }
 
@@ -104,13 +104,21 @@ impl Identity {
 
     /// The key of this id.
     pub async fn key(&self, id: &AccessKeyId) -> Result<Option<KeyInfo>, IdentityError> {
-        Ok(self.0.catalog.access_key(id).await?.and_then(read))
+        let row = self.0.catalog.access_key(id).await?;
+        Ok(row.and_then(read).map(|key| self.seen(key)))
     }
 
     /// Up to `limit` keys behind the id `after` (empty: from the start), by id.
     pub async fn keys(&self, after: &str, limit: u32) -> Result<Vec<KeyInfo>, IdentityError> {
         let rows = self.0.catalog.access_keys(after, limit).await?;
-        Ok(rows.into_iter().filter_map(read).collect())
+        let keys = rows.into_iter().filter_map(read);
+        Ok(keys.map(|key| self.seen(key)).collect())
+    }
+
+    /// The same with a use that is not written yet.
+    fn seen(&self, mut key: KeyInfo) -> KeyInfo {
+        key.last_used_ms = self.last_use(&key.id).max(key.last_used_ms);
+        key
     }
 
     /// Removes a key and stops every link that it made; `false` when there is none.
@@ -137,6 +145,7 @@ impl Identity {
                     let revoked = tx.delete_access_key(&gone).await?;
                     if revoked {
                         tx.revoke_links_of(&format!("key:{gone}"), now_ms).await?;
+                        tx.delete_temporary_keys_of(&gone).await?;
                         tx.insert_audit(&audit).await?;
                     }
                     Ok::<_, IdentityError>(revoked)
@@ -175,6 +184,7 @@ impl Identity {
             .write(move |tx| {
                 Box::pin(async move {
                     let rotated = tx.set_access_key_secret(&target, &sealed).await?;
+                    tx.delete_temporary_keys_of(&target).await?;
                     tx.insert_audit(&audit).await?;
                     Ok::<_, IdentityError>(rotated)
                 })

@@ -48,7 +48,9 @@ pub use grant::{BucketPattern, GRANTS_MAX, Grant, PATTERNS_MAX, PREFIXES_MAX, Pa
 pub use house::{Identity, Options};
 pub use keys::{CreatedKey, KeyInfo, NewKey};
 pub use links::{CreatedLink, LINK_LIFE_MAX_S, LinkInfo};
-pub use policy::{ConditionKey, Facts, NoFacts, POLICY_BYTES_MAX, Policy, PolicyError};
+pub use policy::{
+    ConditionKey, Facts, NoFacts, POLICY_BYTES_MAX, Policy, PolicyError, SESSION_POLICY_BYTES_MAX,
+};
 pub use root::{ROOT_CREDENTIALS_FILE, RootKey, RootPreset};
 pub use rules::{
     ACL_SETTING, BLOCK_SETTING, BucketRules, Circumstances, OWNERSHIP_SETTING, ObjectRules,
@@ -57,6 +59,6 @@ pub use rules::{
 pub use seal::MASTER_KEY_FILE;
 pub use secret::{SECRET_CHARACTERS, Secret};
 pub use session::{
-    CreatedSession, NewSession, SESSION_LIFE_MAX_S, SESSION_LIFE_MIN_S, SessionRefusal,
+    CreatedSession, NewSession, SESSION_LIFE_MAX_S, SESSION_LIFE_MIN_S, SessionInfo, SessionRefusal,
 };
 pub use tailnet::{TAILNET_CAPABILITY, TAILSCALED_SOCKET, TailnetOptions};

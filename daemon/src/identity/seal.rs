@@ -152,8 +152,11 @@ impl Identity {
                             return Ok(0);
                         };
                         let sealed = again(&master, key.id.as_str(), &row.secret)?;
-                        tx.set_access_key_secret(&key.id, &sealed).await?;
-                        Ok::<_, IdentityError>(1)
+                        // A secret that somebody replaces at this moment is sealed by the new key already, and must not be undone.
+                        let swapped = tx
+                            .swap_access_key_secret(&key.id, &row.secret, &sealed)
+                            .await?;
+                        Ok::<_, IdentityError>(u64::from(swapped))
                     })
                 });
                 done += reseal.await?;

@@ -172,6 +172,11 @@ impl AccessKeyId {
         Self::behind("NET")
     }
 
+    /// Whether it is the id of a temporary key.
+    pub fn is_temporary(&self) -> bool {
+        self.0.starts_with("NET")
+    }
+
     fn behind(head: &str) -> Self {
         const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let first = Id::random();

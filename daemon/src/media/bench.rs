@@ -132,11 +132,22 @@ impl Media {
         if let Some(row) = known
             && row.state().map_err(|error| catalog_error(&error))? == AssetState::Ready
         {
-            // The same content under another name: say that it plays, nothing else is to be done.
+            // The same content under another name: say that it plays, and make whole what is not.
             let payload = json!({ "content_id": about.content, "duration_ms": row.duration_ms });
             let event = event(EventKind::AssetReady, about, &payload, now_ms);
-            self.write(move |tx| Box::pin(async move { tx.insert_event(&event).await }))
-                .await?;
+            let follow = self.unfinished(about, content, now_ms).await;
+            let follow = follow.map_err(|error| media_error(&error))?;
+            self.write(move |tx| {
+                Box::pin(async move {
+                    tx.insert_event(&event).await?;
+                    if let Some(follow) = follow {
+                        tx.insert_job(&follow).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+            self.0.jobs.bell().ring();
             return Ok(Err("the content is known"));
         }
         self.write(move |tx| Box::pin(async move { tx.begin_asset(content, now_ms).await }))

@@ -24,6 +24,7 @@ mod hls;
 pub mod info;
 mod ladder;
 mod library;
+mod mend;
 mod order;
 mod payload;
 mod plan;

@@ -86,12 +86,17 @@ impl Decider {
 
     /// Whether the body must be read before anything can be said: a policy asks for tags that stand in it.
     pub(super) fn waits_for_body(&self, operation: &str) -> bool {
-        operation == "PutObjectTagging"
-            && self
-                .rules
-                .as_ref()
-                .and_then(|rules| rules.policy.as_ref())
-                .is_some_and(Policy::asks_for_request_tags)
+        operation == "PutObjectTagging" && self.policies().any(Policy::asks_for_request_tags)
+    }
+
+    /// The policies that have a say: the bucket's, and that of a temporary key.
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        let of_bucket = self.rules.iter().filter_map(|rules| rules.policy.as_ref());
+        of_bucket.chain(self.session_policy())
+    }
+
+    fn session_policy(&self) -> Option<&Policy> {
+        self.caller.session()?.policy()
     }
 
     /// Whether governance mode may be bypassed; what a policy says to it on condition was asked with the request itself.
@@ -123,9 +128,10 @@ impl Decider {
             (None, Some(prefix)) => Resource::Prefix(asked.bucket, prefix),
             (None, None) => Resource::Bucket(asked.bucket),
         };
-        let Some(rules) = self.rules.as_deref() else {
+        let rules = self.rules.as_deref();
+        if rules.is_none() && self.session_policy().is_none() {
             return Ok(self.caller.may(asked.action, &resource));
-        };
+        }
         let actions = rights::actions(asked.operation, asked.version.is_some(), asked.headers);
         let facts = RequestFacts {
             headers: asked.headers,
@@ -141,10 +147,7 @@ impl Decider {
             version: asked.version,
             prefix: None,
         };
-        let tags = rules
-            .policy
-            .as_ref()
-            .is_some_and(Policy::asks_for_existing_tags);
+        let tags = self.policies().any(Policy::asks_for_existing_tags);
         let mut object = match asked.key {
             Some(key) if tags => look(store, asked, key).await?.ok(),
             _ => None,
@@ -163,7 +166,7 @@ impl Decider {
                 }),
             };
             let here = Circumstances {
-                rules: Some(rules),
+                rules,
                 s3: Some(s3),
             };
             self.caller.may_here(asked.action, &resource, &here)
@@ -197,7 +200,7 @@ impl Decider {
             object: None,
         };
         let here = Circumstances {
-            rules: Some(rules),
+            rules,
             s3: Some(s3),
         };
         let name = Resource::Prefix(asked.bucket, key.as_str());

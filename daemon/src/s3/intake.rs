@@ -221,6 +221,8 @@ pub(super) struct Intake {
     pub(super) key: ObjectKey,
     /// Whose quota it counts for.
     pub(super) owner: String,
+    /// What the body has at least, where its size is not declared.
+    pub(super) at_least: u64,
 }
 
 impl Intake {
@@ -236,9 +238,12 @@ impl Intake {
         // What fits a row is as durable as its commit, so only large bodies ask.
         let large = size.is_none_or(|size| size > INLINE_BYTES_MAX as u64);
         if large {
-            let declared = size.unwrap_or(0);
+            let declared = size.unwrap_or(self.at_least);
             let admitted = store.admit(&self.bucket, Some(&self.key), &self.owner, declared);
             admitted.await.map_err(error::of)?;
+            if size.is_none() {
+                store.room_for(declared).await.map_err(error::of)?;
+            }
         }
         let options = WriteOptions {
             size,

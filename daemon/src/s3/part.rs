@@ -102,6 +102,7 @@ impl Operations {
             bucket: bucket.clone(),
             key: key.clone(),
             owner: upload.owner,
+            at_least: 0,
         };
         let sealed = intake.take(&self.store).await?;
         let part = self

@@ -10,6 +10,7 @@ use super::error;
 use super::headers;
 use super::intake::{Expected, Intake};
 use super::operations::Operations;
+use super::post::AtLeast;
 use super::wire::{etag, fill_checksums};
 use crate::store::{Condition, ObjectExtras, PutObject};
 
@@ -67,6 +68,10 @@ impl Operations {
             bucket: put.bucket.clone(),
             key: put.key.clone(),
             owner: put.owner.clone(),
+            at_least: request
+                .extensions
+                .get::<AtLeast>()
+                .map_or(0, |least| least.0),
         };
         let sealed = intake.take(&self.store).await?;
         let via = if is_form() { "post" } else { "put" };

@@ -1,7 +1,7 @@
 //! Temporary keys as SDKs ask for them: the Security Token Service of Amazon's, a form sent to the root of this door.
 //!
 //! There are no roles here: `AssumeRole` takes any and gives what the caller has itself, as the other two calls do.
-//! A scope narrower than that is asked of the JSON API; what would narrow it here is refused, never ignored.
+//! A policy in the call narrows it further; a scope of grants is asked of the JSON API, and what would narrow it otherwise is refused, never ignored.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,8 @@ use super::host;
 use super::request::unavailable;
 use crate::http::Gate;
 use crate::identity::{
-    Caller, CreatedSession, Identity, IdentityError, NewSession, Secret, SessionRefusal,
+    Caller, CreatedSession, Identity, IdentityError, NewSession, SESSION_POLICY_BYTES_MAX, Secret,
+    SessionRefusal,
 };
 use crate::kernel::{Id, Millis};
 
@@ -77,7 +78,7 @@ pub(super) async fn credential(
             ),
             SessionRefusal::Revoked => say(
                 S3ErrorCode::InvalidAccessKeyId,
-                "the access key that made this temporary key is gone, disabled, expired or has a new secret",
+                "this temporary key was revoked, or the access key that made it is gone, disabled, expired or has a new secret",
             ),
         })
 }
@@ -164,9 +165,6 @@ impl Form {
         let strange = |name: &&str| !usual.contains(name) && !known.contains(name);
         match self.0.iter().map(|(name, _)| name.as_str()).find(strange) {
             None => Ok(()),
-            Some("Policy") => Err(not_built(
-                "a session policy (make a scoped temporary key with: nebula keys temp --grant)",
-            )),
             Some(name) => Err(not_built(&name.chars().take(64).collect::<String>())),
         }
     }
@@ -199,7 +197,7 @@ async fn answer(identity: &Identity, caller: &Caller, form: Form) -> S3Result<St
     let action = form.required("Action")?;
     let named = match action.as_str() {
         "AssumeRole" => {
-            form.holds_only(&["RoleArn", "RoleSessionName", "ExternalId"])?;
+            form.holds_only(&["RoleArn", "RoleSessionName", "ExternalId", "Policy"])?;
             // Clients of MinIO's send no name.
             form.get("RoleSessionName").unwrap_or_default().to_owned()
         }
@@ -208,7 +206,7 @@ async fn answer(identity: &Identity, caller: &Caller, form: Form) -> S3Result<St
             String::new()
         }
         "GetFederationToken" => {
-            form.holds_only(&["Name"])?;
+            form.holds_only(&["Name", "Policy"])?;
             form.required("Name")?
         }
         "GetCallerIdentity" => {
@@ -237,7 +235,9 @@ async fn answer(identity: &Identity, caller: &Caller, form: Form) -> S3Result<St
         name: named.clone(),
         expires_in_s: form.life_s()?,
         scope: Vec::new(),
+        policy: form.get("Policy").map(str::to_owned),
     };
+    let packed = new.policy.as_deref().map(packed);
     let created = identity.create_session(caller, new).await;
     let created = created.map_err(refused)?;
     let who = match action.as_str() {
@@ -245,7 +245,12 @@ async fn answer(identity: &Identity, caller: &Caller, form: Form) -> S3Result<St
         "GetFederationToken" => user("FederatedUser", "FederatedUserId", &account, &named),
         _ => String::new(),
     };
-    Ok(document(&action, &[], &(credentials(&created) + &who)))
+    let packed = packed.unwrap_or_default();
+    Ok(document(
+        &action,
+        &[],
+        &(credentials(&created) + &who + &packed),
+    ))
 }
 
 fn refused(error: IdentityError) -> S3Error {
@@ -260,6 +265,12 @@ fn refused(error: IdentityError) -> S3Error {
             )
         }
     }
+}
+
+/// How much of its room a policy takes.
+fn packed(policy: &str) -> String {
+    let percent = (policy.len() * 100).div_ceil(SESSION_POLICY_BYTES_MAX);
+    format!("<PackedPolicySize>{percent}</PackedPolicySize>")
 }
 
 fn role_arn(account: &str, name: &str) -> String {

@@ -41,6 +41,8 @@ pub enum Fate {
         /// Whether this was known before.
         known: bool,
     },
+    /// It was a segment of a rendition: that is forgotten and made again.
+    Remade,
     /// It was deleted meanwhile.
     Gone,
 }
@@ -90,8 +92,45 @@ impl Store {
             tracing::warn!(blob.id = %id, "blob {id} was damaged and was written anew from blob {from}, which holds the same bytes");
             return Ok(Fate::Healed { from });
         }
+        if self.forget_segment(id).await? {
+            tracing::warn!(blob.id = %id, "blob {id}, a segment of a rendition, was damaged: it is made again");
+            return Ok(Fate::Remade);
+        }
         self.0.blobs.quarantine(id, &blocks).await?;
         self.note_damage(id, blocks, known).await
+    }
+
+    /// Lets a segment of a rendition go, with its bytes, and has the rendition made whole again; `false` when the blob is none.
+    async fn forget_segment(&self, id: BlobId) -> Result<bool, StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let change = self.0.catalog.write(move |tx| {
+            Box::pin(async move {
+                let content = tx.delete_segment_of_blob(id, now_ms).await?;
+                let dead = content.is_some() && tx.release_blob(id, 1).await?;
+                Ok::<_, StoreError>(content.map(|content| (content, dead)))
+            })
+        });
+        let Some((content, dead)) = change.await? else {
+            return Ok(false);
+        };
+        if dead {
+            self.bury_now(vec![id]).await;
+        }
+        self.gauge_damage().await?;
+        if let Some(object) = self.object_with_content(content).await? {
+            let jobs = (self.0.planner)(&object);
+            let change = self.0.catalog.write(move |tx| {
+                Box::pin(async move {
+                    for job in &jobs {
+                        tx.insert_job(job).await?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+            });
+            change.await?;
+            self.0.bell.ring();
+        }
+        Ok(true)
     }
 
     /// The damaged MiBs of a blob, all when its file is gone, and whether the file was set aside; bytes behind its end are cut off once all others are in order.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::object::{json, to_json};
@@ -30,7 +31,11 @@ pub(super) struct Noted {
     /// Since when it is being emptied; 0 when it is not.
     pub(super) draining_ms: Millis,
     /// Whether that was done.
-    drained: bool,
+    pub(super) drained: bool,
+    /// Whether the appliance does it itself, rather than somebody with `nebulad drain`.
+    pub(super) asked: bool,
+    /// Bytes a second at most when it does; 0 is no bound.
+    pub(super) bytes_per_s: u64,
 }
 
 pub(super) type Notes = BTreeMap<String, Noted>;
@@ -128,10 +133,17 @@ impl Store {
         if self.0.blobs.disk_names().is_empty() {
             return;
         }
-        while tokio::time::timeout(LOOK_EVERY, stop.cancelled())
-            .await
-            .is_err()
-        {
+        let mut drains = JoinSet::new();
+        loop {
+            if let Err(error) = self.take_up_drains(&mut drains, &stop).await {
+                tracing::warn!(%error, "what is to be emptied is looked at again: {error}");
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.0.drains.changed() => continue,
+                Some(_) = drains.join_next() => continue,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
             let looked = match self.look_at_disks().await {
                 Ok(true) => self.reconcile().await.map(drop),
                 other => other.map(drop),
@@ -140,6 +152,7 @@ impl Store {
                 tracing::warn!(%error, "the disks are looked at again: {error}");
             }
         }
+        while drains.join_next().await.is_some() {}
     }
 
     /// Says whether new files may go to a disk, for every daemon from its next look on.
@@ -152,9 +165,25 @@ impl Store {
                 (true, since) => since,
             };
             noted.drained = false;
+            noted.asked &= drains;
         })
         .await?;
         self.0.blobs.set_draining(name, drains);
+        Ok(())
+    }
+
+    /// Notes that the appliance is to empty a disk itself.
+    pub(super) async fn ask_to_drain(
+        &self,
+        name: &str,
+        bytes_per_s: u64,
+    ) -> Result<(), StoreError> {
+        self.mark_draining(name, true).await?;
+        self.note_disk(name, move |noted| {
+            noted.asked = true;
+            noted.bytes_per_s = bytes_per_s;
+        })
+        .await?;
         Ok(())
     }
 

@@ -15,8 +15,6 @@ use crate::kernel::{BlobId, Millis};
 const WORD_MS: Millis = 10_000;
 /// How long to wait before what somebody writes is looked at again.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(500);
-/// Files after which it is told how far it is.
-const TELL_EVERY: u64 = 1000;
 /// Files that stay and are named.
 const LEFT_MAX: usize = 20;
 
@@ -27,6 +25,8 @@ pub struct Drained {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files that are still there.
+    pub files_left: u64,
     /// What could not be moved, and why, the first of them.
     pub left: Vec<String>,
     /// Whether nothing is left.
@@ -34,7 +34,7 @@ pub struct Drained {
 }
 
 impl Store {
-    /// Moves everything off a disk; returns when it is empty, when only what cannot be moved is left, or when stopped.
+    /// Moves everything off a disk, telling how far it is at each look and after each file; returns when it is empty, when only what cannot be moved is left, or when stopped.
     ///
     /// # Errors
     /// [`StoreError::DiskAway`] when it is not there; [`StoreError::Full`] when the others have no room.
@@ -43,9 +43,20 @@ impl Store {
         name: &str,
         bytes_per_s: u64,
         stop: &CancellationToken,
-        mut tell: impl FnMut(&Drained),
+        tell: impl FnMut(&Drained),
     ) -> Result<Drained, StoreError> {
         self.mark_draining(name, true).await?;
+        self.empty_disk(name, bytes_per_s, stop, tell).await
+    }
+
+    /// The same for a disk that is marked already; ends when the mark is taken away.
+    pub(super) async fn empty_disk(
+        &self,
+        name: &str,
+        bytes_per_s: u64,
+        stop: &CancellationToken,
+        mut tell: impl FnMut(&Drained),
+    ) -> Result<Drained, StoreError> {
         let mut drained = Drained::default();
         let mut pace = Pace {
             bytes_per_s,
@@ -56,8 +67,14 @@ impl Store {
             drained.left.clear();
             let content = self.0.blobs.content_of_disk(name).await?;
             let mut waits = content.unfinished > 0;
-            let DiskContent { files, aside, .. } = content;
+            let DiskContent {
+                files,
+                aside,
+                unfinished,
+            } = content;
             let is_empty = files.is_empty() && aside.is_empty() && !waits;
+            drained.files_left = (files.len() + aside.len() + unfinished) as u64;
+            tell(&drained);
             for (id, is_aside) in files
                 .into_iter()
                 .map(|id| (id, false))
@@ -83,14 +100,22 @@ impl Store {
                 };
                 drained.files += u64::from(bytes > 0);
                 drained.bytes += bytes;
+                drained.files_left = drained.files_left.saturating_sub(u64::from(bytes > 0));
                 if !pace.rest(&self.0.clock, bytes, stop).await {
                     return Ok(drained);
                 }
-                if bytes > 0 && drained.files.is_multiple_of(TELL_EVERY) {
+                if bytes > 0 {
                     tell(&drained);
                 }
             }
-            if is_empty && self.word_is_out(name).await? {
+            let notes = self.disk_notes().await?;
+            let since_ms = notes.get(name).map_or(0, |noted| noted.draining_ms);
+            if since_ms == 0 {
+                return Ok(drained);
+            }
+            // Whether every daemon has heard by now that nothing goes there.
+            let word_is_out = self.0.clock.now_ms() - since_ms >= WORD_MS;
+            if is_empty && word_is_out {
                 self.mark_drained(name).await?;
                 drained.is_empty = true;
                 return Ok(drained);
@@ -104,13 +129,6 @@ impl Store {
         }
     }
 
-    /// Whether every daemon has heard by now that nothing goes there.
-    async fn word_is_out(&self, name: &str) -> Result<bool, StoreError> {
-        let notes = self.disk_notes().await?;
-        let since_ms = notes.get(name).map_or(0, |noted| noted.draining_ms);
-        Ok(self.0.clock.now_ms() - since_ms >= WORD_MS)
-    }
-
     async fn move_blob(&self, id: BlobId, from: &str) -> Result<Moved, StoreError> {
         let Some(row) = self.0.catalog.blob(id).await? else {
             // An orphan, or one that is about to get its row: the collector tells them apart by its lock.
@@ -120,7 +138,7 @@ impl Store {
         let size = row.size_bytes.max(0) as u64;
         let moved = match row.state()? {
             BlobState::Dead => {
-                self.bury(vec![id]).await;
+                self.bury_now(vec![id]).await;
                 return Ok(Moved::Later);
             }
             BlobState::Open => {

@@ -60,7 +60,7 @@ impl Store {
             let dead = self.0.catalog.dead_blobs(DEAD_MAX).await?;
             let first = dead.first().copied();
             let count = dead.len();
-            self.bury(dead).await;
+            self.bury_now(dead).await;
             asked += count;
             // A file that cannot be removed keeps its row: do not ask for it for ever.
             let stuck = self.0.catalog.dead_blobs(1).await?.first().copied() == first;

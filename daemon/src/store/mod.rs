@@ -11,6 +11,7 @@
 
 mod body;
 mod bucket;
+mod burial;
 mod checksum;
 mod concat;
 mod copy;
@@ -19,6 +20,7 @@ mod default_encryption;
 mod delete;
 mod disks;
 mod drain;
+mod drains;
 mod encryption;
 mod error;
 mod extras;
@@ -58,6 +60,7 @@ pub use damage::Fate;
 pub use default_encryption::DefaultEncryption;
 pub use delete::{Deleted, Removal};
 pub use drain::Drained;
+pub use drains::{DrainPhase, DrainState};
 pub use encryption::{CustomerKey, Encrypted, Encryption, EncryptionAsked, WrappedKey};
 pub use error::StoreError;
 pub use extras::ObjectExtras;
@@ -119,6 +122,8 @@ struct Inner {
     /// Rung when the rules of a bucket change.
     lifecycle_changed: tokio::sync::Notify,
     keys: keyring::Keyring,
+    burials: burial::Burials,
+    drains: drains::Drains,
 }
 
 /// What the store is made of.
@@ -157,6 +162,8 @@ impl Store {
             sessions: session::Sessions::default(),
             lifecycle_changed: tokio::sync::Notify::new(),
             keys: keyring::Keyring::new(parts.master),
+            burials: burial::Burials::default(),
+            drains: drains::Drains::default(),
         }))
     }
 

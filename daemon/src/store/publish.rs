@@ -302,37 +302,6 @@ impl Store {
             is_versioned,
         })
     }
-
-    /// Removes the files of blobs that lost their last reference; what cannot be removed now, or is held, is removed by a later sweep.
-    pub(super) async fn bury(&self, dead: Vec<BlobId>) {
-        if dead.is_empty() || self.files_are_held().await {
-            return;
-        }
-        let mut gone = Vec::with_capacity(dead.len());
-        for blob in dead {
-            match self.0.blobs.remove(blob).await {
-                Ok(()) => gone.push(blob),
-                Err(error) => {
-                    tracing::warn!(blob.id = %blob, %error, "the file of a dead blob stays for now: {error}");
-                }
-            }
-        }
-        let forgotten = self
-            .0
-            .catalog
-            .write(move |tx| {
-                Box::pin(async move {
-                    for blob in gone {
-                        tx.delete_dead_blob(blob).await?;
-                    }
-                    Ok::<_, StoreError>(())
-                })
-            })
-            .await;
-        if let Err(error) = forgotten {
-            tracing::warn!(%error, "rows of dead blobs stay for now: {error}");
-        }
-    }
 }
 
 /// Publishes a draft inside a transaction; the caller buries the dead after the commit.

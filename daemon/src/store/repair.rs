@@ -76,7 +76,7 @@ impl Store {
             Box::pin(async move { Ok::<_, StoreError>(tx.set_blob_refs(blob, refs).await?) })
         });
         if change.await? {
-            self.bury(vec![blob]).await;
+            self.bury_now(vec![blob]).await;
             return Ok(("removed, as nothing refers to it".into(), true));
         }
         Ok(("counted anew".into(), true))
@@ -96,6 +96,10 @@ impl Store {
             Fate::Gone => ("gone meanwhile".into(), true),
             Fate::Readmitted => ("its bytes are in order: served again".into(), true),
             Fate::Healed { from } => (format!("written anew from blob {from}"), true),
+            Fate::Remade => (
+                "a segment of a rendition: forgotten, and made again".into(),
+                true,
+            ),
             Fate::Damaged { objects, .. } if objects.is_empty() => (
                 "set aside; an unfinished upload or a rendition that can be made again has lost bytes"
                     .into(),

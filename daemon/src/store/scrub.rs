@@ -356,7 +356,7 @@ impl Walk {
         let set_aside = inspection.is_some_and(|inspection| inspection.is_set_aside());
         let bad = std::mem::take(&mut self.state.at.bad);
         match self.store.settle_blob(row, bad, set_aside).await? {
-            Fate::Healed { .. } => self.state.healed += 1,
+            Fate::Healed { .. } | Fate::Remade => self.state.healed += 1,
             Fate::Damaged { known: false, .. } => self.state.damaged += 1,
             _ => {}
         }

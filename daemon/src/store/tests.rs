@@ -118,7 +118,7 @@ fn noise(size: usize, seed: u8) -> Vec<u8> {
 }
 
 async fn clean(store: &Store) {
-    store.blobs().settle().await;
+    store.settle().await;
     let report = store.fsck(true).await.unwrap();
     assert_eq!(report.findings, [], "{report:?}");
 }
@@ -147,7 +147,7 @@ async fn bytes_come_back_as_they_went_in_and_replaced_ones_go() {
     ));
     let usage = store.bucket_with_usage(&bucket()).await.unwrap();
     assert_eq!((usage.usage_bytes, usage.usage_objects), (0, 0));
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 0);
     clean(store).await;
     store.delete_bucket(&bucket()).await.unwrap();
@@ -163,7 +163,7 @@ async fn put_fails(store: &Store) -> StoreError {
         .publish(named("a", Condition::default()), sealed)
         .await
         .unwrap_err();
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(
         store.blobs().files().count(),
         0,
@@ -298,7 +298,7 @@ async fn copies_share_bytes_until_the_last_is_gone() {
         condition: Condition::default(),
     };
     store.copy(copy).await.unwrap();
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 1);
     store
         .delete(&bucket(), &key("a"), None, Condition::default(), "me")
@@ -310,6 +310,7 @@ async fn copies_share_bytes_until_the_last_is_gone() {
         .delete(&bucket(), &key("b"), None, Condition::default(), "me")
         .await
         .unwrap();
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 0);
 }
 

@@ -94,7 +94,7 @@ impl Store {
         let declared = new.length.unwrap_or(0);
         self.admit(&new.bucket, new.key.as_ref(), &new.owner, declared)
             .await?;
-        self.0.blobs.admit(new.length.unwrap_or(0))?;
+        self.room_for(new.length.unwrap_or(0)).await?;
         let file = self.0.blobs.create_open().await?;
         let blob = file.id();
         let store = self.clone();

@@ -86,7 +86,7 @@ impl Store {
                     limit: OBJECT_BYTES_MAX,
                 });
             }
-            self.0.blobs.admit(size)?;
+            self.room_for(size).await?;
         }
         let small = |size: u64| size <= self.0.inline_bytes_max as u64;
         let sink = if !options.always_blob && options.size.is_none_or(small) {

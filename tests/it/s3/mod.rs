@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod backups;
+mod boto;
 mod clients;
 mod conformance;
 mod encryption;

@@ -16,6 +16,8 @@ use crate::kernel::BucketName;
 
 /// Largest document (Amazon S3, bucket policies).
 pub const POLICY_BYTES_MAX: usize = 20 * 1024;
+/// Largest document that bounds a temporary key (AWS STS, `AssumeRole`).
+pub const SESSION_POLICY_BYTES_MAX: usize = 2048;
 /// Longest `Sid` that rules and logs show.
 const SID_CHARS_MAX: usize = 128;
 
@@ -46,9 +48,21 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`], naming what is wrong.
     pub fn parse(text: &str, bucket: &BucketName) -> Result<Self, PolicyError> {
-        if text.len() > POLICY_BYTES_MAX {
+        Self::read(text, Some(bucket), POLICY_BYTES_MAX)
+    }
+
+    /// Reads a document that bounds a temporary key: of any bucket, and about nobody but the key.
+    ///
+    /// # Errors
+    /// [`PolicyError`], naming what is wrong.
+    pub fn parse_session(text: &str) -> Result<Self, PolicyError> {
+        Self::read(text, None, SESSION_POLICY_BYTES_MAX)
+    }
+
+    fn read(text: &str, bucket: Option<&BucketName>, max: usize) -> Result<Self, PolicyError> {
+        if text.len() > max {
             return Err(PolicyError::new(format!(
-                "the policy has {} bytes; {POLICY_BYTES_MAX} are allowed",
+                "the policy has {} bytes; {max} are allowed",
                 text.len()
             )));
         }
@@ -110,7 +124,7 @@ impl Statement {
 fn statement(
     number: usize,
     raw: RawStatement,
-    bucket: &BucketName,
+    bucket: Option<&BucketName>,
     variables: bool,
 ) -> Result<Statement, PolicyError> {
     let name = match raw.sid {
@@ -132,8 +146,15 @@ fn statement(
             )));
         }
     };
-    let (principals, not_principals) =
-        one_of(raw.principal, raw.not_principal, number, "Principal")?;
+    let (principals, not_principals) = match (raw.principal, raw.not_principal) {
+        (None, None) if bucket.is_none() => (RawPrincipal::Text("*".to_owned()), false),
+        _ if bucket.is_none() => {
+            return Err(PolicyError::new(format!(
+                "statement {number} has a Principal: the policy of a temporary key is about that key alone"
+            )));
+        }
+        (plain, negated) => one_of(plain, negated, number, "Principal")?,
+    };
     if allows && not_principals {
         return Err(PolicyError::new(format!(
             "statement {number} allows with NotPrincipal, which would let in everybody else: use Principal"
@@ -198,8 +219,13 @@ fn one_of<T>(
 }
 
 /// `arn:aws:s3:::bucket` or `arn:aws:s3:::bucket/key`, whose first part must mean this bucket.
-fn resource(text: &str, bucket: &BucketName, variables: bool) -> Result<Pattern, PolicyError> {
+fn resource(
+    text: &str,
+    bucket: Option<&BucketName>,
+    variables: bool,
+) -> Result<Pattern, PolicyError> {
     let invalid = || {
+        let bucket = bucket.map_or("BUCKET", BucketName::as_str);
         PolicyError::new(format!(
             "the resource `{}` is not of this bucket: write arn:aws:s3:::{bucket} or arn:aws:s3:::{bucket}/KEY",
             shown(text)
@@ -211,7 +237,7 @@ fn resource(text: &str, bucket: &BucketName, variables: bool) -> Result<Pattern,
     let path = text.strip_prefix("arn:aws:s3:::").ok_or_else(invalid)?;
     let first = path.split('/').next().unwrap_or_default();
     let names = Pattern::parse(first, true, false)?;
-    if !names.matches(bucket.as_str(), false, &|_| Vec::new()) {
+    if bucket.is_some_and(|bucket| !names.matches(bucket.as_str(), false, &|_| Vec::new())) {
         return Err(invalid());
     }
     Pattern::parse(path, true, variables)

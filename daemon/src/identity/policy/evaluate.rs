@@ -64,6 +64,8 @@ impl Statement {
             && self.conditions.iter().all(|one| {
                 if ask.facts.is_settled(&one.key) {
                     self.allows
+                } else if ask.facts.is_unknown(&one.key) {
+                    !self.allows
                 } else {
                     one.holds(&values)
                 }

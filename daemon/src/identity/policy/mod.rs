@@ -12,7 +12,7 @@ mod key;
 mod pattern;
 mod principal;
 
-pub use document::{POLICY_BYTES_MAX, Policy};
+pub use document::{POLICY_BYTES_MAX, Policy, SESSION_POLICY_BYTES_MAX};
 pub use evaluate::{Ask, Verdict};
 pub use key::ConditionKey;
 
@@ -37,6 +37,30 @@ pub trait Facts: Sync {
     /// Whether conditions on a key were decided by an earlier request that this one continues, as the parts of an upload continue its beginning: they hold for what allows, and not again for what denies.
     fn is_settled(&self, _: &ConditionKey) -> bool {
         false
+    }
+
+    /// Whether nobody can say what a key is: then conditions on it hold for what denies, and not for what allows.
+    fn is_unknown(&self, _: &ConditionKey) -> bool {
+        false
+    }
+}
+
+/// A door that does not know the request: conditions on it are never for the caller.
+pub struct UnknownFacts;
+
+impl Facts for UnknownFacts {
+    fn values(&self, _: &ConditionKey) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn is_unknown(&self, key: &ConditionKey) -> bool {
+        !matches!(
+            key,
+            ConditionKey::SourceIp
+                | ConditionKey::Username
+                | ConditionKey::UserId
+                | ConditionKey::PrincipalType
+        )
     }
 }
 

@@ -76,7 +76,7 @@ fn a_temporary_key_has_what_both_allow_and_no_key_management() {
     let root = Caller::new(root, []);
     let through = |parent: &Caller, scope: Vec<Grant>| {
         let id = AccessKeyId::temporary();
-        parent.clone().through(id, String::new(), scope)
+        parent.clone().through(id, String::new(), scope, None)
     };
     let reading = below(Role::Read, "films", "2024/").grants().to_vec();
     let table = [

@@ -7,6 +7,7 @@ fn lent(expires_in_s: u64, scope: Vec<Grant>) -> NewSession {
         name: "ci".into(),
         expires_in_s,
         scope,
+        policy: None,
     }
 }
 
@@ -153,4 +154,127 @@ async fn who_may_lend_what_and_for_how_long_is_checked() {
     admin.role = Some(Role::Admin);
     let refused = try_(by, lent(900, vec![admin])).await;
     assert!(matches!(refused, Err(IdentityError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn one_temporary_key_is_taken_back_alone_and_by_its_own_alone() {
+    let room = room().await;
+    let (id, secret) = created(&room, reader("films")).await;
+    let by = holder(&room, &id, &secret).await;
+    let (other, other_secret) = created(&room, reader("films")).await;
+    let other = holder(&room, &other, &other_secret).await;
+    let make = || room.identity.create_session(&by, lent(3600, vec![]));
+    let (first, second) = (make().await.unwrap(), make().await.unwrap());
+    let works = |one: &CreatedSession| {
+        let (id, token) = (one.id.to_string(), one.token.reveal().to_owned());
+        let identity = room.identity.clone();
+        async move { identity.session_of(&id, &token).await.unwrap() }
+    };
+    let (_, through) = works(&first).await.unwrap();
+    room.identity.used(&through);
+    let listed = room.identity.sessions(&by, "", 10).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    let used: Vec<_> = listed
+        .iter()
+        .filter(|one| one.last_used_ms.is_some())
+        .collect();
+    assert!(matches!(used[..], [one] if one.id == first.id), "at once");
+    assert!(
+        room.identity
+            .sessions(&other, "", 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let revoke = |by: &Caller| {
+        let (by, id, identity) = (by.clone(), first.id.clone(), room.identity.clone());
+        async move { identity.revoke_session(&by, &id).await.unwrap() }
+    };
+    assert!(!revoke(&other).await, "somebody else's");
+    assert!(works(&first).await.is_ok());
+    assert!(revoke(&by).await);
+    assert!(!revoke(&by).await, "it is gone");
+    assert_eq!(works(&first).await.err(), Some(SessionRefusal::Revoked));
+    assert!(works(&second).await.is_ok(), "the other stays");
+    let listed = room.identity.sessions(&by, "", 10).await.unwrap();
+    assert!(matches!(&listed[..], [one] if one.id == second.id));
+    // Whoever manages keys takes back anybody's, also one that was never entered.
+    let system = Caller::system();
+    let unknown = AccessKeyId::temporary();
+    assert!(
+        room.identity
+            .revoke_session(&system, &unknown)
+            .await
+            .unwrap()
+    );
+    assert!(
+        room.identity
+            .revoke_session(&system, &second.id)
+            .await
+            .unwrap()
+    );
+    assert_eq!(works(&second).await.err(), Some(SessionRefusal::Revoked));
+}
+
+#[tokio::test]
+async fn a_policy_takes_rights_away_and_gives_none() {
+    let room = room().await;
+    let (id, secret) = created(&room, reader("*")).await;
+    let by = holder(&room, &id, &secret).await;
+    let policy = |text: &str| NewSession {
+        policy: Some(text.to_owned()),
+        ..lent(900, vec![])
+    };
+    let with = |text: &str| {
+        let (new, by, identity) = (policy(text), by.clone(), room.identity.clone());
+        async move {
+            let made = identity.create_session(&by, new).await?;
+            let session = identity.session_of(made.id.as_str(), made.token.reveal());
+            Ok::<_, IdentityError>(session.await?.unwrap().1)
+        }
+    };
+    let caller = with(
+        r#"{"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::films/in/*"},
+            {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::films/in/secret",
+             "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}}]}"#,
+    );
+    let caller = caller.await.unwrap();
+    let films = bucket("films");
+    let may = |action, name: &str| {
+        let name = key(name);
+        caller.may(action, &Resource::Object(&films, &name)).allow
+    };
+    assert!(may(Action::ReadObject, "in/a"));
+    assert!(!may(Action::ReadObject, "out/a"), "the policy is silent");
+    assert!(
+        !may(Action::WriteObject, "in/a"),
+        "the key behind it may not"
+    );
+    assert!(
+        !may(Action::ReadObject, "in/secret"),
+        "a denial on what nobody knows holds"
+    );
+    for (action, resource) in [
+        (Action::ListBuckets, Resource::Node),
+        (Action::ListObjects, Resource::Bucket(&films)),
+        (Action::ReadStatus, Resource::Node),
+        (Action::ReadEvents, Resource::Bucket(&films)),
+    ] {
+        assert!(!caller.may(action, &resource).allow, "{action}");
+    }
+    for wrong in [
+        "{}",
+        "nonsense",
+        r#"{"Statement": []}"#,
+        r#"{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*"}}"#,
+        r#"{"Statement": {"Effect": "Allow", "Action": "ec2:Run", "Resource": "*"}}"#,
+        &format!(
+            r#"{{"Id": "{}", "Statement": {{"Effect": "Allow", "Action": "*", "Resource": "*"}}}}"#,
+            "x".repeat(2048)
+        ),
+    ] {
+        let refused = with(wrong).await;
+        assert!(matches!(refused, Err(IdentityError::Invalid(_))), "{wrong}");
+    }
 }

@@ -105,6 +105,8 @@ where
         if let Some(form) = reader.step()? {
             let file = File {
                 body,
+                // The line end before the first delimiter was ours.
+                before: reader.taken as u64 - 2,
                 cut: Cut::new(boundary),
                 pending: reader.buffer.freeze(),
                 state: State::InFile,
@@ -322,6 +324,8 @@ enum State {
 /// The file of a form: a body that ends where the file does.
 pub(super) struct File<B> {
     body: B,
+    /// Bytes of the form that came before it.
+    before: u64,
     cut: Cut,
     pending: Bytes,
     state: State,
@@ -330,6 +334,12 @@ pub(super) struct File<B> {
 }
 
 impl<B> File<B> {
+    /// What the file has at least, in a form of so many bytes.
+    pub(super) fn at_least(&self, form_bytes: u64) -> u64 {
+        let last = self.cut.delimiter.len() as u64 + REST_BYTES_MAX;
+        form_bytes.saturating_sub(self.before + last)
+    }
+
     /// Refuses fewer or more bytes than this.
     pub(super) fn within(mut self, range: Option<(u64, u64)>) -> Self {
         self.range = range;

@@ -21,6 +21,17 @@ use super::{DEFAULT_REGION, S3Door, access, host};
 use conditions::Conditions;
 pub(super) use form::FormError;
 
+/// What a body has at least, where nothing says how much it has.
+#[derive(Clone, Copy)]
+pub(super) struct AtLeast(pub(super) u64);
+
+/// The length of a form, as declared; 0 when it is not.
+fn declared(headers: &http::HeaderMap) -> u64 {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
+
 /// Whether a request is a form.
 pub(super) fn is_form(parts: &Parts) -> bool {
     let content_type = parts.headers.get(header::CONTENT_TYPE);
@@ -52,7 +63,9 @@ impl S3Door {
         let (form, file) = form::open(body, &boundary).await.map_err(|e| of_form(&e))?;
         let signed = signature::of(&form, &[&self.0.region, DEFAULT_REGION])?;
         let now_ms = self.0.store.clock().now_ms();
-        let object = fields::object(&form, &bucket, &parts)?;
+        let mut object = fields::object(&form, &bucket, &parts)?;
+        let least = file.at_least(declared(&parts.headers));
+        object.parts.extensions.insert(AtLeast(least));
         let context = access::form_context(
             &self.0.gate,
             signed.as_ref().map(|signed| signed.access_key.as_str()),
@@ -68,6 +81,9 @@ impl S3Door {
             let conditions = Conditions::parse(policy)?;
             conditions.check(&form, &bucket, &object.key, now_ms)?;
             range = conditions.length();
+        }
+        if range.is_some_and(|(_, most)| least > most) {
+            return Err(of_form(&FormError::TooLarge));
         }
         let wish = answer::Wish::of(&form, &parts, &bucket, &object.key);
         let body = s3s::Body::http_body_unsync(file.within(range));

@@ -97,7 +97,12 @@ async fn what_the_token_service_does_not_do_is_refused_in_its_own_words() {
     let house = House::open().await;
     let root = house.root.clone();
     for (form, code, status) in [
-        ("Action=AssumeRole&Policy=%7B%7D", "NotImplemented", 501),
+        ("Action=AssumeRole&Policy=%7B%7D", "ValidationError", 400),
+        (
+            "Action=GetSessionToken&Policy=%7B%7D",
+            "NotImplemented",
+            501,
+        ),
         (
             "Action=AssumeRole&PolicyArns.member.1.arn=x",
             "NotImplemented",
@@ -205,4 +210,81 @@ async fn rights_end_at_the_prefix_of_a_grant() {
         .ask(hall, Method::DELETE, "/films/out/a", &[], "")
         .await;
     assert_eq!(gone.code(), "AccessDenied");
+}
+
+#[tokio::test]
+async fn the_policy_of_a_call_bounds_the_temporary_key_for_root_too() {
+    let house = House::open().await;
+    let root = house.root.clone();
+    for path in ["/films", "/other", "/films/in/a", "/films/out/a"] {
+        house.put(Some(&root), path, &[]).await;
+    }
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::films/in/*"},
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::films",
+         "Condition": {"StringLike": {"s3:prefix": "in/*"}}},
+        {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]}"#;
+    let encoded = percent_encoding::utf8_percent_encode(policy, percent_encoding::NON_ALPHANUMERIC);
+    let form = format!("Action=AssumeRole&RoleSessionName=ci&Policy={encoded}");
+    let answer = sts(&house, Some(&root), &form).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert!(element(&answer, "PackedPolicySize").parse::<u32>().unwrap() > 10);
+    let temporary = Key {
+        id: element(&answer, "AccessKeyId").to_owned(),
+        secret: element(&answer, "SecretAccessKey").to_owned(),
+    };
+    let token = [("x-amz-security-token", element(&answer, "SessionToken"))];
+    let ask = async |method: Method, uri: &str| {
+        let answer = house.ask(Some(&temporary), method, uri, &token, "").await;
+        answer.status.is_success()
+    };
+    assert!(ask(Method::GET, "/films/in/a").await);
+    assert!(ask(Method::PUT, "/films/in/b").await);
+    assert!(ask(Method::DELETE, "/films/in/b").await);
+    assert!(ask(Method::GET, "/films?list-type=2&prefix=in%2F").await);
+    assert!(ask(Method::GET, "/").await);
+    for (method, uri) in [
+        (Method::GET, "/films/out/a"),
+        (Method::PUT, "/films/out/b"),
+        (Method::GET, "/films?list-type=2"),
+        (Method::GET, "/films?policy"),
+        (Method::GET, "/films/in/a?acl"),
+        (Method::PUT, "/another"),
+        (Method::PUT, "/other/in/a"),
+        (Method::DELETE, "/other"),
+    ] {
+        assert!(!ask(method.clone(), uri).await, "{method} {uri}");
+    }
+    let copy = [token[0], ("x-amz-copy-source", "/films/out/a")];
+    let copy = house
+        .ask(Some(&temporary), Method::PUT, "/films/in/c", &copy, "")
+        .await;
+    assert_eq!(copy.code(), "AccessDenied");
+    let many = "<Delete><Object><Key>in/a</Key></Object><Object><Key>out/a</Key></Object></Delete>";
+    let many = house
+        .ask(
+            Some(&temporary),
+            Method::POST,
+            "/films?delete",
+            &token,
+            many,
+        )
+        .await;
+    assert!(
+        many.text.contains("<Deleted><Key>in/a</Key>"),
+        "{}",
+        many.text
+    );
+    assert!(
+        many.text.contains("<Code>AccessDenied</Code>"),
+        "{}",
+        many.text
+    );
+    let made: crate::kernel::AccessKeyId = temporary.id.parse().unwrap();
+    let revoked = house
+        .identity
+        .revoke_session(&Caller::system(), &made)
+        .await;
+    assert!(revoked.unwrap());
+    assert!(!ask(Method::GET, "/films/in/a").await, "taken back");
 }

@@ -140,6 +140,7 @@ async fn a_flipped_bit_is_found_told_and_never_served_while_the_rest_is() {
         .delete(&bucket(), &key("a"), None, Condition::default(), "me")
         .await;
     assert!(gone.unwrap().existed);
+    store.settle().await;
     assert_eq!(
         set_aside(&house),
         0,

@@ -223,7 +223,7 @@ async fn a_copy_moves_rows_where_the_data_key_can_stay_and_bytes_elsewhere() {
                 assert_eq!(copied.encrypted().is_some(), from > 0 || to > 0, "{case}");
                 let same_tag = copied.etag == source.etag;
                 assert_eq!(same_tag, from != 3 && to != 3, "{case}");
-                store.blobs().settle().await;
+                store.settle().await;
                 let shared = from == to && from == 0 || [1, 2].contains(&from) && to < 3;
                 let files = if size > 16 * 1024 {
                     2 - usize::from(shared)
@@ -332,7 +332,7 @@ async fn a_resumable_upload_is_encrypted_at_its_end_and_its_plaintext_goes() {
             *blake3::hash(&bytes).as_bytes()
         );
         assert_eq!(get(store, "film.mkv").await.unwrap(), bytes);
-        store.blobs().settle().await;
+        store.settle().await;
         let files = usize::from(size > 16 * 1024);
         assert_eq!(store.blobs().files().count(), files, "{size}");
         if size > 10_000 {

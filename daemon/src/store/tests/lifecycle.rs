@@ -202,7 +202,7 @@ async fn stale_uploads_are_dropped_with_their_parts() {
         .unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].id().unwrap(), begun[1]);
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 1);
 }
 

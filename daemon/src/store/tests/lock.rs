@@ -139,7 +139,7 @@ async fn a_bucket_without_lock_takes_none() {
     let sealed = seal(store, &noise(100_000, 2), false).await;
     let refused = store.publish(held, sealed).await;
     assert!(matches!(refused, Err(StoreError::NotLockable(_))));
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 0);
     let object = put(store, "a", b"1").await.object;
     let refused = store.change_lock(&object, LockChange::Hold(true)).await;

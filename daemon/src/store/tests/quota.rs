@@ -33,7 +33,7 @@ async fn a_bucket_holds_what_its_quota_allows() {
     assert_eq!(store.bucket_quota(&bucket()).await.unwrap(), quota);
     let refused = try_put(store, "b", 40_001, "me").await;
     assert!(exceeded(&refused), "{refused:?}");
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 1, "its file is gone");
     // What is replaced makes room.
     let name = key("a");
@@ -110,7 +110,7 @@ async fn of_many_writers_at_once_only_those_that_fit_succeed() {
     let refused = outcomes.iter().filter(|one| exceeded(one)).count();
     assert_eq!(refused, 15, "{outcomes:?}");
     assert_eq!(held(&store, "me").await, (100_000, 5));
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 5);
     clean(&store).await;
 }

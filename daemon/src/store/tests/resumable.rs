@@ -93,7 +93,7 @@ async fn a_restart_does_not_wait_for_the_lease_of_the_dead() {
     session.checkpoint().await.unwrap();
     // The lease in the row outlives its daemon; the lock of the file does not.
     session.abandon();
-    store.blobs().settle().await;
+    store.settle().await;
     let next = open(&house.dir).await;
     let mut session = next.append(id, 200_000, None).await.unwrap();
     session.write(Bytes::from(noise(100_000, 7))).await.unwrap();
@@ -114,7 +114,7 @@ async fn an_upload_that_was_cut_after_its_last_byte_is_ended_when_it_is_asked_ab
     session.checkpoint().await.unwrap();
     // All is durable, and nothing is an object yet.
     session.abandon();
-    store.blobs().settle().await;
+    store.settle().await;
     let store = open(&house.dir).await;
     assert!(!store.settle_upload(id).await.unwrap().is_complete);
     let upload = store.conclude_upload(id).await.unwrap();
@@ -154,7 +154,7 @@ async fn ended_and_expired_uploads_leave_nothing() {
         .await
         .unwrap();
     assert_eq!(get(&store, "film.mkv").await.unwrap(), b"");
-    store.blobs().settle().await;
+    store.settle().await;
     assert_eq!(store.blobs().files().count(), 0);
     clean(&store).await;
 }
