@@ -1,6 +1,7 @@
 //! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
 mod api;
+mod arriving;
 mod backup;
 mod bad_input;
 mod browser;

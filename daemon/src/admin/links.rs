@@ -9,6 +9,7 @@ use super::{AdminParts, Json, Query, assets};
 use crate::http::{Problem, permit, require};
 use crate::identity::{Action, Caller, LinkInfo, LinkScope, Resource};
 use crate::kernel::{BucketName, ObjectKey};
+use crate::media;
 
 pub(super) async fn list(
     State(parts): State<AdminParts>,
@@ -40,8 +41,14 @@ pub(super) async fn create(
             let key: ObjectKey = key.parse()?;
             let resource = Resource::Object(&bucket, &key);
             permit(&parts.identity, &caller, Action::CreateLink, &resource).await?;
-            let object = parts.store.head(&bucket, &key, None).await?;
-            let playable = assets::plays(&parts, &object).await?;
+            let playable = match parts.store.head(&bucket, &key, None).await {
+                Ok(object) => assets::plays(&parts, &object).await?,
+                // What is still arriving can be read and played under the address it will have.
+                Err(error) => match parts.store.arriving(&bucket, &key).await? {
+                    Some(upload) => media::may_be_played(upload.headers(), upload.key()),
+                    None => return Err(error.into()),
+                },
+            };
             (
                 LinkScope::Object(bucket.clone(), key.clone()),
                 Some((key, playable)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::BlobError;
 use super::filesync::FileSync;
@@ -41,6 +42,7 @@ pub struct BlobAppender {
     id: BlobId,
     sync: Arc<FileSync>,
     lane: Lane<FileSink<Arc<File>>>,
+    written: watch::Receiver<u64>,
 }
 
 /// An upload's file that is complete and durable; the row has it already, so there is nothing to keep.
@@ -70,7 +72,7 @@ impl Blobs {
         let file = home.lock_file(id).await?;
         let summer = Summer::resume(sums, offset);
         let room = Arc::clone(&home);
-        let sink = blocking("continuing a file", move || {
+        let mut sink = blocking("continuing a file", move || {
             let error = |e: io::Error| room.file_error("continuing a file", id, e);
             let size = file.metadata().map_err(error)?.len();
             if size < offset {
@@ -89,10 +91,13 @@ impl Blobs {
             Ok(FileSink::new(Arc::clone(&room), held, file, summer))
         })
         .await?;
+        let (tell, written) = watch::channel(offset);
+        sink.written = Some(tell);
         Ok(BlobAppender {
             id,
             sync: Arc::clone(&sink.sync),
             lane: Lane::new(sink, home.tracker.clone(), OnDrop::Finish),
+            written,
             room: home,
         })
     }
@@ -135,6 +140,11 @@ impl BlobAppender {
     /// The blob.
     pub fn id(&self) -> BlobId {
         self.id
+    }
+
+    /// Follows how many bytes of the file are written, synced or not; it closes with the appender.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
     }
 
     /// Takes space for an upload of this total length, so that it lies in one stretch and a disk that is too small is known at once.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use tokio::sync::watch;
 
 use super::BlobError;
 use super::cipher::{DataKey, FrameWriter, sealed_len};
@@ -284,6 +285,8 @@ pub(super) struct FileSink<H> {
     pub(super) sync: Arc<FileSync>,
     /// Bytes written since a sync was last started.
     unsynced: u64,
+    /// Tells readers of a growing file how much of it is written.
+    pub(super) written: Option<watch::Sender<u64>>,
     /// Seals what is to be written, where the blob is encrypted.
     frames: Option<Box<FrameWriter>>,
 }
@@ -307,6 +310,7 @@ impl<H: Send + 'static> FileSink<H> {
             summer,
             reserved: 0,
             unsynced: 0,
+            written: None,
             frames: None,
         }
     }
@@ -361,6 +365,9 @@ impl<H: Send + 'static> FileSink<H> {
             self.room.admit(len)?;
         }
         write_at(&self.file, batch, at).map_err(|e| self.room.error("writing a file", e))?;
+        if let Some(written) = &self.written {
+            written.send_replace(at + len);
+        }
         self.unsynced += len;
         if self.unsynced >= EARLY_SYNC_BYTES {
             self.unsynced = 0;

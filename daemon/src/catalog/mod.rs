@@ -33,6 +33,7 @@ mod setting;
 mod statements;
 mod temporary_key;
 mod upload;
+mod upload_piece;
 mod usage;
 mod write;
 
@@ -60,5 +61,6 @@ pub use rendition::{
 };
 pub use temporary_key::TemporaryKeyRow;
 pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
+pub use upload_piece::UploadPiece;
 pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

@@ -3,7 +3,8 @@
 use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
-    lease, link, listing, object, part, position, rendition, setting, temporary_key, upload, usage,
+    lease, link, listing, object, part, position, rendition, setting, temporary_key, upload,
+    upload_piece, usage,
 };
 
 /// Those that both databases run.
@@ -175,6 +176,9 @@ const SHARED: &[&str] = &[
     upload::OF_BUCKET,
     upload::OPEN,
     upload::EXPIRED,
+    upload::TO_KEY,
+    upload_piece::GET,
+    upload_piece::MEMBERS,
     upload::ADVANCE,
     upload::SET_LENGTH,
     upload::FINISH,

@@ -204,15 +204,19 @@ impl UploadRow {
 
     /// The open blob of a sequential upload.
     pub fn blob(&self) -> Result<Option<BlobId>, CatalogError> {
-        let parse = |id: &String| {
-            id.parse()
-                .map_err(|_| CatalogError::Corrupt(format!("upload.blob_id {id}")))
-        };
-        self.blob_id.as_ref().map(parse).transpose()
+        blob_of(self.blob_id.as_ref())
     }
 }
 
-fn parsed(id: &str) -> Result<UploadId, CatalogError> {
+pub(super) fn blob_of(id: Option<&String>) -> Result<Option<BlobId>, CatalogError> {
+    let parse = |id: &String| {
+        id.parse()
+            .map_err(|_| CatalogError::Corrupt(format!("upload.blob_id {id}")))
+    };
+    id.map(parse).transpose()
+}
+
+pub(super) fn parsed(id: &str) -> Result<UploadId, CatalogError> {
     id.parse()
         .map_err(|_| CatalogError::Corrupt(format!("upload.id {id}")))
 }
@@ -238,6 +242,9 @@ pub(super) const OPEN: &str =
     select!("WHERE u.state = 'open' ORDER BY u.created_ms DESC, u.id LIMIT $1");
 pub(super) const EXPIRED: &str =
     select!("WHERE u.expires_ms IS NOT NULL AND u.expires_ms <= $1 ORDER BY u.expires_ms LIMIT $2");
+pub(super) const TO_KEY: &str = select!(
+    "WHERE b.name = $1 AND u.key = $2 AND u.role <> 'partial' AND u.state <> 'sealed' ORDER BY u.created_ms DESC, u.id LIMIT $3"
+);
 pub(super) const ADVANCE: &str = "UPDATE upload SET offset_bytes = $2, sums = $3, expires_ms = $4 WHERE id = $1 AND state = 'open' AND offset_bytes <= $2";
 pub(super) const SET_LENGTH: &str =
     "UPDATE upload SET length_bytes = $2 WHERE id = $1 AND state = 'open' AND length_bytes IS NULL";
@@ -292,6 +299,18 @@ impl Catalog {
     /// Open uploads of every door, newest first.
     pub async fn open_uploads(&self, limit: i64) -> Result<Vec<UploadRow>, CatalogError> {
         Ok(on_pool!(self, pool => sqlx::query_as(OPEN).bind(limit).fetch_all(pool).await)?)
+    }
+
+    /// Uploads that become, or became a short while ago, the object of this name, newest first.
+    pub async fn uploads_to(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        limit: i64,
+    ) -> Result<Vec<UploadRow>, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_as(TO_KEY).bind(bucket).bind(key).bind(limit).fetch_all(pool).await)?,
+        )
     }
 
     /// Uploads whose time is over, open or finished.

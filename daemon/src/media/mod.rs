@@ -42,7 +42,7 @@ pub use ladder::Planned;
 pub use ladder::RungSetting;
 pub use library::{Look, Media, MediaError, MediaParts};
 pub use order::{About, Opening, Order, REPORT_BYTES_MAX, Report};
-pub use plan::{looks_like_media, planner};
+pub use plan::{looks_like_media, may_be_played, planner};
 pub use probe::{Trial, trials};
 pub use process::{RangeRead, Source};
 pub use remote::Remote;

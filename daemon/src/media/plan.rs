@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::order::About;
 use crate::catalog::{JobObject, NewJob};
-use crate::kernel::Clock;
+use crate::kernel::{Clock, ObjectKey};
 use crate::queue::kind;
-use crate::store::{Object, Planner};
+use crate::store::{Object, ObjectHeaders, Planner};
 
 /// Nothing shorter than this is media.
 const MEDIA_BYTES_MIN: u64 = 16;
@@ -45,10 +45,12 @@ pub fn plan(object: &Object, clock: &Clock) -> Vec<NewJob> {
 ///
 /// A type that says something else wins over the name, except the types that mean "I do not know".
 pub fn looks_like_media(object: &Object) -> bool {
-    named_like_media(
-        object.headers.content_type.as_deref(),
-        object.key.extension().as_deref(),
-    )
+    may_be_played(&object.headers, &object.key)
+}
+
+/// The same of what is not an object yet.
+pub fn may_be_played(headers: &ObjectHeaders, key: &ObjectKey) -> bool {
+    named_like_media(headers.content_type.as_deref(), key.extension().as_deref())
 }
 
 fn named_like_media(content_type: Option<&str>, extension: Option<&str>) -> bool {

@@ -9,6 +9,7 @@
 //! Bytes come in through an [`ObjectWriter`], which yields [`Sealed`] bytes; [`Store::publish`] gives them a name.
 //! The room knows no protocol, no player and no caller: rights are decided by the doors before they call.
 
+mod arriving;
 mod body;
 mod bucket;
 mod burial;
@@ -52,6 +53,7 @@ mod writer;
 mod tests;
 
 pub use crate::blob::DiskInfo;
+pub use arriving::{Arriving, ArrivingBody, ArrivingReader, Reach};
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};
 pub use concat::PARTIALS_MAX;
@@ -119,6 +121,7 @@ struct Inner {
     /// Counts commits of this process, so that readers of the outbox need not wait for their timer.
     changes: watch::Sender<u64>,
     sessions: session::Sessions,
+    arrivals: Arc<arriving::Arrivals>,
     /// Rung when the rules of a bucket change.
     lifecycle_changed: tokio::sync::Notify,
     keys: keyring::Keyring,
@@ -160,6 +163,7 @@ impl Store {
                 .min(crate::kernel::limits::INLINE_BYTES_MAX),
             changes,
             sessions: session::Sessions::default(),
+            arrivals: Arc::default(),
             lifecycle_changed: tokio::sync::Notify::new(),
             keys: keyring::Keyring::new(parts.master),
             burials: burial::Burials::default(),

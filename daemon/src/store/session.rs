@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Live;
 use super::finish::finish_in;
 use super::publish::Published;
 use super::upload::Upload;
@@ -63,6 +64,8 @@ pub struct UploadSession {
     /// Bytes from here on count only once they are verified.
     fence: Option<u64>,
     stop: CancellationToken,
+    /// Lets readers follow what is written, where it counts as it comes.
+    live: Option<Live>,
     /// `None` only once the session has ended.
     held: Option<(BlobAppender, Turn)>,
 }
@@ -229,6 +232,7 @@ impl Store {
             appender.reserve(length).await?;
         }
         let stop = turn.stop.clone();
+        let live = (!fenced).then(|| self.0.arrivals.enter(id, appender.written()));
         Ok(UploadSession {
             store: self.clone(),
             row,
@@ -237,6 +241,7 @@ impl Store {
             offset,
             fence,
             stop,
+            live,
             held: Some((appender, turn)),
         })
     }
@@ -481,6 +486,7 @@ impl Drop for UploadSession {
             offset: self.offset,
             fence: self.fence,
             stop: self.stop.clone(),
+            live: self.live.take(),
             held: Some(held),
         };
         runtime.spawn(async move {

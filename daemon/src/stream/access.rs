@@ -10,13 +10,21 @@ use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require_here};
 use crate::identity::{Action, Actor, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey};
 use crate::media::MediaError;
-use crate::store::{Object, Store, StoreError};
+use crate::store::{Arriving, Object, Store, StoreError};
 
 /// A request by somebody, with what stands behind its prefix, still percent-encoded.
 pub(super) struct Visit {
     pub(super) parts: Parts,
     pub(super) caller: Caller,
     pub(super) rest: String,
+}
+
+/// What a name leads to.
+pub(super) enum Found {
+    /// A finished object.
+    Object(Box<Object>),
+    /// An upload that has not ended.
+    Arriving(Arriving),
 }
 
 impl Visit {
@@ -65,14 +73,38 @@ impl Visit {
 
     /// The object of this name, without its bytes, when the caller may read it.
     pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Object, Problem> {
-        let (bucket, key) = path::bucket_and_key(raw)?;
-        let resource = Resource::Object(&bucket, &key);
-        let identity = gate(&self.parts)?.identity();
-        require_here(identity, &self.caller, Action::ReadObject, &resource).await?;
+        let (bucket, key) = self.readable(raw).await?;
         store
             .head(&bucket, &key, None)
             .await
             .map_err(|error| self.problem(error, &bucket, &key))
+    }
+
+    /// The same, or the unfinished upload that becomes it: an object that is there goes before the upload that will replace it.
+    pub(super) async fn find(&self, store: &Store, raw: &str) -> Result<Found, Problem> {
+        let (bucket, key) = self.readable(raw).await?;
+        let missing = match store.head(&bucket, &key, None).await {
+            Ok(object) => return Ok(Found::Object(Box::new(object))),
+            Err(error @ (StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. })) => error,
+            Err(error) => return Err(self.problem(error, &bucket, &key)),
+        };
+        match store.arriving(&bucket, &key).await? {
+            Some(arriving) => Ok(Found::Arriving(arriving)),
+            // It may have ended between the two questions.
+            None => match store.head(&bucket, &key, None).await {
+                Ok(object) => Ok(Found::Object(Box::new(object))),
+                Err(_) => Err(self.problem(missing, &bucket, &key)),
+            },
+        }
+    }
+
+    /// Bucket and key that a path names, when the caller may read there.
+    async fn readable(&self, raw: &str) -> Result<(BucketName, ObjectKey), Problem> {
+        let (bucket, key) = path::bucket_and_key(raw)?;
+        let resource = Resource::Object(&bucket, &key);
+        let identity = gate(&self.parts)?.identity();
+        require_here(identity, &self.caller, Action::ReadObject, &resource).await?;
+        Ok((bucket, key))
     }
 
     fn problem(&self, error: StoreError, bucket: &BucketName, key: &ObjectKey) -> Problem {

@@ -1,15 +1,15 @@
 //! An object's own bytes.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::Door;
-use super::access::Visit;
+use super::access::{Found, Visit};
+use super::{Door, arriving};
 use crate::http::{Problem, Representation, content_type, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ObjectKey;
-use crate::store::{Object, Store};
+use crate::store::{Object, ObjectHeaders, Store};
 
 /// What a private cache may do with an object that can be replaced: keep it and ask.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -38,7 +38,10 @@ async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
 
 async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let store = door.media.store();
-    let object = visit.object(store, &visit.rest).await?;
+    let object = match visit.find(store, &visit.rest).await? {
+        Found::Object(object) => *object,
+        Found::Arriving(arriving) => return arriving::file(visit, &arriving).await,
+    };
     let mut about = representation(&object);
     if visit.query("download").is_some() {
         about
@@ -63,6 +66,12 @@ fn representation(object: &Object) -> Representation {
     let mut about = Representation::new(object.size, object.etag.clone(), object.modified_ms, kind);
     let headers = &mut about.headers;
     headers.insert(header::CACHE_CONTROL, ASK_AGAIN);
+    kept_headers(stored, headers);
+    about
+}
+
+/// The headers that an object's writer chose for its readers.
+pub(super) fn kept_headers(stored: &ObjectHeaders, headers: &mut HeaderMap) {
     let kept = [
         (header::CACHE_CONTROL, &stored.cache_control),
         (header::CONTENT_DISPOSITION, &stored.content_disposition),
@@ -78,11 +87,10 @@ fn representation(object: &Object) -> Representation {
             headers.insert(name, value);
         }
     }
-    about
 }
 
 /// `Content-Disposition: attachment` with the key's last part (RFC 6266, RFC 8187).
-fn attachment(key: &ObjectKey) -> HeaderValue {
+pub(super) fn attachment(key: &ObjectKey) -> HeaderValue {
     let name = nebula_api::routes::encode_segment(key.file_name());
     HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}"))
         .unwrap_or(HeaderValue::from_static("attachment"))

@@ -15,6 +15,7 @@
 //! The door parses no container, decides no right and opens no file.
 
 mod access;
+mod arriving;
 mod body;
 mod file;
 mod hls;
