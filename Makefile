@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 PREPARE := packaging/prepare
 CARGO ?= cargo
 
-.PHONY: help run build console test test-only conformance check bench fmt lint ci
+.PHONY: help run build console test test-only fuzz conformance check bench fmt lint ci
 
 help: ## list these commands
 	@printf '\nNebula: make COMMAND\n\n'
@@ -36,6 +36,13 @@ test: ## install what is missing, build, and run every test
 
 test-only: ## run every test, installing nothing
 	@packaging/run-tests
+
+# Every test that throws noise at a parser or a decision, in the words of its name.
+NOISE := noise:: guard:: policy:: ranges:: condition no_ conditions_are conditions:: post::form metadata model::
+CASES ?= 20000
+
+fuzz: ## throw noise at everything that reads what strangers send (CASES=20000 of each)
+	@PROPTEST_CASES=$(CASES) $(CARGO) test --locked --package nebula-daemon --lib -- $(NOISE)
 
 conformance: ## fetch the public S3 suite and run it (make test runs it too, once it is there)
 	@$(PREPARE) suite

@@ -465,3 +465,37 @@ async fn a_disk_is_emptied_by_the_appliance_itself_over_a_restart_and_let_be_whe
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_inodes_says_full_takes_deletions_and_recovers() {
+    within(LIMIT, async {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        // The 256 directories, and a few files.
+        let size = "64m,nr_inodes=290";
+        let Some(_disk) = Small::mount(&data.join("blobs"), place, size) else {
+            return;
+        };
+        let appliance = with_bucket(Setup::default().data_dir(&data)).await;
+        let content = Seed::new("inodes").bytes(20 * 1024);
+        let mut stored = 0;
+        let refused = loop {
+            match put(&appliance, &format!("f{stored}"), &content).await {
+                Ok(()) => stored += 1,
+                Err(refused) => break refused,
+            }
+            assert!(stored < 100, "it never runs out");
+        };
+        assert_eq!(refused, ("InsufficientStorage".into(), 507));
+        // What lies in its row needs none, and what is there is read.
+        put(&appliance, "small", b"small").await.unwrap();
+        assert_eq!(get(&appliance, "f0").await.unwrap(), content);
+        delete(&appliance, "f0").await.unwrap();
+        wait::until_async("its inode is free", async || {
+            put(&appliance, "again", &content).await.is_ok()
+        })
+        .await;
+        appliance.fsck(true).await;
+    })
+    .await;
+}

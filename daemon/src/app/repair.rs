@@ -76,7 +76,7 @@ pub async fn scrub(config: Config, args: ScrubArgs) -> Result<bool> {
         println!("{text}");
     } else {
         println!(
-            "{} blobs ({} bytes) and {} objects in their rows compared: {} found damaged, {} healed from a copy",
+            "{} blobs ({} bytes) and {} objects in their rows compared: {} found damaged, {} healed from a copy or made again",
             state.blobs, state.done_bytes, state.inline_objects, state.damaged, state.healed
         );
         if state.is_running() {

@@ -17,8 +17,8 @@ use crate::catalog::{Catalog, NewJob, Options, Protocol, UploadRole, Versioning}
 use crate::kernel::{BucketName, Clock, MasterKey, ObjectKey};
 use crate::queue::Bell;
 use crate::store::{
-    Condition, Finding, NewResumable, ObjectExtras, ObjectHeaders, PutObject, Store, StoreParts,
-    Tags, WriteOptions,
+    Condition, CustomerKey, Encryption, EncryptionAsked, Finding, NewResumable, ObjectExtras,
+    ObjectHeaders, PutObject, Store, StoreParts, Tags, WriteOptions,
 };
 
 const MIB: usize = 1 << 20;
@@ -61,7 +61,15 @@ impl House {
     }
 
     async fn put(&self, name: &str, bytes: &[u8]) {
-        let mut writer = self.store.writer(WriteOptions::default()).await.unwrap();
+        self.put_as(name, bytes, None).await;
+    }
+
+    async fn put_as(&self, name: &str, bytes: &[u8], asked: Option<EncryptionAsked>) {
+        let options = WriteOptions {
+            encryption: asked.map(Encryption::new),
+            ..WriteOptions::default()
+        };
+        let mut writer = self.store.writer(options).await.unwrap();
         writer.write(Bytes::copy_from_slice(bytes)).await.unwrap();
         let sealed = writer.seal().await.unwrap();
         let put = PutObject {

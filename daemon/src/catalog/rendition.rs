@@ -148,6 +148,8 @@ pub struct SegmentRow {
     pub start_ticks: i64,
     /// Sum of its samples' durations.
     pub duration_ticks: i64,
+    /// Whether its file is encrypted.
+    pub is_encrypted: bool,
 }
 
 impl SegmentRow {
@@ -213,6 +215,8 @@ pub struct NewSegment {
     pub start_ticks: i64,
     /// Sum of its samples' durations.
     pub duration_ticks: i64,
+    /// Whether its file is encrypted.
+    pub is_encrypted: bool,
     /// Now.
     pub now_ms: Millis,
 }
@@ -231,11 +235,11 @@ pub(super) const PUT_INIT: &str = "INSERT INTO rendition_init (content_id, recip
      ON CONFLICT (tenant, content_id, recipe, number) DO UPDATE SET bytes = excluded.bytes";
 pub(super) const INIT: &str = "SELECT bytes FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const LAST_INIT: &str = "SELECT number, bytes FROM rendition_init WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number DESC LIMIT 1";
-pub(super) const INSERT_SEGMENT: &str = "INSERT INTO rendition_segment (content_id, recipe, number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, used_ms) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, content_id, recipe, number) DO NOTHING";
-pub(super) const SEGMENTS: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks \
+pub(super) const INSERT_SEGMENT: &str = "INSERT INTO rendition_segment (content_id, recipe, number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, used_ms, is_encrypted) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant, content_id, recipe, number) DO NOTHING";
+pub(super) const SEGMENTS: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, is_encrypted \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number";
-pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks \
+pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, is_encrypted \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const TALLY: &str = "SELECT recipe, COUNT(*) AS segments, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(duration_ticks) AS BIGINT) AS duration_ticks \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 GROUP BY recipe";
@@ -467,6 +471,7 @@ impl Tx {
             .bind(new.start_ticks)
             .bind(new.duration_ticks)
             .bind(new.now_ms)
+            .bind(new.is_encrypted)
             .execute(conn).await.map(|done| done.rows_affected()))?;
         if done == 0 {
             return Ok(false);

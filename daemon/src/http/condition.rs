@@ -91,6 +91,7 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use proptest::prelude::*;
 
     const MODIFIED_MS: Millis = 784_111_777_900;
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -172,5 +173,107 @@ mod tests {
         assert!(if_range(&HeaderMap::new(), &etag, MODIFIED_MS));
         assert_eq!(http_date(MODIFIED_MS), DATE);
         assert!(!http_date(Millis::MAX).is_empty() && !http_date(-1).is_empty());
+    }
+
+    /// A tag in a list, as a client may write it.
+    #[derive(Clone, Debug)]
+    enum Tag {
+        Ours,
+        OursWeakly,
+        Another,
+        Any,
+    }
+
+    /// When a client says that it saw us.
+    #[derive(Clone, Copy, Debug)]
+    enum Seen {
+        Before,
+        Then,
+        After,
+        Nonsense,
+    }
+
+    fn tags() -> impl Strategy<Value = Option<Vec<Tag>>> {
+        let one = prop_oneof![
+            Just(Tag::Ours),
+            Just(Tag::OursWeakly),
+            Just(Tag::Another),
+            Just(Tag::Any)
+        ];
+        proptest::option::of(proptest::collection::vec(one, 1..4))
+    }
+
+    fn seen() -> impl Strategy<Value = Option<Seen>> {
+        const ALL: &[Seen] = &[Seen::Before, Seen::Then, Seen::After, Seen::Nonsense];
+        proptest::option::of(proptest::sample::select(ALL))
+    }
+
+    fn written(tags: &[Tag]) -> String {
+        // `*` stands alone or means nothing (RFC 9110 §13.1.1).
+        let one = |tag: &Tag| match tag {
+            Tag::Ours => "\"a\"",
+            Tag::OursWeakly => "W/\"a\"",
+            Tag::Another => "\"b,c\"",
+            Tag::Any => "*",
+        };
+        tags.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    fn date_of(seen: Seen) -> &'static str {
+        match seen {
+            Seen::Before => BEFORE,
+            Seen::Then => DATE,
+            Seen::After => AFTER,
+            Seen::Nonsense => "Sun, 31 Feb 1994 08:49:37 GMT",
+        }
+    }
+
+    proptest! {
+        /// The steps of RFC 9110 §13.2.2, written down once more from the other side.
+        #[test]
+        fn conditions_are_those_of_a_model(
+            matches in tags(), none in tags(), unmodified in seen(), modified in seen(), method in 0..3_usize,
+        ) {
+            // A list with `*` among others is no valid list; what it means is ours to say.
+            let valid = |tags: &Option<Vec<Tag>>| tags.as_ref().is_none_or(|tags| {
+                tags.len() == 1 || !tags.iter().any(|tag| matches!(tag, Tag::Any))
+            });
+            prop_assume!(valid(&matches) && valid(&none));
+            let method = [Method::GET, Method::HEAD, Method::PUT][method].clone();
+            let mut map = HeaderMap::new();
+            let lists = [(header::IF_MATCH, &matches), (header::IF_NONE_MATCH, &none)];
+            for (name, tags) in lists {
+                if let Some(tags) = tags {
+                    map.insert(name, written(tags).parse().unwrap());
+                }
+            }
+            let dates = [(header::IF_UNMODIFIED_SINCE, unmodified), (header::IF_MODIFIED_SINCE, modified)];
+            for (name, seen) in dates {
+                if let Some(seen) = seen {
+                    map.insert(name, date_of(seen).parse().unwrap());
+                }
+            }
+            let strongly = |tags: &Vec<Tag>| tags.iter().any(|tag| matches!(tag, Tag::Ours | Tag::Any));
+            let weakly = |tags: &Vec<Tag>| tags.iter().any(|tag| !matches!(tag, Tag::Another));
+            let first = match (&matches, unmodified) {
+                (Some(tags), _) => strongly(tags),
+                (None, Some(Seen::Before)) => false,
+                (None, _) => true,
+            };
+            let is_read = method != Method::PUT;
+            let second = match (&none, modified) {
+                (Some(tags), _) => !weakly(tags),
+                (None, Some(Seen::Then | Seen::After)) => !is_read,
+                (None, _) => true,
+            };
+            let expected = match (first, second) {
+                (false, _) => Verdict::PreconditionFailed,
+                (true, true) => Verdict::Proceed,
+                (true, false) if is_read => Verdict::NotModified,
+                (true, false) => Verdict::PreconditionFailed,
+            };
+            let etag = ETag::from_stored("a".into());
+            prop_assert_eq!(evaluate(&method, &map, &etag, MODIFIED_MS), expected);
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::catalog::{
 };
 use crate::kernel::{ContentId, Millis};
 use crate::queue::{Job, kind};
-use crate::store::{Object, ObjectReader, SegmentOf, WriteOptions};
+use crate::store::{Object, ObjectReader, SegmentOf};
 
 /// An index job may take so long, whatever the size of its object, in seconds.
 const INDEX_S: u64 = 120;
@@ -97,7 +97,7 @@ impl Media {
     }
 
     /// The object that caused the job, or any other with its content.
-    async fn object_of(
+    pub(super) async fn object_of(
         &self,
         about: &About,
         content: ContentId,
@@ -251,6 +251,7 @@ impl Media {
             Ok(_) => return self.refuse(job, "nothing in it can be played").await,
             Err(error) => return Err(BenchError::Refused(error.to_string())),
         };
+        let (index, poster) = self.sealed(&about, content, index, poster).await?;
         let facts = &film.index.facts;
         let now_ms = self.0.store.clock().now_ms();
         let duration_ms = (facts.duration_us / 1000) as i64;
@@ -347,12 +348,8 @@ impl Media {
             ));
         };
         let store = &self.0.store;
-        let options = WriteOptions {
-            size: Some(segment.bytes.len() as u64),
-            always_blob: true,
-            relaxed: true,
-            ..WriteOptions::default()
-        };
+        let size = segment.bytes.len() as u64;
+        let options = self.segment_options(&about(job)?, content, size).await?;
         let mut writer = store
             .writer(options)
             .await

@@ -179,11 +179,6 @@ impl Media {
         self.0.watched.note(content, recipe, now_ms);
     }
 
-    /// A picture of a film, as JPEG.
-    pub async fn poster(&self, content: ContentId) -> Result<Option<Vec<u8>>, MediaError> {
-        Ok(self.0.store.catalog().asset_poster(content).await?)
-    }
-
     /// Whether renditions are still wanted of a film that has none yet: then its ladder job is on its way.
     pub fn wants_renditions(&self, film: &Film) -> bool {
         !super::ladder::wanted(film, &self.0.ladder).is_empty()

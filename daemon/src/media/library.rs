@@ -211,6 +211,7 @@ impl Media {
         let Some(bytes) = self.0.store.catalog().asset_index(content).await? else {
             return Ok(None);
         };
+        let bytes = self.0.store.open_derived(content, bytes).await?;
         let film = Arc::new(read(bytes).await?);
         self.0.films.put(content, Arc::clone(&film));
         Ok(Some(film))

@@ -221,7 +221,12 @@ fn demand(operation: &str) -> Option<Demand> {
 
 /// Refuses headers that ask for what is not built, so that none of them is silently ignored.
 fn unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const REFUSED: [&str; 2] = ["x-amz-write-offset-bytes", "x-amz-mfa"];
+    const REFUSED: [&str; 3] = [
+        "x-amz-write-offset-bytes",
+        "x-amz-mfa",
+        // Taken for a plain PUT it would empty the object.
+        "x-amz-rename-source",
+    ];
     for (name, value) in headers {
         let name = name.as_str();
         if !name.starts_with("x-amz-") {
@@ -274,6 +279,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_rather_than_ignored() {
         assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(400));
+        assert_eq!(refused("x-amz-rename-source", "/films/a"), Some(501));
         assert_eq!(refused("x-amz-meta-a", "1"), None);
     }
 

@@ -126,6 +126,9 @@ impl Store {
         }
         let mut gone = Vec::with_capacity(dead.len());
         for blob in dead {
+            if self.0.burials.lock().stopped {
+                break;
+            }
             match self.0.blobs.remove(blob).await {
                 Ok(()) => gone.push(blob),
                 Err(error) => {

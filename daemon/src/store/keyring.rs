@@ -66,7 +66,7 @@ pub struct Rotation {
     pub key: String,
     /// Whether an earlier rotation that was cut off was brought to its end, instead of a new one begun.
     pub resumed: bool,
-    /// Object versions and uploads whose data keys were wrapped anew.
+    /// Object versions and uploads whose data keys were wrapped anew, and the key of what is made of films.
     pub rewrapped: u64,
     /// Older keys that were dropped.
     pub dropped: usize,
@@ -228,8 +228,9 @@ impl Store {
         };
         let mut walks = 0;
         loop {
-            let rewrapped =
-                self.rewrap_uploads(&newest).await? + self.rewrap_objects(&newest).await?;
+            let rewrapped = self.rewrap_derived(&newest).await?
+                + self.rewrap_uploads(&newest).await?
+                + self.rewrap_objects(&newest).await?;
             done.rewrapped += rewrapped;
             walks += 1;
             if rewrapped == 0 {

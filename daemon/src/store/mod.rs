@@ -19,6 +19,7 @@ mod copy;
 mod damage;
 mod default_encryption;
 mod delete;
+mod derived;
 mod disks;
 mod drain;
 mod drains;

@@ -37,7 +37,7 @@ pub struct SegmentOf {
 }
 
 impl SegmentOf {
-    fn row(self, blob: BlobId, size: u64, now_ms: Millis) -> NewSegment {
+    fn row(self, blob: BlobId, size: u64, is_encrypted: bool, now_ms: Millis) -> NewSegment {
         NewSegment {
             content: self.content,
             recipe: self.recipe,
@@ -47,6 +47,7 @@ impl SegmentOf {
             init_number: self.init_number,
             start_ticks: self.start_ticks,
             duration_ticks: self.duration_ticks,
+            is_encrypted,
             now_ms,
         }
     }
@@ -55,7 +56,7 @@ impl SegmentOf {
 impl Store {
     /// Enters sealed bytes as a segment; `false` when the segment is there already, and then these bytes are gone.
     ///
-    /// The bytes must have been written with `always_blob`.
+    /// The bytes must have been written with `always_blob`, and with [`Store::derived_encryption`].
     ///
     /// # Errors
     /// Those of the catalog; [`StoreError::Failed`] for bytes that lie in memory.
@@ -64,17 +65,25 @@ impl Store {
             return Err(StoreError::Failed("a segment is always a blob".into()));
         };
         let now_ms = self.0.clock.now_ms();
-        let (id, size) = (blob.id, sealed.size);
+        // The row of the blob speaks of the file, that of the segment of its plaintext.
+        let (id, file_bytes, size) = (blob.id, blob.size, sealed.size);
         let digest = blob.digest.clone();
-        let row = of.row(id, size, now_ms);
+        let row = of.row(id, size, sealed.encryption.is_some(), now_ms);
         let catalog = self.0.catalog.clone();
         let committed = self
             .finish(Some(blob), async move {
                 catalog
                     .write(move |tx| {
                         Box::pin(async move {
-                            tx.insert_live_blob(id, size, 1, &digest.blake3, &digest.sums, now_ms)
-                                .await?;
+                            tx.insert_live_blob(
+                                id,
+                                file_bytes,
+                                1,
+                                &digest.blake3,
+                                &digest.sums,
+                                now_ms,
+                            )
+                            .await?;
                             if tx.insert_rendition_segment(&row).await? {
                                 Ok(())
                             } else {
@@ -97,15 +106,25 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::ObjectDamaged`] when its file is missing.
-    pub async fn segment_reader(&self, segment: &SegmentRow) -> Result<ObjectReader, StoreError> {
+    pub async fn segment_reader(
+        &self,
+        content: ContentId,
+        segment: &SegmentRow,
+    ) -> Result<ObjectReader, StoreError> {
+        let length = u64::try_from(segment.size_bytes).unwrap_or(0);
+        let key = if segment.is_encrypted {
+            Some(self.derived_key(content).await?)
+        } else {
+            None
+        };
         let slice = Slice {
             blob: segment.blob()?,
             offset: 0,
-            length: u64::try_from(segment.size_bytes).unwrap_or(0),
+            length,
         };
-        Ok(ObjectReader::of_blobs(
-            self.0.blobs.reader(vec![slice]).await?,
-        ))
+        let blobs = &self.0.blobs;
+        let reader = blobs.reader_within(vec![slice], key.as_ref(), 0..length);
+        Ok(ObjectReader::of_blobs(reader.await?))
     }
 
     /// Gives up renditions that nobody watched since `before_ms`, those of contents without an object first and then the longest unwatched, until `excess` of their bytes are gone or nothing more may go.

@@ -190,7 +190,8 @@ impl Part<'_> {
         let size_bytes = row.size_bytes.max(0) as u64;
         let about = self.about(leaf, size_bytes, stream, &blob.to_string());
         serve_object(method, headers, &about, |range| async move {
-            let reader = store.segment_reader(row).await.map_err(Problem::from)?;
+            let reader = store.segment_reader(object.content_id, row).await;
+            let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
             Ok(reader.body(range))
         })

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cache;
+mod mended;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

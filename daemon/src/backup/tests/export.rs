@@ -60,3 +60,20 @@ async fn a_bucket_becomes_plain_files_whatever_its_keys() {
     assert_eq!((again.files, again.written), (10, 2));
     assert_eq!(fs::read(out.join("a/b%f")).unwrap(), b"newer");
 }
+
+#[tokio::test]
+async fn what_only_a_customer_can_open_is_named_and_the_rest_is_written() {
+    let places = Places::new();
+    let house = House::open(&places.old).await;
+    house.put("open", b"open").await;
+    let customer = EncryptionAsked::Customer(CustomerKey::from_bytes([1; 32]));
+    let content = noise(40_000, 1);
+    house.put_as("closed", &content, Some(customer)).await;
+    let out = places.kept.join("out");
+    let done = export(&house.store, &bucket(), &out, false).await.unwrap();
+    assert_eq!((done.files, done.failed.len()), (1, 1));
+    assert!(done.failed[0].starts_with("closed: "), "{:?}", done.failed);
+    assert!(out.join("open").exists() && !out.join("closed").exists());
+    let list = fs::read_to_string(out.join(".nebula/objects.jsonl")).unwrap();
+    assert!(list.contains("\"failed\":"), "{list}");
+}

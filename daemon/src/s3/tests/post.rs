@@ -297,3 +297,23 @@ async fn a_large_file_passes_through_in_pieces() {
         (160 * 64 * 1024).to_string()
     );
 }
+
+#[tokio::test]
+async fn a_form_that_cannot_fit_is_refused_by_its_declared_length() {
+    let (house, owner) = films().await;
+    let sent = |conditions: Value, length: &'static str| {
+        let fields = signed(&owner, &conditions, &[("key", "in/huge")]);
+        let (house, body) = (&house, form(&fields, b"the beginning"));
+        async move { send(house, &[("content-length", length)], body).await }
+    };
+    let mut bounded = plain();
+    let range = json!(["content-length-range", 0, 1_000_000]);
+    bounded.as_array_mut().unwrap().push(range);
+    let refused = sent(bounded.clone(), "5000000000").await;
+    assert_eq!(refused.code(), "EntityTooLarge", "{}", refused.text);
+    // What follows a file may be a mebibyte, so a little more than is allowed is found on the way.
+    let taken = sent(bounded, "1500000").await;
+    assert_eq!(taken.status, StatusCode::NO_CONTENT, "{}", taken.text);
+    let refused = sent(plain(), "4000000000000000").await;
+    assert_eq!(refused.code(), "InsufficientStorage", "{}", refused.text);
+}
