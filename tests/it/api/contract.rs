@@ -66,7 +66,7 @@ async fn what_is_open_is_open_and_the_rest_is_not() {
         if !operation.body.is_empty() {
             // Whole enough to be read: who asks is looked at before what is asked, or after; nobody gets in either way.
             request = request.json(&serde_json::json!({
-                "name": "films", "bucket": "films", "key": "a", "grants": [], "expires_in_s": 60,
+                "name": "films", "bucket": "films", "key": "a", "disk": "main", "grants": [], "expires_in_s": 60,
             }));
         }
         let answer = request.send().await.unwrap();
