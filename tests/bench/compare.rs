@@ -15,6 +15,8 @@ const MIB: f64 = (1u64 << 20) as f64;
 #[derive(Clone, Copy)]
 pub struct Pace {
     pub rounds: usize,
+    /// Of what moves a large file each time.
+    pub rounds_large: usize,
     /// Of one measurement.
     pub time: Duration,
     /// Of what counts as large.
@@ -22,6 +24,15 @@ pub struct Pace {
     /// Keys of the bucket that is listed.
     pub listed_keys: u64,
     pub film_s: u32,
+    /// Rows whose name lacks this are left out.
+    pub row: Option<&'static str>,
+}
+
+impl Pace {
+    /// Whether a row is asked for.
+    pub fn wants(&self, row: &str) -> bool {
+        self.row.is_none_or(|part| row.contains(part))
+    }
 }
 
 /// In what a comparison counts.
@@ -55,6 +66,8 @@ pub struct Case {
     /// Whether it writes: then the disk is quiet before each measurement, so that nobody pays for what the other left
     /// unwritten.
     pub writes: bool,
+    /// Whether it moves a large file each time.
+    pub large: bool,
 }
 
 impl Case {
@@ -64,11 +77,17 @@ impl Case {
             per,
             connections,
             writes: false,
+            large: false,
         }
     }
 
     pub fn writing(mut self) -> Self {
         self.writes = true;
+        self
+    }
+
+    pub fn large(mut self) -> Self {
+        self.large = true;
         self
     }
 
@@ -85,12 +104,20 @@ impl Case {
         ours: Side<'_>,
         peers: Vec<Option<Side<'_>>>,
     ) -> Result<()> {
+        if !pace.wants(&self.name) {
+            return Ok(());
+        }
         let mut of_ours = Vec::new();
         let mut of_peers: Vec<Option<Vec<Measure>>> = peers
             .iter()
             .map(|peer| peer.as_ref().map(|_| Vec::new()))
             .collect();
-        for round in 0..pace.rounds {
+        let rounds = if self.large {
+            pace.rounds_large
+        } else {
+            pace.rounds
+        };
+        for round in 0..rounds {
             let measure = self.measure(pace, &ours, round).await;
             of_ours.push(measure.with_context(|| format!("{} of ours", self.name))?);
             for (peer, of_peer) in peers.iter().zip(&mut of_peers) {

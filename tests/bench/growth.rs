@@ -95,13 +95,13 @@ pub async fn rows(pace: Pace, place: &Path) -> Result<()> {
         let server = Server::ours(place).await.context("nebulad")?;
         starts.push(begun.elapsed().as_secs_f64());
         let mut column = Vec::new();
-        for act in &ACTS {
+        for act in ACTS.iter().filter(|act| pace.wants(act.name)) {
             column.push(measure(pace, &server, act, objects).await?);
         }
         peak_mib = peak_mib.max(column.iter().map(|cell| cell.2).fold(0.0, f64::max));
         cells.push(column);
     }
-    print_table(&sizes, &cells, &starts, peak_mib);
+    print_table(pace, &sizes, &cells, &starts, peak_mib);
     Ok(())
 }
 
@@ -132,14 +132,15 @@ async fn measure(pace: Pace, server: &Server, act: &Act, objects: u64) -> Result
     Ok((of.rate, of.cpu, of.peak_mib))
 }
 
-fn print_table(sizes: &[u64], cells: &[Vec<Cell>], starts: &[f64], peak_mib: f64) {
+fn print_table(pace: Pace, sizes: &[u64], cells: &[Vec<Cell>], starts: &[f64], peak_mib: f64) {
     println!("\nGrowth: one bucket; ratio = the dearest to the cheapest size");
     print!("  {:<24}{:<14}", "", "unit");
     for size in sizes {
         print!("{size:>12}");
     }
     println!("{:>9}", "ratio");
-    for (n, act) in ACTS.iter().enumerate() {
+    let acts = ACTS.iter().filter(|act| pace.wants(act.name));
+    for (n, act) in acts.enumerate() {
         let rates: Vec<_> = cells.iter().map(|column| column[n].0).collect();
         print_line(act.name, "ops/s ↑", &rates);
         let cpu: Vec<_> = cells.iter().map(|column| column[n].1).collect();

@@ -36,18 +36,22 @@ use server::Server;
 /// The whole in about ten minutes.
 const FULL: Pace = Pace {
     rounds: 3,
-    time: Duration::from_millis(2000),
+    rounds_large: 2,
+    time: Duration::from_millis(1200),
     large_mib: 1024,
     listed_keys: 100_000,
     film_s: 12,
+    row: None,
 };
 /// And in about one.
 const QUICK: Pace = Pace {
     rounds: 1,
+    rounds_large: 1,
     time: Duration::from_millis(700),
     large_mib: 128,
     listed_keys: 2_000,
     film_s: 4,
+    row: None,
 };
 /// What bodies are made of, over and over.
 const PIECE_BYTES: usize = 1 << 20;
@@ -56,18 +60,24 @@ const PIECE_BYTES: usize = 1 << 20;
 async fn main() -> ExitCode {
     let mut pace = FULL;
     let mut only = None;
-    for argument in std::env::args().skip(1) {
+    let mut row = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => pace = QUICK,
+            "--row" => row = arguments.next().map(|part| &*part.leak()),
             // Given by cargo.
             "--bench" => {}
             "ranges" | "objects" | "ladder" | "tus" | "growth" => only = Some(argument),
             _ => {
-                eprintln!("usage: [--quick] [ranges|objects|ladder|tus|growth]");
+                eprintln!(
+                    "usage: [--quick] [--row PART-OF-ITS-NAME] [ranges|objects|ladder|tus|growth]"
+                );
                 return ExitCode::from(2);
             }
         }
     }
+    pace.row = row;
     // An interrupted run must leave nothing behind either: dropping it ends the servers and removes the files.
     let outcome = tokio::select! {
         outcome = bench(pace, only.as_deref()) => outcome,

@@ -24,12 +24,15 @@ const GIB_IN_MIB: f64 = 1024.0;
 
 /// Both rows.
 pub async fn rows(pace: Pace, ours: &Server, peers: &[Peer], piece: &Bytes) -> Result<()> {
+    if !pace.wants("multipart") {
+        return Ok(());
+    }
     let mut of_ours = (Vec::new(), Vec::new());
     let mut of_peers: Vec<_> = peers
         .iter()
         .map(|_| Some((Vec::new(), Vec::new())))
         .collect();
-    for round in 0..pace.rounds {
+    for round in 0..pace.rounds_large {
         let measured = one(pace, ours, piece, round).await;
         let (parts, end) = measured.context("a multipart upload of ours")?;
         of_ours.0.push(parts);

@@ -60,7 +60,9 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
     }
     let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
     print_head(
-        &format!("{TITLE} (the peers answer before the data is safe; ours after)"),
+        &format!(
+            "{TITLE} (ours and the last column answer when the data is safe, the others before)"
+        ),
         &names,
     );
     let cases = cases(pace, piece);
@@ -86,7 +88,9 @@ fn cases(pace: Pace, piece: &Bytes) -> Vec<(Case, Scripts)> {
     let middle = piece.clone();
     vec![
         (
-            Case::new(format!("PUT {large_mib} MiB, 1 connection"), Per::Byte, 1).writing(),
+            Case::new(format!("PUT {large_mib} MiB, 1 connection"), Per::Byte, 1)
+                .writing()
+                .large(),
             Box::new(move |signer, round| {
                 let large = large.clone();
                 Arc::new(move |_, _| {
@@ -106,7 +110,7 @@ fn cases(pace: Pace, piece: &Bytes) -> Vec<(Case, Scripts)> {
             }),
         ),
         (
-            Case::new(format!("GET {large_mib} MiB, 1 connection"), Per::Byte, 1),
+            Case::new(format!("GET {large_mib} MiB, 1 connection"), Per::Byte, 1).large(),
             Box::new(|signer, _| get("GET", "/bench/large", &signer)),
         ),
         (

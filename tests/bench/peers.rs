@@ -11,10 +11,13 @@ use crate::server::Server;
 pub struct Peer {
     pub name: &'static str,
     pub server: Server,
+    /// Whether it is another one again, with settings that listings do not feel.
+    pub is_variant: bool,
 }
 
 /// Starts what is there, and says loudly what is not.
 pub async fn start(title: &str, place: &Path) -> Result<Vec<Peer>> {
+    const BUILT: &str = "make bench builds it";
     let mut peers = Vec::new();
     let found = [
         (
@@ -22,19 +25,19 @@ pub async fn start(title: &str, place: &Path) -> Result<Vec<Peer>> {
             Server::rclone(place).await?,
             "packaging/prepare test, or PATH",
         ),
-        (
-            "s3s-fs",
-            Server::s3s_fs(place).await?,
-            "make bench installs it, or: cargo install --locked --root target/peers --features binary s3s-fs@0.14.1",
-        ),
+        ("s3s-fs", Server::s3s_fs(place).await?, BUILT),
+        ("garage", Server::garage(place, false).await?, BUILT),
+        ("+ fsync", Server::garage(place, true).await?, BUILT),
     ];
     for (name, server, cure) in found {
         match server {
-            Some(server) => peers.push(Peer { name, server }),
+            Some(server) => peers.push(Peer {
+                name,
+                server,
+                is_variant: name.starts_with('+'),
+            }),
             None => print_absent(title, name, cure),
         }
     }
-    // It wants a cluster layout and keys of its own form before it answers anything, and half an hour to be built.
-    print_absent(title, "garage", "not part of this bench");
     Ok(peers)
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use crate::load::{self, Request};
-use crate::sign::{ACCESS_KEY, SECRET_KEY};
+use crate::sign::{ACCESS_KEY, REGION, SECRET_KEY};
 
 /// A server that takes longer to start does not.
 const START: Duration = Duration::from_secs(30);
@@ -179,6 +179,49 @@ impl Server {
         bail!("s3s-fs does not start: {}", tail(&log))
     }
 
+    /// Garage as a cluster of itself alone, with its defaults or with both of its `fsync` settings; `None` when it is not
+    /// installed.
+    pub async fn garage(place: &Path, fsync: bool) -> Result<Option<Self>> {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin/garage");
+        let Some(program) = find("garage", &[&own.display().to_string()]) else {
+            return Ok(None);
+        };
+        let dir = place.join(if fsync { "garage-fsync" } else { "garage" });
+        let log = dir.join("garage.log");
+        for _ in 0..PORT_TRIES {
+            // What a failed try left has an address that is no longer ours.
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir)?;
+            let [rpc, address] = [
+                TcpListener::bind("127.0.0.1:0")?,
+                TcpListener::bind("127.0.0.1:0")?,
+            ]
+            .map(|listener| listener.local_addr());
+            let (rpc, address) = (rpc?, address?);
+            let config = dir.join("garage.toml");
+            fs::write(&config, garage_config(&dir, rpc, address, fsync))?;
+            let process = Command::new(&program)
+                .env_clear()
+                .env("HOME", place)
+                .env("RUST_LOG", "warn")
+                .env("GARAGE_DEFAULT_ACCESS_KEY", ACCESS_KEY)
+                .env("GARAGE_DEFAULT_SECRET_KEY", SECRET_KEY)
+                .arg("-c")
+                .arg(&config)
+                .args(["server", "--single-node", "--default-access-key"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(File::create(&log)?)
+                .spawn()?;
+            let server = Self { process, address };
+            let any = format!("GET / HTTP/1.1\r\nhost: {address}\r\n");
+            if server.answers(&Request::of(any)).await.is_ok() {
+                return Ok(Some(server));
+            }
+        }
+        bail!("garage does not start: {}", tail(&log))
+    }
+
     /// Waits until it answers at all, whatever it says.
     async fn answers(&self, request: &Request) -> Result<()> {
         let start = Instant::now();
@@ -228,6 +271,17 @@ fn nginx_config(dir: &Path, root: &Path, address: SocketAddr) -> String {
          fastcgi_temp_path {dir}/fastcgi;\n uwsgi_temp_path {dir}/uwsgi;\n scgi_temp_path {dir}/scgi;\n\
          server {{ listen {address}; root {}; }}\n}}\n",
         root.display()
+    )
+}
+
+/// The secret is of a node that nobody else talks to.
+fn garage_config(dir: &Path, rpc: SocketAddr, address: SocketAddr, fsync: bool) -> String {
+    let dir = dir.display();
+    let secret = "0".repeat(64);
+    format!(
+        "metadata_dir = \"{dir}/meta\"\ndata_dir = \"{dir}/data\"\nmetadata_fsync = {fsync}\ndata_fsync = {fsync}\n\
+         replication_factor = 1\nrpc_bind_addr = \"{rpc}\"\nrpc_public_addr = \"{rpc}\"\nrpc_secret = \"{secret}\"\n\
+         [s3_api]\ns3_region = \"{REGION}\"\napi_bind_addr = \"{address}\"\nroot_domain = \".s3.localhost\"\n"
     )
 }
 

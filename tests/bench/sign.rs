@@ -10,7 +10,8 @@ pub const ACCESS_KEY: &str = "NEBULABENCH000000000";
 /// Of the servers under test.
 pub const SECRET_KEY: &str = "benchbenchbenchbenchbenchbenchbenchbench";
 
-const REGION: &str = "us-east-1";
+/// That every server under test is told, or takes.
+pub const REGION: &str = "us-east-1";
 
 /// Signs requests to one host as of now; good for the minutes that servers tolerate.
 pub struct Signer {
