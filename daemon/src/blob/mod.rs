@@ -3,7 +3,7 @@
 //! A blob is a plain file `<dir>/xx/<id>`, where `xx` are the last two digits of the id; no name that a stranger chose ever reaches the disk.
 //! Beside them lie `<dir>/tmp/`, files that are not complete, and `<dir>/quarantine/`, files that were found damaged, each with the list of its bad blocks.
 //!
-//! **Writing.** [`Blobs::create`] makes a new immutable blob: bytes pass through a bounded lane to a blocking thread that writes and computes BLAKE3, and beside it through another that computes MD5.
+//! **Writing.** [`Blobs::create`] makes a new immutable blob: bytes pass through a bounded lane to a blocking thread that writes and computes BLAKE3, and beside it through another that computes MD5, abreast with that of other writers.
 //! [`BlobWriter::seal`] orders what makes it durable: data sync, rename into place, directory sync (shared by callers that wait for one directory).
 //! [`Blobs::append`] continues the file of an upload instead, whose length at any moment is what the upload has received.
 //! A file without a row in the catalog is protected by an exclusive lock on it (`flock`), held by a [`BlobLock`] or a [`SealedBlob`]; [`Blobs::collect_orphans`] removes only what is neither locked nor known.
@@ -26,6 +26,7 @@
 //!
 //! The room knows ids and nothing else: no catalog, no names, no HTTP beyond the [`http_body::Body`] it implements.
 
+mod abreast;
 mod append;
 mod ballast;
 mod body;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::task::TaskTracker;
 
 use super::BlobError;
+use super::abreast::Meeting;
 use super::buffer::Buffers;
 use super::dirsync::{DirSync, sync_dir};
 use super::disks::Disks;
@@ -52,6 +53,8 @@ pub(super) struct Room {
     pub(super) quarantine_sync: DirSync,
     pub(super) open_files: OpenFiles,
     pub(super) buffers: Arc<Buffers>,
+    /// Of the uploads that are hashed now.
+    pub(super) meeting: Meeting,
     /// Work of writers that goes on after they were dropped.
     pub(super) tracker: TaskTracker,
     /// For walks over every byte.
@@ -184,6 +187,7 @@ impl Room {
             quarantine_sync: DirSync::default(),
             open_files: OpenFiles::default(),
             buffers,
+            meeting: Meeting::default(),
             tracker,
             idle: Idle::default(),
             foreground: AtomicU64::new(0),

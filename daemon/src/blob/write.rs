@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
+use nebula_md5::Md5;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tokio::sync::watch;
@@ -147,7 +147,7 @@ impl BlobWriter {
         let sink = blocking("making a file", make).await?;
         let tracker = &self.room.tracker;
         let file = Lane::new(sink, tracker.clone(), OnDrop::Forget);
-        let md5 = Lane::new(Md5Sink(Md5::new()), tracker.clone(), OnDrop::Forget);
+        let md5 = Lane::new(Md5Sink::new(&self.room), tracker.clone(), OnDrop::Forget);
         for piece in pieces {
             file.push(piece.clone()).await?;
             md5.push(piece).await?;
@@ -165,19 +165,16 @@ impl BlobWriter {
         let sealed = match self.stage {
             Stage::Gather { pieces, .. } => {
                 blocking("writing a blob", move || {
-                    let mut md5 = Md5::new();
-                    for piece in &pieces {
-                        md5.update(piece);
-                    }
+                    let md5 = room.meeting.update(Md5::default(), &pieces)?;
                     let mut sink = new_file(&room, id, None, encryption)?;
                     sink.accept(&pieces)?;
-                    place(&room, sink, md5.finalize().into(), durable)
+                    place(&room, sink, md5.finish(), durable)
                 })
                 .await?
             }
             Stage::Stream { file, md5 } => {
                 let sink = file.close().await?;
-                let md5 = md5.close().await?.0.finalize().into();
+                let md5 = md5.close().await?.finish();
                 blocking("sealing a blob", move || place(&room, sink, md5, durable)).await?
             }
             Stage::Broken => return Err(BlobError::lost("writing a blob")),
@@ -260,15 +257,30 @@ impl SealedBlob {
     }
 }
 
-/// MD5 on its own thread: the slowest stage of all.
+/// MD5 beside the write, abreast with that of other uploads: the slowest stage of all.
 #[derive(Debug)]
-struct Md5Sink(Md5);
+struct Md5Sink {
+    room: Arc<Room>,
+    md5: Md5,
+}
+
+impl Md5Sink {
+    fn new(room: &Arc<Room>) -> Self {
+        Self {
+            room: Arc::clone(room),
+            md5: Md5::default(),
+        }
+    }
+
+    fn finish(self) -> [u8; 16] {
+        self.md5.finish()
+    }
+}
 
 impl Sink for Md5Sink {
     fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
-        for piece in batch {
-            self.0.update(piece);
-        }
+        let md5 = std::mem::take(&mut self.md5);
+        self.md5 = self.room.meeting.update(md5, batch)?;
         Ok(())
     }
 }
