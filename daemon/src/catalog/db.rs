@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
 use super::bucket::BucketRow;
+use super::lookup::Lookups;
 use super::memory::{Memory, Touched};
 use super::script::Script;
 use super::write::Writer;
@@ -20,8 +21,8 @@ use super::write::Writer;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept per connection; above the number of statements the catalog owns.
 const STATEMENTS_CACHED_MAX: usize = 512;
-/// Reading connections to SQLite; each is a thread with a cache of pages, and what is hot asks none of them.
-const SQLITE_READERS_MAX: u32 = 4;
+/// Reading connections to SQLite beside those of [`Lookups`]; each is a thread with a cache of pages.
+const SQLITE_READERS_MAX: u32 = 3;
 /// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
 const SQLITE_WRITER_CACHE: &str = "-8192";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
@@ -115,6 +116,8 @@ impl Options {
 pub struct Catalog {
     pub(super) pools: Pools,
     writer: Option<Writer>,
+    /// On SQLite, for what every read of an object asks.
+    pub(super) lookups: Option<Lookups>,
     /// Rows read lately; none on PostgreSQL, whose other clients tell us nothing.
     pub(super) memory: Option<Arc<Memory>>,
     /// The SQLite file, for figures of its size.
@@ -216,6 +219,8 @@ impl Catalog {
             .pragma("wal_autocheckpoint", "4000");
         let pool = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS_MAX)
+            // Nothing lies between us and a file; a connection that broke shows on its return.
+            .test_before_acquire(false)
             .acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = pool.connect_with(connect.clone()).await?;
         migrator(SQLITE)
@@ -223,11 +228,13 @@ impl Catalog {
             .await
             .map_err(|e| CatalogError::Unavailable(format!("migrating {}: {e}", path.display())))?;
         let memory = Arc::new(Memory::open(path)?);
+        let lookups = Lookups::start(&connect).await?;
         let connect = connect.pragma("cache_size", SQLITE_WRITER_CACHE);
         let writer = Writer::start(connect, Arc::clone(&memory)).await?;
         Ok(Self {
             pools: Pools::Sqlite(pool),
             writer: Some(writer),
+            lookups: Some(lookups),
             memory: Some(memory),
             file: Some(path.into()),
         })
@@ -249,6 +256,7 @@ impl Catalog {
         Ok(Self {
             pools: Pools::Postgres(pool),
             writer: None,
+            lookups: None,
             memory: None,
             file: None,
         })
@@ -284,6 +292,9 @@ impl Catalog {
     pub async fn close(&self) {
         if let Some(writer) = &self.writer {
             writer.close().await;
+        }
+        if let Some(lookups) = &self.lookups {
+            lookups.close().await;
         }
         on_pool!(self, pool => pool.close().await);
     }

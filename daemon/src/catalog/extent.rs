@@ -1,6 +1,7 @@
 //! Extents: where the bytes of an object version lie.
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::lookup::Argument;
 use super::memory::Found;
 use super::script::later;
 use crate::kernel::BlobId;
@@ -60,9 +61,13 @@ impl Catalog {
         if let Some(Found::Here(extents)) = found {
             return Ok(extents.to_vec());
         }
-        let extents = read(
-            on_pool!(self, pool => sqlx::query_as(OF_OBJECT).bind(object_id).fetch_all(pool).await)?,
-        )?;
+        let rows = if let Some(lookups) = &self.lookups {
+            let id = Argument::Number(object_id);
+            lookups.all(OF_OBJECT, vec![id]).await?
+        } else {
+            on_pool!(self, pool => sqlx::query_as(OF_OBJECT).bind(object_id).fetch_all(pool).await)?
+        };
+        let extents = read(rows)?;
         if let (Some(memory), Some(Found::Ask(since))) = (&self.memory, found) {
             memory.put_extents(since, object_id, &extents);
         }

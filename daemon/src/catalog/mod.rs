@@ -22,6 +22,7 @@ mod job_run;
 mod lease;
 mod link;
 mod listing;
+mod lookup;
 mod memory;
 mod neighbours;
 mod object;

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
+use super::lookup::Argument;
 use super::memory::Found;
 use super::script::{ask, later};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
@@ -252,10 +253,16 @@ impl Catalog {
         if let Some(Found::Here(object)) = found {
             return Ok(Some(object.row.clone()));
         }
-        let row: Option<ObjectRow> = on_pool!(self, pool => sqlx::query_as(sql)
-            .bind(bucket.as_str())
-            .bind(key.as_bytes())
-            .fetch_optional(pool).await)?;
+        let row: Option<ObjectRow> = if let Some(lookups) = &self.lookups {
+            let bucket = Argument::Text(bucket.as_str().to_owned());
+            let key = Argument::Bytes(key.as_bytes().to_vec());
+            lookups.all(sql, vec![bucket, key]).await?.pop()
+        } else {
+            on_pool!(self, pool => sqlx::query_as(sql)
+                .bind(bucket.as_str())
+                .bind(key.as_bytes())
+                .fetch_optional(pool).await)?
+        };
         if let (Some(memory), Some(Found::Ask(since)), Some(row)) = (&self.memory, found, &row) {
             memory.put_object(since, row);
         }
