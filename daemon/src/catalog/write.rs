@@ -4,6 +4,7 @@
 //! While one batch syncs, the next gathers in the channel, so the batch grows with the load.
 //! Callers that were answered together come back together, but the first of them a little earlier: a batch smaller than
 //! the one before waits a moment for the others, or every second sync would be spent on one change.
+//! It runs what has come meanwhile, so the work on the changes and on the requests behind them goes on side by side.
 //! Each change runs in a savepoint of its own, so one that fails leaves its neighbours alone.
 //! Its statements are sent a few at a time ([`super::script`]).
 
@@ -23,8 +24,10 @@ use super::script::Script;
 
 /// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
 const BATCH_MAX: usize = 256;
-/// How long a batch waits to become as large as the one before; about the time of one sync.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long a batch stays open at most to become as large as the one before.
+const GATHER: Duration = Duration::from_millis(8);
+/// And how long it waits for the next of them; less than one sync takes.
+const GAP: Duration = Duration::from_millis(1);
 /// Begins a change.
 const SAVEPOINT: &str = "SAVEPOINT change";
 /// Changes that may wait for the next batch; further callers wait to be let in.
@@ -76,17 +79,19 @@ async fn run(
     connection: SqliteConnection,
     options: SqliteConnectOptions,
     memory: Arc<Memory>,
-    mut receiver: mpsc::Receiver<Message>,
+    receiver: mpsc::Receiver<Message>,
 ) {
     let mut tx = Tx::new(Link::Sqlite(Script::new(connection)));
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut expected = 0;
-    while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        gather(&mut receiver, &mut batch, expected).await;
-        expected = batch.len();
+    let mut arrivals = Arrivals {
+        receiver,
+        here: Vec::with_capacity(BATCH_MAX),
+        expected: 0,
+    };
+    while arrivals.first().await {
         let mut close = None;
-        let mut answers = Vec::with_capacity(batch.len());
-        let outcome = commit(&mut tx, &memory, batch.drain(..), &mut answers, &mut close).await;
+        let mut answers = Vec::with_capacity(arrivals.expected);
+        let outcome = commit(&mut tx, &memory, &mut arrivals, &mut answers, &mut close).await;
+        arrivals.expected = answers.len();
         if outcome.is_err() {
             reset(&mut tx, &options).await;
         }
@@ -104,16 +109,40 @@ async fn run(
     }
 }
 
-/// Waits briefly for as many changes as the last batch had; a lone caller is never kept waiting.
-async fn gather(receiver: &mut mpsc::Receiver<Message>, batch: &mut Vec<Message>, expected: usize) {
-    let until = Instant::now() + GATHER;
-    while batch.len() < expected {
-        let room = BATCH_MAX - batch.len();
-        match timeout_at(until, receiver.recv_many(batch, room)).await {
-            Ok(more) if more > 0 => {}
-            // Time is up, or nobody can send any more.
-            _ => return,
+/// The changes that wait, and those that are about to.
+struct Arrivals {
+    receiver: mpsc::Receiver<Message>,
+    /// Taken out and not looked at.
+    here: Vec<Message>,
+    /// How many the batch before had.
+    expected: usize,
+}
+
+impl Arrivals {
+    /// Waits for the first of a batch; `false` when none can come any more.
+    async fn first(&mut self) -> bool {
+        self.receiver.recv_many(&mut self.here, BATCH_MAX).await > 0
+    }
+
+    /// More for a batch of so many: what is here, else what comes within a moment while fewer came than the last time.
+    ///
+    /// A lone caller is never kept waiting.
+    async fn more(&mut self, so_far: usize, until: Instant) -> bool {
+        let room = BATCH_MAX.saturating_sub(so_far);
+        if room == 0 {
+            return false;
         }
+        if let Ok(message) = self.receiver.try_recv() {
+            self.here.push(message);
+            return true;
+        }
+        if so_far >= self.expected {
+            return false;
+        }
+        let until = until.min(Instant::now() + GAP);
+        let more = timeout_at(until, self.receiver.recv_many(&mut self.here, room)).await;
+        // Time is up, or nobody can send any more.
+        more.is_ok_and(|more| more > 0)
     }
 }
 
@@ -121,29 +150,35 @@ async fn gather(receiver: &mut mpsc::Receiver<Message>, batch: &mut Vec<Message>
 async fn commit(
     tx: &mut Tx,
     memory: &Memory,
-    batch: impl Iterator<Item = Message>,
+    arrivals: &mut Arrivals,
     answers: &mut Vec<Answer>,
     close: &mut Option<oneshot::Sender<()>>,
 ) -> Result<(), sqlx::Error> {
     tx.known = Known::default();
     let mut begun = tx.execute("BEGIN IMMEDIATE").await;
-    for message in batch {
-        let change = match message {
-            Message::Change(change) => change,
-            Message::Close(done) => {
-                *close = Some(done);
-                continue;
+    let until = Instant::now() + GATHER;
+    while close.is_none() {
+        for message in arrivals.here.drain(..) {
+            let change = match message {
+                Message::Change(change) => change,
+                Message::Close(done) => {
+                    *close = Some(done);
+                    continue;
+                }
+            };
+            // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
+            if let Err(error) = &begun {
+                tx.refuse(Some(error.to_string()));
             }
-        };
-        // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
-        if let Err(error) = &begun {
-            tx.refuse(Some(error.to_string()));
+            tx.begin_change();
+            let (keep, answer) = change(tx).await;
+            answers.push(answer);
+            if !keep && begun.is_ok() {
+                begun = tx.undo_change().await;
+            }
         }
-        tx.begin_change();
-        let (keep, answer) = change(tx).await;
-        answers.push(answer);
-        if !keep && begun.is_ok() {
-            begun = tx.undo_change().await;
+        if !arrivals.more(answers.len(), until).await {
+            break;
         }
     }
     // What is changed is forgotten before anybody can read it anew, and the others are told before anybody is answered.
