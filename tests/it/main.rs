@@ -16,6 +16,7 @@ mod faults;
 mod foreign;
 mod power;
 mod queue;
+mod ranges;
 mod resume;
 mod s3;
 mod startup;

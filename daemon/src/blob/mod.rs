@@ -10,7 +10,7 @@
 //! So a crash leaves at most an orphan, and a second daemon on the same directory can not take a file that the first is about to enter.
 //!
 //! **Reading.** [`Blobs::reader`] opens the slices of which an object consists; [`BlobReader::body`] streams any range of them.
-//! Pages in the cache are read at once (`RWF_NOWAIT`), others on a blocking thread, so a cold disk never delays a hot stream; nothing is read ahead of what the socket takes.
+//! Pages in the cache are read at once (`RWF_NOWAIT`), others on a blocking thread, so a cold disk never delays a hot stream; a socket that can takes them straight from the cache ([`Bypass`]); nothing is read ahead of what the socket takes.
 //!
 //! **Integrity.** See [`sums`]: one 32-byte BLAKE3 chaining value per MiB, from which the hash of the whole follows.
 //! A file shorter than a slice says is an error, never zeros.
@@ -31,6 +31,7 @@ mod append;
 mod ballast;
 mod body;
 mod buffer;
+mod bypass;
 mod cipher;
 mod damage;
 mod dirsync;
@@ -56,6 +57,7 @@ mod tests;
 
 pub use append::{BlobAppender, Checkpoint, FinishedBlob};
 pub use body::BlobBody;
+pub use bypass::Bypass;
 pub use cipher::{DataKey, plain_len, sealed_len};
 pub use disks::{DiskInfo, DiskOptions};
 pub use error::BlobError;

@@ -6,17 +6,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Doors;
 use super::count::{Activity, Counted, InFlight};
+use super::socket::Socket;
+use crate::blob::Bypass;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_TOTAL};
 
@@ -83,18 +85,17 @@ impl<D> Shared<D> {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve<I, D>(io: I, peer: Option<SocketAddr>, shared: Arc<Shared<D>>)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    D: Doors,
-{
+pub(super) async fn serve<D: Doors>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<D>>) {
     let _open = Open::begin();
     let activity = Arc::new(Activity::new());
+    let bypass = Bypass::default();
     let service = service_fn(|mut request: Request<Incoming>| {
         let running = activity.begin(&shared.in_flight);
         let doors = Arc::clone(&shared.doors);
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer);
+        // Frames of HTTP/2 are copied, and a stand-in must not be.
+        if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(bypass.clone());
         }
         async move {
             let response = doors.answer(request).await;
@@ -104,7 +105,8 @@ where
             }))
         }
     });
-    let mut connection = pin!(shared.protocol.serve_connection(TokioIo::new(io), service));
+    let io = TokioIo::new(Socket::new(stream, bypass.clone()));
+    let mut connection = pin!(shared.protocol.serve_connection(io, service));
 
     let mut leaving = false;
     loop {
@@ -118,7 +120,7 @@ where
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     // Aborts are what players do at every seek; they are no news.
-                    debug!(peer = ?peer, "the connection ended early: {error}");
+                    debug!(%peer, "the connection ended early: {error}");
                 }
                 return;
             }

@@ -14,6 +14,7 @@ mod connection;
 mod count;
 mod health;
 mod listen;
+mod socket;
 
 use std::error::Error;
 use std::future::Future;
@@ -126,7 +127,7 @@ async fn accept_loop<D: Doors>(
                 }
                 let shared = Arc::clone(&shared);
                 life.connections().spawn(async move {
-                    connection::serve(stream, Some(peer), shared).await;
+                    connection::serve(stream, peer, shared).await;
                     drop(place);
                 });
             }

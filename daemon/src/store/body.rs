@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::encryption::CustomerKey;
 use super::object::Object;
 use super::{Store, StoreError};
-use crate::blob::{BlobBody, BlobReader, Slice};
+use crate::blob::{BlobBody, BlobReader, Bypass, Slice};
 
 /// Reads the bytes of one object version; cheap to clone and good for any number of ranges.
 #[derive(Clone)]
@@ -165,6 +165,17 @@ impl ObjectReader {
 
 /// A response body over stored bytes.
 pub struct ObjectBody(Out);
+
+impl ObjectBody {
+    /// Lets bytes of files go past this process; only for the connection whose way it is.
+    #[must_use]
+    pub fn past(self, bypass: Option<&Bypass>) -> Self {
+        match self.0 {
+            Out::Blob(body) => Self(Out::Blob(body.past(bypass))),
+            inline @ Out::Inline(_) => Self(inline),
+        }
+    }
+}
 
 enum Out {
     Inline(Option<Bytes>),

@@ -53,7 +53,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use crate::blob::DiskInfo;
+pub use crate::blob::{Bypass, DiskInfo};
 pub use arriving::{Arriving, ArrivingBody, ArrivingReader, Reach};
 pub use body::{ObjectBody, ObjectReader};
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums, Hashers, PartSummary, combine};

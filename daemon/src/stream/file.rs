@@ -9,7 +9,7 @@ use super::{Door, arriving};
 use crate::http::{Problem, Representation, content_type, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ObjectKey;
-use crate::store::{Object, ObjectHeaders, Store};
+use crate::store::{Bypass, Object, ObjectHeaders, Store};
 
 /// What a private cache may do with an object that can be replaced: keep it and ask.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -48,13 +48,14 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
             .headers
             .insert(header::CONTENT_DISPOSITION, attachment(&object.key));
     }
+    let bypass = visit.parts.extensions.get::<Bypass>();
     serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
         let (store, object): (Store, Object) = (store.clone(), object.clone());
         async move {
             let reader = store.reader_within(&object, None, range.clone()).await;
             let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
-            Ok(reader.body(range))
+            Ok(reader.body(range).past(bypass))
         }
     })
     .await
