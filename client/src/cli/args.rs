@@ -207,6 +207,14 @@ pub enum Command {
         $ nebula play films:film.mkv --player vlc\n\
         $ mpv \"$(nebula play bunny --print)\" # your own player")]
     Play(Play),
+    /// Films and series on the node
+    #[command(after_help = "$ nebula library # the newest first\n\
+        $ nebula library bunny # what has these words\n\
+        $ nebula library --series 'Some Show' # its episodes in order")]
+    Library(super::library::Library),
+    /// Who watches at this moment, what reaches them, and why
+    #[command(after_help = "$ nebula streams\n$ nebula streams --json | jq -r .key")]
+    Streams,
     /// Follow, cancel and retry what the node is working on
     #[command(
         args_conflicts_with_subcommands = true,

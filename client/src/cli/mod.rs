@@ -5,6 +5,7 @@ mod buckets;
 mod drain;
 mod jobs;
 mod keys;
+mod library;
 mod links;
 mod ls;
 mod play;
@@ -57,6 +58,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Share(args) => links::share(&cx, &args).await,
         Command::Play(args) => play::run(&cx, &args).await,
         Command::Jobs(args) => jobs::run(&cx, &args).await,
+        Command::Library(args) => library::run(&cx, &args).await,
+        Command::Streams => library::streams(&cx).await,
         Command::Status => status::run(&cx).await,
         Command::Drain(args) => drain::run(&cx, &args).await,
         Command::Keys(args) => keys::run(&cx, args.command).await,

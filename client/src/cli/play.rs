@@ -70,13 +70,28 @@ pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
     if !cx.global.json && !cx.global.quiet {
         anstream::eprintln!("{}", playing(&asset));
     }
-    start(args.player, &asset.title, &best, &file)
+    start(args.player, &asset.title, from_s(&asset), &best, &file)
+}
+
+/// Where to go on, in seconds; what is nearly over starts again.
+fn from_s(asset: &Asset) -> u64 {
+    let (at, whole) = (
+        asset.position_ms.unwrap_or(0),
+        asset.duration_ms.unwrap_or(0),
+    );
+    if at < whole / 20 * 19 { at / 1000 } else { 0 }
 }
 
 fn playing(asset: &Asset) -> Text {
     let mut line = Text::styled(DIM, "▶ ").and(BOLD, &asset.title);
     if let Some(ms) = asset.duration_ms {
         line = line.and(DIM, format!("  {}", human::playtime(ms)));
+    }
+    if from_s(asset) > 0 {
+        line = line.and(
+            DIM,
+            format!("  from {}", human::playtime(from_s(asset) * 1000)),
+        );
     }
     if let Some(playback) = &asset.playback {
         line = line.and(
@@ -219,18 +234,29 @@ fn likeness(typed: &str, title: &str) -> f64 {
 }
 
 /// Starts the player and stays with it; a browser is left alone.
-fn start(player: Player, title: &str, stream: &str, file: &str) -> Result<Exit, Error> {
+fn start(
+    player: Player,
+    title: &str,
+    from_s: u64,
+    stream: &str,
+    file: &str,
+) -> Result<Exit, Error> {
     let mpv = || {
         let mut command = Command::new("mpv");
         command
             .arg(format!("--force-media-title={title}"))
+            .arg(format!("--start={from_s}"))
             .arg("--")
             .arg(stream);
         command
     };
     let vlc = || {
         let mut command = Command::new("vlc");
-        command.arg("--meta-title").arg(title).arg(stream);
+        command.arg("--meta-title").arg(title);
+        command
+            .arg("--start-time")
+            .arg(from_s.to_string())
+            .arg(stream);
         command
     };
     match player {

@@ -1,8 +1,10 @@
-//! Assets and jobs.
+//! Assets, the library, who watches, and jobs.
 
 use super::{Client, store::found};
 use crate::Error;
-use nebula_api::{Asset, AssetsQuery, Job, JobsQuery, Page, routes};
+use nebula_api::{
+    Asset, AssetsQuery, Job, JobsQuery, LibraryItem, LibraryQuery, Page, Stream, routes,
+};
 
 impl Client {
     /// One page of assets.
@@ -13,6 +15,16 @@ impl Client {
     /// One asset; none when the object is none.
     pub async fn asset(&self, bucket: &str, key: &str) -> Result<Option<Asset>, Error> {
         found(self.get(&routes::asset(bucket, key), &()).await)
+    }
+
+    /// One page of films and series, or of the episodes of one.
+    pub async fn library(&self, query: &LibraryQuery) -> Result<Page<LibraryItem>, Error> {
+        self.get(routes::LIBRARY, query).await
+    }
+
+    /// Who watches at this moment.
+    pub async fn streams(&self) -> Result<Page<Stream>, Error> {
+        self.get(routes::STREAMS, &()).await
     }
 
     /// One page of jobs, newest first.

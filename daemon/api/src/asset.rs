@@ -18,6 +18,15 @@ pub struct Asset {
     pub reason: Option<String>,
     /// The title from the tags, else from the file's name.
     pub title: String,
+    /// The year in the file's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub year: Option<u16>,
+    /// Where it stands in a series, as its name and folders say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode: Option<Episode>,
+    /// Where the caller stopped watching.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_ms: Option<u64>,
     /// The object's length.
     pub size_bytes: u64,
     /// How long it plays.
@@ -39,6 +48,18 @@ pub struct Asset {
     pub playback: Option<Playback>,
     /// When the object was stored.
     pub created_at_ms: i64,
+}
+
+/// One part of a series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Episode {
+    /// The name of the series.
+    pub series: String,
+    /// From 1; 0 for specials.
+    pub season: u16,
+    /// From 1.
+    pub number: u16,
 }
 
 /// How far the media room is with an object.
@@ -101,6 +122,9 @@ pub struct Track {
     /// Video: frames per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<f64>,
+    /// Video: `sdr`, or `hlg` or `pq` where it is HDR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
     /// Audio: channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u32>,

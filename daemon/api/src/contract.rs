@@ -225,6 +225,50 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .refuses(&[(404, "asset_not_found"), (404, "object_not_found")]),
     get(
+        routes::LIBRARY,
+        "listLibrary",
+        "Films and series that the caller may list, newest first; with a series, its episodes in order.",
+        Answer::Json("PageOfLibraryItem"),
+    )
+    .query("LibraryQuery"),
+    get(
+        routes::POSITIONS,
+        "listPositions",
+        "Where the caller stopped watching what it may still read, latest first. A page may hold fewer items than asked for and still have a next one.",
+        Answer::Json("PageOfPosition"),
+    )
+    .query("PositionsQuery"),
+    get(
+        routes::POSITION,
+        "getPosition",
+        "Where the caller stopped watching one film, under whatever name it was.",
+        Answer::Json("Position"),
+    )
+    .refuses(&[(404, "position_not_found"), (404, "object_not_found")]),
+    get(
+        routes::POSITION,
+        "putPosition",
+        "Notes where the caller is; players tell it every few seconds.",
+        Answer::Json("Position"),
+    )
+    .method("PUT")
+    .body("PutPosition")
+    .refuses(&[(404, "asset_not_found"), (404, "object_not_found")]),
+    get(
+        routes::POSITION,
+        "deletePosition",
+        "Forgets where the caller was.",
+        Answer::Empty,
+    )
+    .method("DELETE")
+    .refuses(&[(404, "position_not_found"), (404, "object_not_found")]),
+    get(
+        routes::STREAMS,
+        "listStreams",
+        "Who watches at this moment, what reaches them and why: the caller's own, and everybody's for who may read jobs.",
+        Answer::Json("PageOfStream"),
+    ),
+    get(
         routes::JOBS,
         "listJobs",
         "Jobs, newest first.",

@@ -39,6 +39,12 @@
 //! | `GET /-/api/v1/assets` | [`AssetsQuery`] | [`Page`] of [`Asset`] |
 //! | `GET /-/api/v1/assets/{bucket}/{key…}` | | [`Asset`]; 404 `asset_not_found` |
 //! | `GET /-/api/v1/posters/{bucket}/{key…}` | | the poster, `image/jpeg` |
+//! | `GET /-/api/v1/library` | [`LibraryQuery`] | [`Page`] of [`LibraryItem`]: films and series |
+//! | `GET /-/api/v1/positions` | [`PositionsQuery`] | [`Page`] of [`Position`] of the caller, latest first |
+//! | `GET /-/api/v1/positions/{bucket}/{key…}` | | [`Position`]; 404 `position_not_found` |
+//! | `PUT /-/api/v1/positions/{bucket}/{key…}` | [`PutPosition`] | [`Position`]; 404 `asset_not_found` |
+//! | `DELETE /-/api/v1/positions/{bucket}/{key…}` | | 204; 404 `position_not_found` |
+//! | `GET /-/api/v1/streams` | | [`Page`] of [`Stream`]: who watches now |
 //! | `GET /-/api/v1/jobs` | [`JobsQuery`] | [`Page`] of [`Job`], newest first |
 //! | `GET /-/api/v1/jobs/{id}` | | [`Job`] |
 //! | `POST /-/api/v1/jobs/{id}/cancel` | | [`Job`]; 409 `job_finished` |
@@ -102,10 +108,11 @@ pub mod session;
 pub mod status;
 pub mod upload;
 pub mod usage;
+pub mod watch;
 
 pub use asset::{
-    Asset, AssetState, AssetsQuery, Playback, PlaybackMode, Rendition, RenditionState, Track,
-    TrackKind,
+    Asset, AssetState, AssetsQuery, Episode, Playback, PlaybackMode, Rendition, RenditionState,
+    Track, TrackKind,
 };
 pub use bucket::{Bucket, CreateBucket, Durability, PatchBucket, Versioning};
 pub use discovery::Discovery;
@@ -121,3 +128,4 @@ pub use session::{CreateSession, CreatedSession, Session};
 pub use status::{Disk, Hardware, JobCounts, Me, Scrub, Status, Storage};
 pub use upload::{Upload, UploadProtocol};
 pub use usage::{Quota, Usage};
+pub use watch::{LibraryItem, LibraryQuery, Position, PositionsQuery, PutPosition, Stream};

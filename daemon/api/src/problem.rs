@@ -91,6 +91,8 @@ pub mod code {
     pub const OBJECT_NOT_FOUND: &str = "object_not_found";
     /// 404: the object is there but was never taken for media, or is not there at all.
     pub const ASSET_NOT_FOUND: &str = "asset_not_found";
+    /// 404: the caller has not watched the object.
+    pub const POSITION_NOT_FOUND: &str = "position_not_found";
     /// 404: no such job.
     pub const JOB_NOT_FOUND: &str = "job_not_found";
     /// 404: no such access key.

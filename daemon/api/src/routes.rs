@@ -33,6 +33,14 @@ pub const ASSETS: &str = "/-/api/v1/assets";
 pub const ASSET: &str = "/-/api/v1/assets/{bucket}/{*key}";
 /// An asset's poster.
 pub const POSTER: &str = "/-/api/v1/posters/{bucket}/{*key}";
+/// Films and series as a shelf.
+pub const LIBRARY: &str = "/-/api/v1/library";
+/// Where the caller stopped watching.
+pub const POSITIONS: &str = "/-/api/v1/positions";
+/// Where the caller stopped watching one object.
+pub const POSITION: &str = "/-/api/v1/positions/{bucket}/{*key}";
+/// Who watches now.
+pub const STREAMS: &str = "/-/api/v1/streams";
 /// Jobs.
 pub const JOBS: &str = "/-/api/v1/jobs";
 /// One job.
@@ -91,6 +99,11 @@ pub fn object(bucket: &str, key: &str) -> String {
 /// [`ASSET`] for one object.
 pub fn asset(bucket: &str, key: &str) -> String {
     under(ASSETS, bucket, key)
+}
+
+/// [`POSITION`] for one object.
+pub fn position(bucket: &str, key: &str) -> String {
+    under(POSITIONS, bucket, key)
 }
 
 /// [`POSTER`] for one object.

@@ -9,8 +9,9 @@ use nebula_api::contract::{Answer, DOCUMENT, OPERATIONS, Operation};
 use nebula_api::{
     AccessKey, Asset, AssetsQuery, BeginDrain, Bucket, CreateBucket, CreateKey, CreateLink,
     CreateSession, CreatedKey, CreatedSession, Discovery, Drain, Event, EventsQuery, Job,
-    JobsQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page, PageQuery, PatchBucket,
-    PatchKey, Problem, Session, Status, Upload, VersionQuery,
+    JobsQuery, LibraryItem, LibraryQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page,
+    PageQuery, PatchBucket, PatchKey, Position, PositionsQuery, Problem, PutPosition, Session,
+    Status, Stream, Upload, VersionQuery,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -62,6 +63,9 @@ impl Schemas {
         schemas.told::<CreatedSession>();
         schemas.told::<Page<Link>>();
         schemas.told::<Page<Upload>>();
+        schemas.told::<Page<LibraryItem>>();
+        schemas.told::<Page<Position>>();
+        schemas.told::<Page<Stream>>();
         schemas.told::<Event>();
         schemas.told::<Problem>();
         schemas.heard::<CreateBucket>();
@@ -74,6 +78,9 @@ impl Schemas {
         schemas.heard::<ObjectsQuery>();
         schemas.heard::<VersionQuery>();
         schemas.heard::<AssetsQuery>();
+        schemas.heard::<LibraryQuery>();
+        schemas.heard::<PositionsQuery>();
+        schemas.heard::<PutPosition>();
         schemas.heard::<JobsQuery>();
         schemas.heard::<EventsQuery>();
         schemas

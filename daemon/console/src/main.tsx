@@ -1,6 +1,6 @@
 // The console: who is there, the five places, and what is dropped anywhere.
 
-import { render } from "preact";
+import { type ComponentType, render } from "preact";
 import { useEffect } from "preact/hooks";
 import { failure, hasKey, refreshStatus, signedIn, signOut, status } from "./api";
 import { follow, stream, unfollow } from "./events";
@@ -8,15 +8,13 @@ import { Trouble, Waiting } from "./parts";
 import { BucketPlace } from "./places/bucket";
 import { BucketsPlace } from "./places/buckets";
 import { FilmPlace } from "./places/film";
-import { JobsPlace } from "./places/jobs";
-import { LibraryPlace } from "./places/library";
-import { NodePlace } from "./places/node";
+import { LibraryPlace, SeriesPlace } from "./places/library";
 import { SignIn } from "./places/sign-in";
 import { UploadsPlace } from "./places/uploads";
 import { PLACES, placeOf, route, to } from "./route";
 import { active, forgetTransfers } from "./transfers";
 import { type Failure } from "./api";
-import { signal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 
 const broken = signal<Failure | null>(null);
 /** How long to wait before the node is asked again whether it is there. */
@@ -36,11 +34,30 @@ function start(): void {
   );
 }
 
+const jobs = () => import("./places/jobs").then(({ JobsPlace }) => JobsPlace);
+const node = () => import("./places/node").then(({ NodePlace }) => NodePlace);
+
+/** A place that few people open: its code comes when they do. */
+function Later({ load }: { load: () => Promise<ComponentType> }) {
+  const there = useSignal<{ Place: ComponentType } | null>(null);
+  const failed = useSignal<Failure | null>(null);
+  useEffect(() => {
+    load().then(
+      (Place) => (there.value = { Place }),
+      (error: unknown) => (failed.value = failure(error)),
+    );
+  }, [load]);
+  if (failed.value) return <Trouble of={failed.value} />;
+  return there.value ? <there.value.Place /> : <Waiting />;
+}
+
 function Place() {
   const at = route.value;
   switch (at.at) {
     case "film":
       return <FilmPlace key={`${at.bucket}/${at.key}`} bucket={at.bucket} name={at.key} />;
+    case "series":
+      return <SeriesPlace key={at.name} name={at.name} />;
     case "bucket":
       return <BucketPlace key={at.bucket} bucket={at.bucket} prefix={at.prefix} />;
     case "buckets":
@@ -48,9 +65,9 @@ function Place() {
     case "uploads":
       return <UploadsPlace />;
     case "jobs":
-      return <JobsPlace />;
+      return <Later key="jobs" load={jobs} />;
     case "node":
-      return <NodePlace />;
+      return <Later key="node" load={node} />;
     default:
       return <LibraryPlace />;
   }

@@ -45,7 +45,7 @@ function sign(request: XMLHttpRequest): void {
   for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
 }
 
-export function play(video: HTMLVideoElement, bucket: string, key: string, tell: Tell): Player {
+export function play(video: HTMLVideoElement, bucket: string, key: string, from: number, tell: Tell): Player {
   const path = `${bucket}/${encodeKey(key)}`;
   let hls: Hls | undefined;
   let current: string | undefined;
@@ -143,7 +143,7 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, tell:
   };
   video.addEventListener("error", native);
 
-  void open(0);
+  void open(from);
   return {
     choose: (index) => {
       if (hls) hls.nextLevel = index;

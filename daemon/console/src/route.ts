@@ -9,11 +9,13 @@ export type Place = (typeof PLACES)[number];
 export type Route =
   | { at: "library" | "uploads" | "jobs" | "node" | "buckets" }
   | { at: "film"; bucket: string; key: string }
+  | { at: "series"; name: string }
   | { at: "bucket"; bucket: string; prefix: string };
 
 export const to = {
   place: (place: Place) => `#/${place}`,
   film: (bucket: string, key: string) => `#/film/${bucket}/${encodeKey(key)}`,
+  series: (name: string) => `#/series/${encodeURIComponent(name)}`,
   bucket: (bucket: string, prefix = "") => `#/buckets/${bucket}/${encodeKey(prefix)}`,
 };
 
@@ -24,6 +26,7 @@ function parse(hash: string): Route {
   const [at = "", bucket = "", ...rest] = hash.replace(/^#\/?/, "").split("/");
   const decoded = decode(rest.join("/"));
   if (at === "film" && bucket && decoded) return { at: "film", bucket, key: decoded };
+  if (at === "series" && bucket) return { at: "series", name: decode(bucket) };
   if (at === "buckets" && bucket) return { at: "bucket", bucket, prefix: decoded };
   const place = PLACES.find((place) => place === at);
   return { at: place ?? "library" };
@@ -46,7 +49,7 @@ addEventListener("hashchange", () => {
 
 /** Which entry of the navigation a route belongs to. */
 export function placeOf(route: Route): Place {
-  if (route.at === "film") return "library";
+  if (route.at === "film" || route.at === "series") return "library";
   if (route.at === "bucket") return "buckets";
   return route.at;
 }

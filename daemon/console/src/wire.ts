@@ -43,7 +43,7 @@ export interface ObjectPage extends Page<StoredObject> {
 
 export interface Rendition {
   name: string;
-  state: "pending" | "running" | "ready" | "failed";
+  state: "pending" | "running" | "ready" | "failed" | "evicted";
   progress: number;
 }
 
@@ -54,6 +54,7 @@ export interface Track {
   width?: number;
   height?: number;
   frame_rate?: number;
+  range?: "sdr" | "hlg" | "pq";
   channels?: number;
 }
 
@@ -63,6 +64,9 @@ export interface Asset {
   state: "indexing" | "ready" | "failed";
   reason?: string;
   title: string;
+  year?: number;
+  episode?: { series: string; season: number; number: number };
+  position_ms?: number;
   size_bytes: number;
   duration_ms?: number;
   container?: string;
@@ -71,6 +75,36 @@ export interface Asset {
   urls: Urls;
   playback?: { mode: string; reason: string };
   created_at_ms: number;
+}
+
+export interface LibraryItem {
+  title: string;
+  asset: Asset;
+  episodes?: number;
+  seasons?: number;
+}
+
+export interface Position {
+  bucket: string;
+  key: string;
+  title: string;
+  position_ms: number;
+  duration_ms: number;
+  watched: boolean;
+  urls: Urls;
+}
+
+export interface Stream {
+  actor: string;
+  address?: string;
+  player?: string;
+  bucket: string;
+  key: string;
+  mode: string;
+  reason: string;
+  rendition: string;
+  position_ms?: number;
+  duration_ms?: number;
 }
 
 export interface Upload {

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use axum::extract::{OriginalUri, State};
 use nebula_api::problem::code;
-use nebula_api::{Asset, AssetState, AssetsQuery, Page, Playback, PlaybackMode, Urls, routes};
+use nebula_api::{
+    Asset, AssetState, AssetsQuery, Episode, Page, Playback, PlaybackMode, Urls, routes,
+};
 
-use super::{AdminParts, Query, renditions};
+use super::{AdminParts, Query, positions, renditions};
 use crate::catalog::{self, AssetObjectRow, AssetRow};
 use crate::http::{Problem, path, require, require_here};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::BucketName;
 use crate::media::decide::{Capabilities, Mode, decide};
-use crate::media::{Film, MediaError, info::Info, looks_like_media};
+use crate::media::{Film, MediaError, info::Info, looks_like_media, naming};
 use crate::store::Object;
 
 /// Rows read at a time.
@@ -39,7 +41,7 @@ pub(super) async fn list(
             ));
         }
     };
-    let mut seen: HashMap<String, bool> = HashMap::new();
+    let mut reach = Reach::default();
     let mut found: Vec<AssetObjectRow> = Vec::new();
     let mut looked_at = 0;
     let mut next = None;
@@ -48,17 +50,7 @@ pub(super) async fn list(
         let is_last = rows.len() < BATCH as usize;
         looked_at += rows.len();
         for row in rows {
-            let may = if let Some(may) = seen.get(&row.bucket) {
-                *may
-            } else {
-                let bucket: BucketName = row.bucket.parse()?;
-                let list = Action::ListObjects;
-                let may = caller.may(list, &Resource::Bucket(&bucket)).allow;
-                seen.insert(row.bucket.clone(), may);
-                may
-            };
-            let may = may || reads(&caller, &row);
-            if may && matches(&words, &row) {
+            if reach.holds(&caller, &row)? && matches(&words, &row) {
                 if found.len() == limit {
                     // The page is full and there is more: it goes on below the last one shown.
                     next = Some(before.to_string());
@@ -95,7 +87,7 @@ pub(super) async fn get(
     let resource = Resource::Object(&bucket, &key);
     require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
     let object = parts.store.head(&bucket, &key, None).await?;
-    match of_object(&parts, &object).await? {
+    match of_object(&parts, &caller, &object).await? {
         Some(asset) => Ok(axum::Json(asset)),
         None => Err(Problem::not_found(
             code::ASSET_NOT_FOUND,
@@ -111,6 +103,7 @@ pub(super) async fn get(
 /// What the media room makes of an object; `None` when it is nothing that plays.
 pub(super) async fn of_object(
     parts: &AdminParts,
+    caller: &Caller,
     object: &Object,
 ) -> Result<Option<Asset>, Problem> {
     let content = object.content_id;
@@ -126,6 +119,7 @@ pub(super) async fn of_object(
     };
     let mut asset = shown(&about, row.as_ref())?;
     if asset.state == AssetState::Ready {
+        asset.position_ms = positions::of(parts, caller, content).await?;
         let film = parts.media.film(content).await.map_err(problem)?;
         asset.playback = film.as_deref().map(playback);
         let planned = film
@@ -145,6 +139,26 @@ pub(super) async fn plays(parts: &AdminParts, object: &Object) -> Result<bool, P
     }
 }
 
+/// Which assets a caller may see, bucket by bucket.
+#[derive(Default)]
+pub(super) struct Reach(HashMap<String, bool>);
+
+impl Reach {
+    /// Whether the caller may list this object: its bucket, or the part of it that the key lies in.
+    pub(super) fn holds(&mut self, caller: &Caller, row: &AssetObjectRow) -> Result<bool, Problem> {
+        let may = if let Some(may) = self.0.get(&row.bucket) {
+            *may
+        } else {
+            let bucket: BucketName = row.bucket.parse()?;
+            let list = Action::ListObjects;
+            let may = caller.may(list, &Resource::Bucket(&bucket)).allow;
+            self.0.insert(row.bucket.clone(), may);
+            may
+        };
+        Ok(may || reads(caller, row))
+    }
+}
+
 /// The object that an asset belongs to.
 struct About<'a> {
     bucket: &'a str,
@@ -153,7 +167,8 @@ struct About<'a> {
     modified_ms: i64,
 }
 
-async fn listed(parts: &AdminParts, row: &AssetObjectRow) -> Result<Asset, Problem> {
+/// What the row alone tells of an object in a list.
+pub(super) fn entry(row: &AssetObjectRow) -> Result<Asset, Problem> {
     let key = row.key();
     let about = About {
         bucket: &row.bucket,
@@ -161,7 +176,11 @@ async fn listed(parts: &AdminParts, row: &AssetObjectRow) -> Result<Asset, Probl
         size_bytes: row.size_bytes.max(0) as u64,
         modified_ms: row.modified_ms,
     };
-    let mut asset = shown(&about, Some(&row.asset))?;
+    shown(&about, Some(&row.asset))
+}
+
+async fn listed(parts: &AdminParts, row: &AssetObjectRow) -> Result<Asset, Problem> {
+    let mut asset = entry(row)?;
     if asset.state == AssetState::Ready {
         let content = row.content()?;
         asset.renditions = renditions::of(parts.store.catalog(), content, &[]).await?;
@@ -177,7 +196,11 @@ fn shown(about: &About<'_>, row: Option<&AssetRow>) -> Result<Asset, Problem> {
         Some(catalog::AssetState::Failed) => AssetState::Failed,
     };
     let info = row.map(|row| Info::parse(&row.info)).unwrap_or_default();
-    let title = row.and_then(|row| row.title.clone());
+    let named = naming::read(about.key);
+    // What the file says of an episode is as often the name of the series.
+    let tagged = row
+        .and_then(|row| row.title.clone())
+        .filter(|_| named.episode.is_none());
     let plays = state != AssetState::Failed;
     let has_poster = row.is_some_and(|row| row.has_poster);
     Ok(Asset {
@@ -185,7 +208,14 @@ fn shown(about: &About<'_>, row: Option<&AssetRow>) -> Result<Asset, Problem> {
         key: about.key.to_owned(),
         state,
         reason: row.and_then(|row| row.reason.clone()),
-        title: title.unwrap_or_else(|| stem(about.key).to_owned()),
+        title: tagged.unwrap_or(named.title),
+        year: named.year,
+        episode: named.episode.map(|episode| Episode {
+            series: episode.series,
+            season: episode.season,
+            number: episode.number,
+        }),
+        position_ms: None,
         size_bytes: about.size_bytes,
         duration_ms: row
             .and_then(|row| row.duration_ms)
@@ -217,16 +247,7 @@ fn playback(film: &Film) -> Playback {
     }
 }
 
-/// A file's name without its folders and extension.
-fn stem(key: &str) -> &str {
-    let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or(key);
-    match name.rsplit_once('.') {
-        Some((stem, _)) if !stem.is_empty() => stem,
-        _ => name,
-    }
-}
-
-fn words(search: &str) -> Vec<String> {
+pub(super) fn words(search: &str) -> Vec<String> {
     let words = search.split_whitespace().take(WORDS_MAX);
     words.map(str::to_lowercase).collect()
 }
@@ -241,7 +262,7 @@ fn reads(caller: &Caller, row: &AssetObjectRow) -> bool {
     caller.may(Action::ListObjects, &object).allow
 }
 
-fn matches(words: &[String], row: &AssetObjectRow) -> bool {
+pub(super) fn matches(words: &[String], row: &AssetObjectRow) -> bool {
     if words.is_empty() {
         return true;
     }
@@ -250,7 +271,7 @@ fn matches(words: &[String], row: &AssetObjectRow) -> bool {
     words.iter().all(|word| text.contains(word.as_str()))
 }
 
-fn problem(error: MediaError) -> Problem {
+pub(super) fn problem(error: MediaError) -> Problem {
     match error {
         MediaError::Store(error) => error.into(),
         MediaError::Damaged(_) => Problem::internal(error),
@@ -260,19 +281,6 @@ fn problem(error: MediaError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_title_is_the_name_of_the_file() {
-        for (key, title) in [
-            ("a/b/Big Buck Bunny.mp4", "Big Buck Bunny"),
-            ("film", "film"),
-            (".hidden", ".hidden"),
-            ("a.tar.gz", "a.tar"),
-            ("dir/", "dir"),
-        ] {
-            assert_eq!(stem(key), title, "{key}");
-        }
-    }
 
     #[test]
     fn a_search_is_cut_into_words() {

@@ -11,12 +11,15 @@ mod drains;
 mod events;
 mod jobs;
 mod keys;
+mod library;
 mod links;
 mod objects;
 mod operations;
+mod positions;
 mod renditions;
 mod sessions;
 mod status;
+mod streams;
 mod uploads;
 mod usage;
 
@@ -94,6 +97,15 @@ pub fn router(parts: AdminParts) -> Router {
         )
         .route(routes::ASSETS, get(assets::list))
         .route(routes::ASSET, get(assets::get))
+        .route(routes::LIBRARY, get(library::list))
+        .route(routes::POSITIONS, get(positions::list))
+        .route(
+            routes::POSITION,
+            get(positions::get)
+                .put(positions::put)
+                .delete(positions::delete),
+        )
+        .route(routes::STREAMS, get(streams::list))
         .route(routes::JOBS, get(jobs::list))
         .route(routes::JOB, get(jobs::get))
         .route(routes::JOB_CANCEL, post(jobs::cancel))

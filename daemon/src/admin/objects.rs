@@ -105,7 +105,7 @@ pub(super) async fn get(
     let resource = Resource::Object(&bucket, &key);
     require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
     let object = parts.store.head(&bucket, &key, version.as_ref()).await?;
-    let asset = assets::of_object(&parts, &object).await?;
+    let asset = assets::of_object(&parts, &caller, &object).await?;
     Ok(axum::Json(ObjectDetails {
         blake3: object
             .is_hashed_whole()

@@ -113,6 +113,7 @@ pub(super) fn track(info: &TrackInfo) -> Track {
         width: info.width,
         height: info.height,
         frame_rate: info.frame_rate,
+        range: info.range.clone(),
         channels: info.channels,
         sample_rate_hz: info.sample_rate,
         bitrate_bps: Some(info.bitrate_bps).filter(|bitrate_bps| *bitrate_bps > 0),

@@ -14,6 +14,7 @@ use super::cache::Films;
 use super::film::Film;
 use super::ladder::{self, RungSetting};
 use super::plan;
+use super::viewers::Viewers;
 use super::worker::{Worker, WorkerOptions};
 use crate::catalog::{AssetState, CatalogError, JobState};
 use crate::kernel::{ContentId, JobId};
@@ -70,6 +71,7 @@ pub(super) struct Inner {
     pub(super) ladder: Vec<RungSetting>,
     pub(super) cache_bytes: Option<u64>,
     pub(super) watched: Watched,
+    viewers: Viewers,
     pub(super) films: Films,
     loads: Semaphore,
 }
@@ -96,6 +98,7 @@ impl Media {
             ladder: parts.ladder,
             cache_bytes: parts.cache_bytes,
             watched: Watched::default(),
+            viewers: Viewers::default(),
             films: Films::default(),
             loads: Semaphore::new(LOADS_MAX),
         }))
@@ -104,6 +107,11 @@ impl Media {
     /// The store beneath.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Who watches at this moment.
+    pub fn viewers(&self) -> &Viewers {
+        &self.0.viewers
     }
 
     /// A job that is queued or running, as a worker elsewhere asks for it.

@@ -25,6 +25,7 @@ pub mod info;
 mod ladder;
 mod library;
 mod mend;
+pub mod naming;
 mod order;
 mod payload;
 mod plan;
@@ -33,6 +34,7 @@ mod probe;
 mod process;
 mod remote;
 mod timeline;
+mod viewers;
 mod worker;
 
 pub use chosen::{Chosen, ChosenHardware};
@@ -46,6 +48,7 @@ pub use plan::{looks_like_media, may_be_played, planner};
 pub use probe::{Trial, trials};
 pub use process::{RangeRead, Source};
 pub use remote::Remote;
+pub use viewers::{Asked, Viewer, ViewerKey, Viewers};
 pub use worker::{BenchError, Hardware, Workbench, Worker, WorkerOptions};
 
 pub use crate::queue::Job;

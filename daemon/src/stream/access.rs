@@ -1,15 +1,15 @@
 //! From a request to an object that its caller may read.
 
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use nebula_api::problem::code;
 
 use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require_here};
 use crate::identity::{Action, Actor, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey};
-use crate::media::MediaError;
+use crate::media::{Asked, Media, MediaError, ViewerKey};
 use crate::store::{Arriving, Object, Store, StoreError};
 
 /// A request by somebody, with what stands behind its prefix, still percent-encoded.
@@ -120,6 +120,24 @@ impl Visit {
             }
             other => other.into(),
         }
+    }
+
+    /// Notes that a part of a film left for this caller.
+    pub(super) fn note(&self, media: &Media, object: &Object, asked: Asked, answer: &Response) {
+        if self.parts.method != Method::GET || !answer.status().is_success() {
+            return;
+        }
+        let player = self.parts.headers.get(header::USER_AGENT);
+        let who = ViewerKey::new(
+            self.caller.actor().to_string(),
+            PeerAddr::of(&self.parts.extensions).map(|peer| peer.0.ip()),
+            player.and_then(|player| player.to_str().ok()),
+            object.content_id,
+        );
+        let now_ms = media.store().clock().now_ms();
+        media
+            .viewers()
+            .note(who, (&object.bucket, &object.key), asked, now_ms);
     }
 
     /// A parameter of the query, as sent.

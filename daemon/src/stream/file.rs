@@ -9,6 +9,7 @@ use super::{Door, arriving};
 use crate::http::{Problem, Representation, content_type, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ObjectKey;
+use crate::media::{Asked, looks_like_media};
 use crate::store::{Bypass, Object, ObjectHeaders, Store};
 
 /// What a private cache may do with an object that can be replaced: keep it and ask.
@@ -49,16 +50,20 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
             .insert(header::CONTENT_DISPOSITION, attachment(&object.key));
     }
     let bypass = visit.parts.extensions.get::<Bypass>();
-    serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
+    let answer = serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
         let (store, object): (Store, Object) = (store.clone(), object.clone());
         async move {
             let reader = store.reader_within(&object, None, range.clone()).await;
             let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
-            Ok(reader.body(range).past(bypass))
+            Ok::<_, Problem>(reader.body(range).past(bypass))
         }
     })
-    .await
+    .await?;
+    if looks_like_media(&object) {
+        visit.note(&door.media, &object, Asked::File, &answer);
+    }
+    Ok(answer)
 }
 
 fn representation(object: &Object) -> Representation {

@@ -14,7 +14,7 @@ use super::body::SegmentBody;
 use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ETag;
-use crate::media::{Film, Leaf, Look, Master, content_tag};
+use crate::media::{Asked, Film, Leaf, Look, Master, content_tag};
 use crate::store::{Object, StoreError};
 
 /// How long a player waits for a film that is being looked at.
@@ -80,7 +80,15 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
         Leaf::Master => Err(no_such_part()),
         Leaf::Playlist(stream) => part.playlist(stream).await,
         Leaf::Init(stream, number) => part.init(&leaf, stream, *number).await,
-        Leaf::Segment(stream, number) => part.segment(&leaf, stream, *number).await,
+        Leaf::Segment(stream, number) => {
+            let answer = part.segment(&leaf, stream, *number).await?;
+            let start_ms = film.timeline.as_ref().map_or(0.0, |timeline| {
+                timeline.start_s((*number as usize).min(timeline.segments())) * 1000.0
+            });
+            let asked = Asked::Segment(stream.clone(), part.is_sound(stream), start_ms as u64);
+            visit.note(&door.media, &object, asked, &answer);
+            Ok(answer)
+        }
     }
 }
 
@@ -209,9 +217,13 @@ impl Part<'_> {
         }
     }
 
+    fn is_sound(&self, stream: &str) -> bool {
+        stream.starts_with("audio-") || self.film.is_sound(stream)
+    }
+
     /// `made_from` tells what was encoded again from what it replaced: an encoder seldom writes the same bytes twice.
     fn about(&self, leaf: &Leaf, size_bytes: u64, stream: &str, made_from: &str) -> Representation {
-        let kind = if stream.starts_with("audio-") || self.film.is_sound(stream) {
+        let kind = if self.is_sound(stream) {
             SOUND
         } else {
             PICTURE

@@ -6,6 +6,7 @@ mod audit;
 mod contract;
 mod events;
 mod keys;
+mod library;
 mod links;
 mod pages;
 mod problems;

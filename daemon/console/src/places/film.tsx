@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { encodeKey, failure, type Failure, get } from "../api";
+import { encodeKey, failure, type Failure, get, send } from "../api";
 import { Bar, Command, Mark, Trouble } from "../parts";
 import type { Player, Rung } from "../player";
 import { folder, to } from "../route";
@@ -10,6 +10,9 @@ import { Share } from "../share";
 import { useLoaded } from "../use";
 import type { Asset, Track } from "../wire";
 import { bytes, length, percent } from "../words";
+
+/** How often the node hears where the viewer is. */
+const REMEMBER_MS = 10_000;
 
 export function FilmPlace({ bucket, name }: { bucket: string; name: string }) {
   const film = useLoaded(
@@ -21,7 +24,7 @@ export function FilmPlace({ bucket, name }: { bucket: string; name: string }) {
   const asset = film.value.value;
   return (
     <article class="watching">
-      <Screen bucket={bucket} name={name} state={asset?.state} />
+      <Screen bucket={bucket} name={name} film={asset} />
       <div class="title">
         <h1>{asset?.title ?? name}</h1>
         <div class="actions">
@@ -40,7 +43,10 @@ export function FilmPlace({ bucket, name }: { bucket: string; name: string }) {
   );
 }
 
-function Screen({ bucket, name, state }: { bucket: string; name: string; state?: Asset["state"] }) {
+function Screen({ bucket, name, film }: { bucket: string; name: string; film?: Asset }) {
+  const state = film?.state;
+  const begun = useRef(0);
+  begun.current = resumed(film);
   const video = useRef<HTMLVideoElement>(null);
   const player = useRef<Player>(undefined);
   const notice = useSignal<string | null>(null);
@@ -56,7 +62,7 @@ function Screen({ bucket, name, state }: { bucket: string; name: string; state?:
     import("../player").then(
       ({ play }) => {
         if (gone || !video.current) return;
-        player.current = play(video.current, bucket, name, {
+        player.current = play(video.current, bucket, name, begun.current, {
           notice: (text) => (notice.value = text),
           failed: (failure) => (failed.value = failure),
           rungs: (list) => (rungs.value = list),
@@ -70,6 +76,10 @@ function Screen({ bucket, name, state }: { bucket: string; name: string; state?:
       player.current?.close();
       player.current = undefined;
     };
+  }, [ready, bucket, name]);
+  useEffect(() => {
+    const element = video.current;
+    return ready && element ? remember(element, `positions/${bucket}/${encodeKey(name)}`) : undefined;
   }, [ready, bucket, name]);
   const choose = (index: number) => {
     chosen.value = index;
@@ -103,6 +113,33 @@ function Screen({ bucket, name, state }: { bucket: string; name: string; state?:
   );
 }
 
+/** Where to go on, in seconds; from the start what is nearly over. */
+function resumed(film?: Asset): number {
+  const { position_ms: at = 0, duration_ms: whole = 0 } = film ?? {};
+  return at < whole * 0.95 ? at / 1000 : 0;
+}
+
+/** Tells the node now and then where the viewer is, and once more at the end. */
+function remember(video: HTMLVideoElement, path: string): () => void {
+  let told = -1;
+  const tell = () => {
+    const at = Math.round(video.currentTime * 1000);
+    if (at === 0 || at === told) return;
+    told = at;
+    // Whoever may watch by a link alone is not remembered; the film plays on.
+    send("PUT", path, { position_ms: at }).catch(() => undefined);
+  };
+  const timer = setInterval(() => video.paused || tell(), REMEMBER_MS);
+  video.addEventListener("pause", tell);
+  addEventListener("pagehide", tell);
+  return () => {
+    clearInterval(timer);
+    video.removeEventListener("pause", tell);
+    removeEventListener("pagehide", tell);
+    tell();
+  };
+}
+
 function Facts({ film }: { film: Asset }) {
   return (
     <>
@@ -112,6 +149,13 @@ function Facts({ film }: { film: Asset }) {
         />
       )}
       <dl class="facts-list">
+        {film.episode && (
+          <Fact name="Series">
+            <a href={to.series(film.episode.series)}>{film.episode.series}</a>, season {film.episode.season}, episode{" "}
+            {film.episode.number}
+          </Fact>
+        )}
+        {film.year && <Fact name="Year">{film.year}</Fact>}
         {film.duration_ms !== undefined && <Fact name="Length">{length(film.duration_ms)}</Fact>}
         <Fact name="File">
           {bytes(film.size_bytes)}
@@ -158,5 +202,6 @@ function told(track: Track): string {
   const size = track.width && track.height ? `${track.width}×${track.height}` : undefined;
   const rate = track.frame_rate ? `${Math.round(track.frame_rate * 100) / 100} frames/s` : undefined;
   const channels = track.channels ? (["", "mono", "stereo"][track.channels] ?? `${track.channels} channels`) : undefined;
-  return [track.codec, size, rate, channels, track.language].filter(Boolean).join(", ");
+  const range = track.range && track.range !== "sdr" ? `HDR (${track.range.toUpperCase()})` : undefined;
+  return [track.codec, size, rate, range, channels, track.language].filter(Boolean).join(", ");
 }

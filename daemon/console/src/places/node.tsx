@@ -1,16 +1,40 @@
 // The node at a glance, and who it takes us for.
 
 import type { ComponentChildren } from "preact";
-import { failure, type Failure, refreshStatus, status } from "../api";
+import { failure, type Failure, get, refreshStatus, status } from "../api";
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Command, Mark, Trouble, Waiting } from "../parts";
-import { useTicking } from "../use";
-import { JOB_STATES } from "../wire";
-import { bytes, count, span } from "../words";
+import { to } from "../route";
+import { useLoaded, useTicking } from "../use";
+import { JOB_STATES, type Page, type Stream } from "../wire";
+import { bytes, count, length, span } from "../words";
 
 /** How often the node is asked how it is. */
 const LOOK_MS = 5000;
+
+/** Who watches, what reaches them and why. */
+function Watching() {
+  const streams = useLoaded((signal) => get<Page<Stream>>("streams", signal), []);
+  useTicking(streams.reload, LOOK_MS);
+  const items = streams.value.value?.items ?? [];
+  if (streams.failed.value) return <Trouble of={streams.failed.value} />;
+  if (items.length === 0) return <p class="dim">Nobody watches at this moment.</p>;
+  return (
+    <ul>
+      {items.map((one) => (
+        <li key={`${one.actor} ${one.address} ${one.player} ${one.bucket}/${one.key}`}>
+          <a href={to.film(one.bucket, one.key)}>{one.key}</a>
+          {one.position_ms !== undefined && ` at ${length(one.position_ms)}`}
+          <br />
+          <span class="dim" title={one.player}>
+            {one.actor}, {one.rendition}, {one.mode}: {one.reason}
+          </span>
+        </li>
+      ))}
+    </ul>
+  );
+}
 
 export function NodePlace() {
   const failed = useSignal<Failure | null>(null);
@@ -61,6 +85,9 @@ export function NodePlace() {
             </p>
           )}
           {tight && <p class="bad">The reserve is reached: uploads are refused until something is deleted.</p>}
+        </Panel>
+        <Panel title="Watching now">
+          <Watching />
         </Panel>
         <Panel title="Jobs">
           <dl class="figures">
