@@ -11,6 +11,7 @@ mod crash;
 mod deploy;
 mod disks;
 mod elsewhere;
+mod exact;
 mod failures;
 mod faults;
 mod foreign;

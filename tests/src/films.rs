@@ -32,9 +32,7 @@ pub fn mkv() -> Option<PathBuf> {
 
 /// A sample by its name; `None`, said loudly, where there are no samples.
 pub fn sample(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/media");
-    let folder = std::env::var_os(SAMPLES).map_or(beside, PathBuf::from);
-    let path = folder.join(name);
+    let path = sample_folder().join(name);
     if path.exists() {
         return Some(path);
     }
@@ -42,7 +40,13 @@ pub fn sample(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn make(name: &str, size: &str, container: &[&str]) -> Option<PathBuf> {
+/// A film of a test's own: `arguments` are those of ffmpeg between its inputs' first word and the name of the output.
+///
+/// `name` is that of the file that is kept, so another content needs another name; `None`, said loudly, without ffmpeg.
+///
+/// # Panics
+/// When ffmpeg refuses.
+pub fn made(name: &str, arguments: &[&str]) -> Option<PathBuf> {
     let folder = cache("films");
     let path = folder.join(name);
     // Tests run in several processes, and one of them makes the film.
@@ -54,24 +58,7 @@ fn make(name: &str, size: &str, container: &[&str]) -> Option<PathBuf> {
     let unfinished = folder.join(format!("unfinished-{name}"));
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])
-        .args(["-f", "lavfi", "-i"])
-        .arg(format!("testsrc2=size={size}:rate={RATE}"))
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-t", &FILM_S.to_string()])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "veryfast",
-            "-profile:v",
-            "high",
-        ])
-        .args(["-pix_fmt", "yuv420p", "-b:v", "2500k", "-maxrate", "2500k"])
-        .args(["-bufsize", "2500k", "-sc_threshold", "0"])
-        .args(["-g", &(RATE * KEYFRAME_S).to_string()])
-        .args(["-c:a", "aac", "-b:a", "128k", "-ac", "2"])
-        .args(["-metadata", "title=A film of bars"])
-        .args(container)
+        .args(arguments)
         .arg(&unfinished)
         .stdin(Stdio::null())
         .output();
@@ -81,9 +68,47 @@ fn make(name: &str, size: &str, container: &[&str]) -> Option<PathBuf> {
     };
     assert!(
         made.status.success(),
-        "ffmpeg: {}",
+        "ffmpeg {arguments:?}: {}",
         String::from_utf8_lossy(&made.stderr)
     );
     std::fs::rename(&unfinished, &path).expect("the film gets its name");
     Some(path)
+}
+
+/// Every sample there is, in order of their names; empty, said loudly, where there are none.
+pub fn samples() -> Vec<PathBuf> {
+    let folder = sample_folder();
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        eprintln!("SKIPPED: there are no samples ({SAMPLES} names the folder of samples)");
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|word| word != "md"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn sample_folder() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/media");
+    std::env::var_os(SAMPLES).map_or(beside, PathBuf::from)
+}
+
+fn make(name: &str, size: &str, container: &[&str]) -> Option<PathBuf> {
+    let picture = format!("testsrc2=size={size}:rate={RATE}");
+    let (length, group) = (FILM_S.to_string(), (RATE * KEYFRAME_S).to_string());
+    #[rustfmt::skip]
+    let mut arguments = vec![
+        "-f", "lavfi", "-i", &picture,
+        "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+        "-t", &length,
+        "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-pix_fmt", "yuv420p",
+        "-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k", "-sc_threshold", "0", "-g", &group,
+        "-c:a", "aac", "-b:a", "128k", "-ac", "2",
+        "-metadata", "title=A film of bars",
+    ];
+    arguments.extend(container);
+    made(name, &arguments)
 }

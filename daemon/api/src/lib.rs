@@ -84,6 +84,7 @@
 //! | `/-/tus/` | tus 1.0; `Upload-Metadata`: `bucket`, `filename` (the key), `filetype` |
 //! | `/-/file/{bucket}/{key…}` | the object with byte ranges |
 //! | `/-/hls/{bucket}/{key…}/master.m3u8` | adaptive streaming |
+//! | `/-/hls/{bucket}/{key…}/manifest.mpd` | the same as DASH |
 //! | `/-/link/{token}/file/…`, `/-/link/{token}/hls/…` | the same behind a signed link |
 //! | `/-/web/{bucket}/…` | the bucket as a website, for everybody |
 //!

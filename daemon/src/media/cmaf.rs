@@ -13,8 +13,10 @@ const FLAGS_KEY: u32 = 0x0200_0000;
 const FLAGS_DELTA: u32 = 0x0101_0000;
 /// Undetermined language: `und` as three letters of five bits (ISO/IEC 14496-12 §8.4.2).
 const UNDETERMINED: u16 = 0x55c4;
-/// Bytes of `styp`, `moof` without samples, and the short head of `mdat`.
-const HEAD_BYTES: u64 = 24 + 8 + 16 + 8 + 16 + 20 + 20 + 8;
+/// Bytes of `styp`.
+pub const SEGMENT_TYPE_BYTES: u64 = 24;
+/// Bytes of `moof` without samples, and the short head of `mdat`.
+const HEAD_BYTES: u64 = 8 + 16 + 8 + 16 + 20 + 20 + 8;
 /// Bytes of one sample in `trun`.
 const SAMPLE_BYTES: u64 = 16;
 /// A longer head of `mdat`, for segments beyond 4 GiB.
@@ -176,8 +178,13 @@ fn language(code: Option<&str>) -> u16 {
     u16::from(a - 0x60) << 10 | u16::from(b - 0x60) << 5 | u16::from(c - 0x60)
 }
 
-/// Length of a segment of so many samples and bytes of media, head included.
-pub fn segment_bytes(samples: u64, media_bytes: u64) -> u64 {
+/// `styp`, with which a segment begins.
+pub fn segment_type() -> Vec<u8> {
+    boxed(b"styp", &[b"msdh", &[0; 4], b"msdh", b"cmfs"])
+}
+
+/// Length of a fragment of so many samples and bytes of media, head included.
+pub fn fragment_bytes(samples: u64, media_bytes: u64) -> u64 {
     let large = if media_bytes + 8 > u64::from(u32::MAX) {
         MDAT_LARGE_EXTRA
     } else {
@@ -195,10 +202,10 @@ pub struct SampleTime {
     pub present: i64,
 }
 
-/// Everything of a segment before its media: `styp`, `moof` and the head of `mdat`.
+/// Everything of a fragment before its media: `moof` and the head of `mdat`.
 ///
-/// `times` are those of `samples`, and `end` is the decoding time of what follows.
-pub fn segment_head(number: u32, samples: &[Sample], times: &[SampleTime], end: i64) -> Vec<u8> {
+/// `sequence` counts from 0; `times` are those of `samples`, and `end` is the decoding time of what follows.
+pub fn fragment_head(sequence: u32, samples: &[Sample], times: &[SampleTime], end: i64) -> Vec<u8> {
     let media_bytes: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     let large = media_bytes + 8 > u64::from(u32::MAX);
     let mut decode = times.first().map_or(0, |time| time.decode).max(0);
@@ -208,14 +215,13 @@ pub fn segment_head(number: u32, samples: &[Sample], times: &[SampleTime], end: 
     let moof_bytes = 8 + 16 + traf_bytes;
     let data_offset = moof_bytes + 8 + if large { MDAT_LARGE_EXTRA as usize } else { 0 };
 
-    let mut out = boxed(b"styp", &[b"msdh", &[0; 4], b"msdh", b"cmfs"]);
+    let mut out = Vec::with_capacity(moof_bytes + 16);
     let word = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_be_bytes());
-    out.reserve(moof_bytes + 16);
     word(&mut out, moof_bytes as u32);
     out.extend_from_slice(b"moof");
     out.extend_from_slice(&boxed(
         b"mfhd",
-        &[&[0; 4], &number.wrapping_add(1).to_be_bytes()],
+        &[&[0; 4], &sequence.wrapping_add(1).to_be_bytes()],
     ));
     word(&mut out, traf_bytes as u32);
     out.extend_from_slice(b"traf");
@@ -283,10 +289,10 @@ mod tests {
             sample(512, 512, 20),
             sample(1024, 0, 3),
         ];
-        let head = segment_head(0, &samples, &times(&[(0, 0), (1, 3), (2, 2)]), 4);
-        assert_eq!(head.len() as u64 + 123, segment_bytes(3, 123));
+        let head = fragment_head(0, &samples, &times(&[(0, 0), (1, 3), (2, 2)]), 4);
+        assert_eq!(head.len() as u64 + 123, fragment_bytes(3, 123));
         let trun = head.windows(4).position(|w| w == b"trun").expect("there");
-        assert_eq!(24 + word(&head, trun + 12) as usize, head.len());
+        assert_eq!(word(&head, trun + 12) as usize, head.len());
         assert_eq!(word(&head, head.len() - 8), 131);
     }
 
@@ -294,7 +300,7 @@ mod tests {
     fn times_are_exact_whatever_the_durations_say() {
         let samples = [sample(0, 0, 1), sample(700, 0, 1), sample(650, 100, 1)];
         let wanted = [(90, 90), (700, 900), (650, 750)];
-        let head = segment_head(3, &samples, &times(&wanted), 2090);
+        let head = fragment_head(3, &samples, &times(&wanted), 2090);
         let tfdt = head.windows(4).position(|w| w == b"tfdt").expect("there");
         assert_eq!(word(&head, tfdt + 12), 90);
         let trun = head.windows(4).position(|w| w == b"trun").expect("there") + 16;
@@ -311,9 +317,9 @@ mod tests {
     #[test]
     fn a_huge_segment_has_a_long_head() {
         let samples = [sample(0, 0, u32::MAX), sample(512, 0, 100)];
-        let head = segment_head(0, &samples, &times(&[(0, 0), (512, 512)]), 1024);
+        let head = fragment_head(0, &samples, &times(&[(0, 0), (512, 512)]), 1024);
         let media = u64::from(u32::MAX) + 100;
-        assert_eq!(head.len() as u64 + media, segment_bytes(2, media));
+        assert_eq!(head.len() as u64 + media, fragment_bytes(2, media));
         assert!(head.ends_with(&(media + 16).to_be_bytes()));
     }
 

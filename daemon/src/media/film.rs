@@ -3,13 +3,18 @@
 use std::ops::Range;
 
 use nebula_hwaccel::fmp4;
-use nebula_hwaccel::index::{Copyable, MediaIndex, Rational, Sample, TrackFacts, TrackKind};
+use nebula_hwaccel::index::{
+    Copyable, Layout, MediaIndex, Rational, Sample, TrackFacts, TrackKind,
+};
 
 use super::cmaf::{self, SampleTime};
+use super::packaged::Packaged;
 use super::timeline::{Timeline, is_picture};
 
 /// A picture has at least so many ticks a second on the wire: decoding times lie between those of frames.
 const TIMESCALE_MIN: u32 = 12_000;
+/// And at most so many: players count in microseconds.
+const TIMESCALE_MAX: u32 = 1_000_000;
 /// Samples of one segment that lie apart become a read each; a film with more runs than this in one segment is too
 /// finely interleaved to be served in place.
 const RUNS_MAX: usize = 65_536;
@@ -40,6 +45,8 @@ pub struct CopiedTrack {
     timescale: u32,
     /// Decoding times of a picture's samples on the wire; sound is decoded when it is heard.
     decode: Vec<i64>,
+    /// When the first pictures are shown, on the wire, where an edit list hides some of them.
+    squeezed: Vec<i64>,
     /// Ticks on the wire that lie before the zero of the timeline.
     lead: u64,
     /// The segments that have samples, in order.
@@ -57,19 +64,10 @@ pub struct CopiedSegment {
     pub start_s: f64,
     /// How long it is in the playlist, in seconds.
     pub duration_s: f64,
-    /// Length with its head.
+    /// Length with its heads.
     pub size_bytes: u64,
-}
-
-/// A segment as it goes out: a head made here, then runs of the object's own bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packaged {
-    /// `styp`, `moof` and the head of `mdat`.
-    pub head: Vec<u8>,
-    /// Where in the object the media lies.
-    pub runs: Vec<Range<u64>>,
-    /// Length of all of it.
-    pub size_bytes: u64,
+    /// Of a picture: how many of the first bytes are a fragment with its first picture alone.
+    pub key_bytes: Option<u64>,
 }
 
 impl Film {
@@ -105,7 +103,15 @@ impl Film {
         let samples: usize = self.index.tables.iter().map(Vec::len).sum();
         let segments =
             self.timeline.as_ref().map_or(0, Timeline::segments) * (2 + self.audio.len());
-        4096 + samples * (size_of::<Sample>() + size_of::<i64>())
+        let layouts: usize = self
+            .index
+            .layouts
+            .iter()
+            .flatten()
+            .map(Layout::memory_bytes)
+            .sum();
+        4096 + layouts
+            + samples * (size_of::<Sample>() + size_of::<i64>())
             + segments * size_of::<CopiedSegment>()
     }
 
@@ -145,6 +151,8 @@ impl Film {
     }
 
     /// A segment of a copied track by its number on the grid.
+    ///
+    /// Its first picture is a fragment of its own, which a playlist of key pictures points at.
     pub fn segment(&self, track: &CopiedTrack, number: u32) -> Option<Packaged> {
         let at = track
             .segments
@@ -166,20 +174,37 @@ impl Film {
                 .map(|sample| track.wire(sample.pts().saturating_add(i64::from(sample.duration))))
                 .max()?,
         };
-        let head = cmaf::segment_head(number, samples, &times, end);
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for sample in samples.iter().filter(|sample| sample.size > 0) {
-            let end = sample.offset.checked_add(u64::from(sample.size))?;
-            match runs.last_mut() {
-                Some(run) if run.end == sample.offset => run.end = end,
-                _ => runs.push(sample.offset..end),
+        let mut packaged = Packaged::default();
+        packaged.head(cmaf::segment_type());
+        let first = if segment.key_bytes.is_some() {
+            1
+        } else {
+            samples.len()
+        };
+        let parts = [0..first, first..samples.len()];
+        for (sequence, part) in parts.into_iter().enumerate() {
+            if part.is_empty() {
+                continue;
+            }
+            let after = times.get(part.end).map_or(end, |next| next.decode);
+            let members = &samples[part.clone()];
+            let sequence = number.wrapping_mul(2).wrapping_add(sequence as u32);
+            packaged.head(cmaf::fragment_head(
+                sequence,
+                members,
+                &times[part.clone()],
+                after,
+            ));
+            match self.index.layout(track.place) {
+                None => packaged.samples(members)?,
+                Some(layout) => {
+                    let from = segment.samples.start;
+                    packaged.gathered(layout, from + part.start..from + part.end);
+                }
             }
         }
-        Some(Packaged {
-            head,
-            runs,
-            size_bytes: segment.size_bytes,
-        })
+        debug_assert_eq!(packaged.size_bytes, segment.size_bytes);
+        Some(packaged)
     }
 
     /// Whether every segment of the picture can be decoded by itself: no picture is shown before the keyframe that its
@@ -201,13 +226,19 @@ impl CopiedTrack {
     fn cut(index: &MediaIndex, timeline: &Timeline, place: usize) -> Option<Self> {
         let facts = &index.facts.tracks[place];
         let samples = &index.tables[place];
-        if facts.copyable != Copyable::Contiguous
-            || facts.sample_entry.is_empty()
-            || samples.is_empty()
-        {
+        let layout = index.layout(place);
+        let laid_out = match facts.copyable {
+            Copyable::Contiguous => layout.is_none(),
+            Copyable::Gathered => layout.is_some(),
+            Copyable::NeedsRemux { .. } => false,
+        };
+        if !laid_out || facts.sample_entry.is_empty() || samples.is_empty() {
             return None;
         }
         let size = index.facts.size_bytes;
+        if layout.is_some_and(|layout| size != 0 && layout.object_end() > size) {
+            return None;
+        }
         let inside = |sample: &Sample| {
             sample
                 .offset
@@ -235,8 +266,16 @@ impl CopiedTrack {
         // No time on the wire may be negative. No picture is shown before the zero of the timeline, so decoding times are
         // made anew between zero and each picture's own time; a sound track is moved as a whole and cut off by an edit list.
         let picture = place == timeline.track && matches!(facts.kind, TrackKind::Video(_));
+        let hidden = if picture {
+            samples
+                .iter()
+                .filter(|sample| sample.pts() < timeline.cuts[0])
+                .count()
+        } else {
+            0
+        };
         let fine = if picture {
-            TIMESCALE_MIN.div_ceil(facts.time_base.den)
+            fineness(facts.time_base.den, hidden)
         } else {
             1
         };
@@ -248,6 +287,7 @@ impl CopiedTrack {
             scale: i64::from(facts.time_base.num) * i64::from(fine),
             timescale: facts.time_base.den.checked_mul(fine)?,
             decode: Vec::new(),
+            squeezed: Vec::new(),
             lead: if picture {
                 0
             } else {
@@ -258,10 +298,11 @@ impl CopiedTrack {
             segments: Vec::new(),
         };
         if picture {
-            let present: Vec<i64> = samples
+            let mut present: Vec<i64> = samples
                 .iter()
                 .map(|sample| track.wire(sample.pts()))
                 .collect();
+            track.squeezed = squeeze(&mut present, track.wire(timeline.cuts[0]), hidden);
             let start = present.iter().copied().min().unwrap_or(0).max(0);
             track.decode = fmp4::decode_times(start, &present);
         }
@@ -273,10 +314,15 @@ impl CopiedTrack {
                 continue;
             }
             let members = &samples[range.clone()];
-            if runs(members) > RUNS_MAX {
+            if layout.is_none() && runs(members) > RUNS_MAX {
                 return None;
             }
-            let media: u64 = members.iter().map(|sample| u64::from(sample.size)).sum();
+            let media = |samples: &[Sample]| samples.iter().map(|s| u64::from(s.size)).sum::<u64>();
+            let fragment =
+                |samples: &[Sample]| cmaf::fragment_bytes(samples.len() as u64, media(samples));
+            let (first, others) = members.split_at(1);
+            let split = picture && first[0].key && !others.is_empty();
+            let key_bytes = split.then(|| cmaf::SEGMENT_TYPE_BYTES + fragment(first));
             let start_s = if track.segments.is_empty() {
                 0.0
             } else {
@@ -284,7 +330,11 @@ impl CopiedTrack {
             };
             track.segments.push(CopiedSegment {
                 number: number as u32,
-                size_bytes: cmaf::segment_bytes(members.len() as u64, media),
+                size_bytes: match key_bytes {
+                    Some(bytes) => bytes + fragment(others),
+                    None => cmaf::SEGMENT_TYPE_BYTES + fragment(members),
+                },
+                key_bytes,
                 samples: range,
                 start_s,
                 duration_s: 0.0,
@@ -309,13 +359,47 @@ impl CopiedTrack {
         ticks.saturating_add(self.shift).saturating_mul(self.scale)
     }
 
+    /// Ticks per second on the wire.
+    pub fn timescale(&self) -> u32 {
+        self.timescale
+    }
+
     fn time(&self, at: usize, sample: &Sample) -> SampleTime {
-        let present = self.wire(sample.pts());
+        let squeezed = self.squeezed.get(at).copied();
+        let present = squeezed.unwrap_or_else(|| self.wire(sample.pts()));
         SampleTime {
             decode: self.decode.get(at).copied().unwrap_or(present),
             present,
         }
     }
+}
+
+/// By how much the ticks of a picture are divided on the wire: decoding times lie between those of frames, and the
+/// hidden pictures have room within a millisecond.
+fn fineness(den: u32, hidden: usize) -> u32 {
+    let room = u32::try_from(hidden * 1200).unwrap_or(u32::MAX);
+    let wanted = TIMESCALE_MIN.max(room.min(TIMESCALE_MAX));
+    let most = (u32::MAX / den.max(1)).max(1);
+    wanted.div_ceil(den.max(1)).min(most)
+}
+
+/// Gives `hidden` pictures, those before `zero`, a tick each behind it, in their own order, and moves what would be
+/// shown meanwhile behind them: they are needed to decode what follows, and no player can be told to hide them.
+/// Gives the times up to the last that changed.
+fn squeeze(present: &mut [i64], zero: i64, hidden: usize) -> Vec<i64> {
+    if hidden == 0 {
+        return Vec::new();
+    }
+    let behind = zero.saturating_add(hidden as i64);
+    let mut order: Vec<usize> = (0..present.len())
+        .filter(|at| present[*at] < behind)
+        .collect();
+    order.sort_by_key(|at| present[*at]);
+    for (rank, at) in order.iter().enumerate() {
+        present[*at] = zero.saturating_add(rank as i64);
+    }
+    let last = order.iter().max().map_or(0, |at| at + 1);
+    present[..last].to_vec()
 }
 
 fn runs(samples: &[Sample]) -> usize {
@@ -345,7 +429,35 @@ fn in_ticks(time: i64, from: Rational, to: Rational) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::packaged::Part;
     use crate::media::timeline::tests::film;
+
+    #[test]
+    fn what_an_edit_hides_takes_a_tick_each() {
+        let mut index = film(8, 50);
+        // The first 1.2 s are hidden: 30 pictures of 512 ticks.
+        index.facts.tracks[0].start_ticks = 30 * 512;
+        index.facts.tracks[1].start_ticks = 57_600;
+        let film = Film::new(index);
+        let picture = film.video.as_ref().expect("picture");
+        let table = &film.index.tables[0];
+        let shown: Vec<i64> = (0..40)
+            .map(|at| picture.time(at, &table[at]).present)
+            .collect();
+        assert_eq!(shown[..31], (0..=30).collect::<Vec<i64>>());
+        assert_eq!(
+            shown[31],
+            512 * 3,
+            "what follows is where it was, in finer ticks"
+        );
+        assert_eq!(picture.timescale(), 12_800 * 3);
+        let total: f64 = picture
+            .segments
+            .iter()
+            .map(|segment| segment.duration_s)
+            .sum();
+        assert!((total - 6.8).abs() < 1e-9, "{total}");
+    }
 
     #[test]
     fn every_sample_is_in_exactly_one_segment() {
@@ -374,8 +486,10 @@ mod tests {
         for track in film.video.iter().chain(&film.audio) {
             for segment in &track.segments {
                 let packaged = film.segment(track, segment.number).expect("listed");
-                let media: u64 = packaged.runs.iter().map(|run| run.end - run.start).sum();
-                assert_eq!(packaged.head.len() as u64 + media, packaged.size_bytes);
+                let sizes = packaged.parts.iter().map(Part::size_bytes);
+                assert_eq!(sizes.sum::<u64>(), segment.size_bytes);
+                let first: u64 = packaged.parts.iter().take(3).map(Part::size_bytes).sum();
+                assert!(segment.key_bytes.is_none_or(|bytes| bytes == first));
             }
         }
         assert!(film.segment(&film.audio[0], 99).is_none());

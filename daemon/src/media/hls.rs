@@ -1,78 +1,19 @@
 //! A film as HLS: which files there are beside its master playlist, and what is in each playlist.
 //!
 //! `v1` and `a2` are tracks 1 and 2 of the object itself; anything else is the recipe of a rendition.
-//! Each has `NAME.m3u8`, `NAME-init.mp4` (`NAME-init-2.mp4` for its second) and `NAME-7.m4s`.
+//! What lies beside the master playlist, and under which names, is told by [`Leaf`].
 
 use nebula_hwaccel::index::{TrackFacts, TrackKind, VideoRange};
 
 use super::film::{CopiedTrack, Film};
+use super::leaf::Leaf;
 use super::library::{Media, MediaError};
-use super::playlist::{self, Bandwidth, Entry, Picture, Sound};
+use super::playlist::{self, Bandwidth, Entry, KeyEntry, Keys, Picture, Sound};
 use crate::catalog::{RenditionKind, RenditionRow, RenditionState, SegmentRow};
 use crate::kernel::ContentId;
 
 /// How much of a content id is in addresses: enough to tell one version of an object from the next.
 const TAG_DIGITS: usize = 16;
-
-/// A file beside the master playlist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leaf {
-    /// `master.m3u8`.
-    Master,
-    /// The playlist of one stream.
-    Playlist(String),
-    /// An init segment of one stream.
-    Init(String, u32),
-    /// A media segment of one stream.
-    Segment(String, u32),
-}
-
-impl Leaf {
-    /// Reads a file name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let stream = |text: &str| -> Option<String> {
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            (!text.is_empty() && text.len() <= 64 && text.chars().all(plain))
-                .then(|| text.to_owned())
-        };
-        let number = |text: &str| -> Option<u32> {
-            let digits =
-                !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
-            let plain = digits && (text == "0" || !text.starts_with('0'));
-            if plain { text.parse().ok() } else { None }
-        };
-        if name == "master.m3u8" {
-            return Some(Self::Master);
-        }
-        if let Some(rest) = name.strip_suffix(".m3u8") {
-            return Some(Self::Playlist(stream(rest)?));
-        }
-        if let Some(rest) = name.strip_suffix(".m4s") {
-            let (rest, digits) = rest.rsplit_once('-')?;
-            return Some(Self::Segment(stream(rest)?, number(digits)?));
-        }
-        let rest = name.strip_suffix(".mp4")?;
-        if let Some(rest) = rest.strip_suffix("-init") {
-            return Some(Self::Init(stream(rest)?, 0));
-        }
-        let (rest, digits) = rest.rsplit_once('-')?;
-        Some(Self::Init(
-            stream(rest.strip_suffix("-init")?)?,
-            number(digits).filter(|n| *n > 0)?,
-        ))
-    }
-
-    /// The file's name.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Master => "master.m3u8".into(),
-            Self::Playlist(stream) => format!("{stream}.m3u8"),
-            Self::Init(stream, 0) => format!("{stream}-init.mp4"),
-            Self::Init(stream, number) => format!("{stream}-init-{number}.mp4"),
-            Self::Segment(stream, number) => format!("{stream}-{number}.m4s"),
-        }
-    }
-}
 
 /// The part of a content id that addresses carry as `?c=`, so that what is behind them never changes.
 pub fn tag(content: ContentId) -> String {
@@ -225,7 +166,13 @@ impl Film {
                     Master::Nothing
                 };
             }
-            return Master::Text(playlist::master(&pictures, &sounds, self.independent()));
+            let keys: Vec<Keys> = self.keys(content).into_iter().collect();
+            return Master::Text(playlist::master(
+                &pictures,
+                &sounds,
+                &keys,
+                self.independent(),
+            ));
         }
         if sounds.is_empty() {
             return if coming {
@@ -245,7 +192,7 @@ impl Film {
                 bandwidth: sound.bandwidth,
             })
             .collect();
-        Master::Text(playlist::master(&alone, &[], true))
+        Master::Text(playlist::master(&alone, &[], &[], true))
     }
 
     /// The media playlist of a track that is served from the object.
@@ -267,6 +214,62 @@ impl Film {
             .collect();
         let is_picture = self.video.as_ref() == Some(track);
         playlist::media(&entries, !is_picture || self.independent())
+    }
+
+    /// The key pictures of the original, one for each segment: what a player shows while it is wound.
+    fn key_entries(&self, track: &CopiedTrack, content: ContentId) -> Vec<KeyEntry> {
+        let tag = tag(content);
+        let stream = stream_of(self, track);
+        let table = &self.index.tables[track.place];
+        let keys = track.segments.iter().map(|segment| {
+            let alone = segment.samples.len() == 1 && table[segment.samples.start].key;
+            let bytes = segment.key_bytes.or(alone.then_some(segment.size_bytes));
+            (segment, bytes)
+        });
+        let mut entries: Vec<KeyEntry> = Vec::new();
+        for (segment, bytes) in keys {
+            match (bytes, entries.last_mut()) {
+                (Some(bytes), _) => {
+                    let leaf = Leaf::Segment(stream.clone(), segment.number);
+                    entries.push(KeyEntry {
+                        uri: format!("{}?c={tag}", leaf.name()),
+                        bytes,
+                        duration_s: segment.duration_s,
+                    });
+                }
+                // A segment without one is shown as the picture before it.
+                (None, Some(last)) => last.duration_s += segment.duration_s,
+                (None, None) => {}
+            }
+        }
+        entries
+    }
+
+    fn keys(&self, content: ContentId) -> Option<Keys> {
+        let track = self.video.as_ref()?;
+        let entries = self.key_entries(track, content);
+        if entries.is_empty() {
+            return None;
+        }
+        let leaf = Leaf::Keys(stream_of(self, track));
+        let uri = format!("{}?c={}", leaf.name(), tag(content));
+        let mut picture = self.original_picture(track, uri);
+        let sizes = entries.iter().map(|entry| (entry.bytes, entry.duration_s));
+        picture.bandwidth = Bandwidth::measured(sizes);
+        // It says nothing of how often key pictures come (RFC 8216bis §4.4.6.3).
+        picture.frame_rate = None;
+        Some(Keys(picture))
+    }
+
+    /// The playlist of the key pictures of the track that [`Self::stream`] gives.
+    pub fn key_playlist(&self, track: &CopiedTrack, content: ContentId) -> Option<String> {
+        if self.video.as_ref() != Some(track) {
+            return None;
+        }
+        let init = Leaf::Init(stream_of(self, track), 0).name();
+        let init_uri = format!("{init}?c={}", tag(content));
+        let entries = self.key_entries(track, content);
+        (!entries.is_empty()).then(|| playlist::keys(&entries, &init_uri))
     }
 
     /// The media playlist of a rendition.
@@ -306,7 +309,7 @@ impl Film {
     }
 
     /// Lengths in the playlist: from each segment's start to the next; the picture's are those of the grid.
-    fn durations_s(&self, whole: &Whole) -> Vec<f64> {
+    pub(super) fn durations_s(&self, whole: &Whole) -> Vec<f64> {
         let grid = self
             .timeline
             .as_ref()
@@ -362,7 +365,7 @@ impl Film {
         }
     }
 
-    fn measured_rendition(&self, whole: &Whole) -> Bandwidth {
+    pub(super) fn measured_rendition(&self, whole: &Whole) -> Bandwidth {
         let sizes = whole
             .segments
             .iter()
@@ -453,7 +456,7 @@ fn settle(sounds: &mut [Sound]) {
     }
 }
 
-fn stream_of(film: &Film, track: &CopiedTrack) -> String {
+pub(super) fn stream_of(film: &Film, track: &CopiedTrack) -> String {
     let letter = if film.video.as_ref() == Some(track) {
         'v'
     } else {
@@ -462,7 +465,7 @@ fn stream_of(film: &Film, track: &CopiedTrack) -> String {
     format!("{letter}{}", track.id)
 }
 
-fn measured(track: &CopiedTrack) -> Bandwidth {
+pub(super) fn measured(track: &CopiedTrack) -> Bandwidth {
     Bandwidth::measured(
         track
             .segments
@@ -472,7 +475,7 @@ fn measured(track: &CopiedTrack) -> Bandwidth {
 }
 
 /// As the index has it; a guess that players accept rather than none, as one variant without pins them to the lowest.
-fn codecs(facts: &TrackFacts) -> String {
+pub(super) fn codecs(facts: &TrackFacts) -> String {
     if let Some(codecs) = &facts.codecs {
         return codecs.clone();
     }
@@ -498,38 +501,6 @@ mod tests {
     use crate::media::timeline::tests::film;
 
     #[test]
-    fn file_names_are_read_and_written_alike() {
-        for name in [
-            "master.m3u8",
-            "v1.m3u8",
-            "a2-init.mp4",
-            "v1-0.m4s",
-            "720p-1a2b3c4d.m3u8",
-            "720p-1a2b3c4d-init.mp4",
-            "720p-1a2b3c4d-init-2.mp4",
-            "720p-1a2b3c4d-1799.m4s",
-        ] {
-            let leaf = Leaf::parse(name).unwrap_or_else(|| panic!("{name}"));
-            assert_eq!(leaf.name(), name);
-        }
-        for name in [
-            "",
-            "m3u8",
-            ".m3u8",
-            "v1-.m4s",
-            "v1-01.m4s",
-            "v1-init-0.mp4",
-            "v1.mp4",
-            "../v1.m3u8",
-            "v1-9999999999.m4s",
-            "v1-1.m4s?c=1",
-            "é.m3u8",
-        ] {
-            assert_eq!(Leaf::parse(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn a_film_with_sound_has_one_variant_and_one_group() {
         let film = Film::new(film(10, 50));
         let master = film.master(&RenditionList::default(), ContentId([0xab; 32]), false);
@@ -545,7 +516,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.ends_with("AUDIO=\"mp4a\"\nv1.m3u8?c=abababababababab\n"),
+            text.contains("AUDIO=\"mp4a\"\nv1.m3u8?c=abababababababab\n"),
             "{text}"
         );
         let track = film.stream("v1").expect("listed");

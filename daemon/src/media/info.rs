@@ -107,7 +107,7 @@ impl From<&TrackFacts> for TrackInfo {
             default: track.default,
             bitrate_bps: track.bitrate_bps,
             not_copyable: match &track.copyable {
-                Copyable::Contiguous => None,
+                Copyable::Contiguous | Copyable::Gathered => None,
                 Copyable::NeedsRemux { reason } => Some(reason.clone()),
             },
             ..Self::default()

@@ -1,7 +1,7 @@
 //! What is made of a film for players that cannot take it as it is, and for slower networks.
 
 use nebula_hwaccel::geometry;
-use nebula_hwaccel::index::{Copyable, TrackFacts, TrackKind, VideoFacts};
+use nebula_hwaccel::index::{TrackFacts, TrackKind, VideoFacts};
 use nebula_hwaccel::protocol::{Acceleration, AudioSpec, LadderSpec, MAX_CUTS, Preset, RungSpec};
 
 use super::film::Film;
@@ -137,11 +137,7 @@ fn rungs(
 
 /// AAC of the first or default sound track, when no sound track of the film plays everywhere.
 fn sound(film: &Film) -> Option<Wanted> {
-    let served = |track: &TrackFacts| {
-        track.copyable == Copyable::Contiguous
-            && film.copied(track.id).is_some()
-            && plays_everywhere(track)
-    };
+    let served = |track: &TrackFacts| film.copied(track.id).is_some() && plays_everywhere(track);
     if film.sounds().any(served) {
         return None;
     }

@@ -6,7 +6,7 @@
 //! How data passes. A published object that looks like media leaves an `index` job ([`planner`]). A [`Worker`] leases it
 //! and runs one sandboxed process for it ([`process`]), which sends back an index of every sample and a poster; these
 //! become the asset, keyed by content, so that copies and renames cost nothing. From the index alone follow the grid
-//! (`timeline`), the playlists (`hls`) and the heads of segments (`cmaf`), whose bodies are ranges of the object.
+//! (`timeline`), the playlists (`hls`, `dash`) and the heads of segments (`cmaf`), whose bodies are ranges of the object.
 //! Where it is worth it a `ladder` job follows, whose segments are kept as they arrive and appear under the same
 //! address when a rung is whole. What nobody watches gives way when their room is used up (`budget`), and is made again.
 //!
@@ -18,15 +18,20 @@ mod budget;
 mod cache;
 mod chosen;
 mod cmaf;
+mod dash;
 pub mod decide;
 mod film;
 mod hls;
+#[cfg(test)]
+mod hostile;
 pub mod info;
 mod ladder;
+mod leaf;
 mod library;
 mod mend;
 pub mod naming;
 mod order;
+mod packaged;
 mod payload;
 mod plan;
 mod playlist;
@@ -38,12 +43,14 @@ mod viewers;
 mod worker;
 
 pub use chosen::{Chosen, ChosenHardware};
-pub use film::{CopiedTrack, Film, Packaged};
-pub use hls::{Leaf, Master, RenditionList, Whole, tag as content_tag};
+pub use film::{CopiedTrack, Film};
+pub use hls::{Master, RenditionList, Whole, tag as content_tag};
 pub use ladder::Planned;
 pub use ladder::RungSetting;
+pub use leaf::Leaf;
 pub use library::{Look, Media, MediaError, MediaParts};
 pub use order::{About, Opening, Order, REPORT_BYTES_MAX, Report};
+pub use packaged::{Packaged, Part, Piece, span as piece_span};
 pub use plan::{looks_like_media, may_be_played, planner};
 pub use probe::{Trial, trials};
 pub use process::{RangeRead, Source};

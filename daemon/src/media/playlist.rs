@@ -108,6 +108,41 @@ impl Bandwidth {
     }
 }
 
+/// A key picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyEntry {
+    /// Its segment, relative to the playlist.
+    pub uri: String,
+    /// It is in so many of the first bytes of that.
+    pub bytes: u64,
+    /// Until the next, in seconds.
+    pub duration_s: f64,
+}
+
+/// A playlist of key pictures, whose bandwidth is theirs, in a master playlist.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keys(pub Picture);
+
+/// A playlist of key pictures (§4.4.3.6): for winding and for previews.
+pub fn keys(entries: &[KeyEntry], init_uri: &str) -> String {
+    let target_s = entries.iter().map(|entry| entry.duration_s.round() as u64);
+    let target_s = target_s.max().unwrap_or(1).max(1);
+    let mut out = String::with_capacity(200 + entries.len() * 80);
+    out.push_str("#EXTM3U\n#EXT-X-VERSION:7\n");
+    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target_s}");
+    out.push_str("#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n");
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{init_uri}\"");
+    for entry in entries {
+        let _ = writeln!(
+            out,
+            "#EXTINF:{:.6},\n#EXT-X-BYTERANGE:{}@0\n{}",
+            entry.duration_s, entry.bytes, entry.uri
+        );
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
 /// A sound rendition in a master playlist.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sound {
@@ -147,7 +182,7 @@ pub struct Picture {
 }
 
 /// The master playlist: every picture with every group of sounds, in the order given.
-pub fn master(pictures: &[Picture], sounds: &[Sound], independent: bool) -> String {
+pub fn master(pictures: &[Picture], sounds: &[Sound], keys: &[Keys], independent: bool) -> String {
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
     if independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -200,6 +235,11 @@ pub fn master(pictures: &[Picture], sounds: &[Sound], independent: bool) -> Stri
             );
         }
     }
+    for Keys(picture) in keys {
+        out.push_str("#EXT-X-I-FRAME-STREAM-INF:");
+        attributes(&mut out, picture, picture.bandwidth, &picture.codecs);
+        let _ = writeln!(out, ",URI=\"{}\"", picture.uri);
+    }
     out
 }
 
@@ -210,19 +250,27 @@ fn variant(
     codecs: &str,
     group: Option<&str>,
 ) {
+    out.push_str("#EXT-X-STREAM-INF:");
+    attributes(out, picture, bandwidth, codecs);
+    if let Some(group) = group {
+        let _ = write!(out, ",AUDIO=\"{}\"", quoted(group));
+    }
+    let _ = writeln!(out, "\n{}", picture.uri);
+}
+
+/// What a stream of pictures and one of key pictures have in common.
+fn attributes(out: &mut String, picture: &Picture, bandwidth: Bandwidth, codecs: &str) {
     let _ = write!(
         out,
-        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\"",
+        "BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\"",
         bandwidth.peak_bps.max(1),
         bandwidth.average_bps.max(1)
     );
     if let Some((width, height)) = picture.size {
         let _ = write!(out, ",RESOLUTION={width}x{height}");
     }
-    if let Some(rate) = picture
-        .frame_rate
-        .filter(|rate| rate.is_finite() && *rate > 0.0)
-    {
+    let rate = picture.frame_rate;
+    if let Some(rate) = rate.filter(|rate| rate.is_finite() && *rate > 0.0) {
         let _ = write!(out, ",FRAME-RATE={rate:.3}");
     }
     if picture.size.is_some() {
@@ -233,10 +281,6 @@ fn variant(
         };
         let _ = write!(out, ",VIDEO-RANGE={range}");
     }
-    if let Some(group) = group {
-        let _ = write!(out, ",AUDIO=\"{}\"", quoted(group));
-    }
-    let _ = writeln!(out, "\n{}", picture.uri);
 }
 
 /// Text for a quoted string, which has no way to hold a quote or a line end (§4.2).
@@ -306,6 +350,22 @@ mod tests {
     }
 
     #[test]
+    fn key_pictures_are_the_first_bytes_of_segments() {
+        let entry = |number: u32, bytes, duration_s| KeyEntry {
+            uri: format!("v1-{number}.m4s"),
+            bytes,
+            duration_s,
+        };
+        assert_eq!(
+            keys(&[entry(0, 900, 2.0), entry(1, 1000, 4.2)], "v1-init.mp4"),
+            "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:0\n\
+             #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI=\"v1-init.mp4\"\n\
+             #EXTINF:2.000000,\n#EXT-X-BYTERANGE:900@0\nv1-0.m4s\n\
+             #EXTINF:4.200000,\n#EXT-X-BYTERANGE:1000@0\nv1-1.m4s\n#EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
     fn bandwidth_is_that_of_the_busiest_second() {
         let measured = Bandwidth::measured([(1000, 1.0), (3000, 1.0), (900, 0.04)].into_iter());
         assert_eq!(measured.peak_bps, 24_000);
@@ -346,12 +406,17 @@ mod tests {
                     picture("r480p.m3u8", 480, 1000)
                 ],
                 &[sound],
+                &[Keys(Picture {
+                    frame_rate: None,
+                    ..picture("v1-keys.m3u8", 720, 200)
+                })],
                 true
             ),
             "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
              #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"mp4a\",NAME=\"English '5.1'\",DEFAULT=YES,AUTOSELECT=YES,LANGUAGE=\"eng\",CHANNELS=\"6\",URI=\"a2.m3u8\"\n\
              #EXT-X-STREAM-INF:BANDWIDTH=4100,AVERAGE-BANDWIDTH=2090,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO=\"mp4a\"\nv1.m3u8\n\
-             #EXT-X-STREAM-INF:BANDWIDTH=1100,AVERAGE-BANDWIDTH=590,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=853x480,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO=\"mp4a\"\nr480p.m3u8\n"
+             #EXT-X-STREAM-INF:BANDWIDTH=1100,AVERAGE-BANDWIDTH=590,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=853x480,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO=\"mp4a\"\nr480p.m3u8\n\
+             #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=200,AVERAGE-BANDWIDTH=100,CODECS=\"avc1.64001f\",RESOLUTION=1280x720,VIDEO-RANGE=SDR,URI=\"v1-keys.m3u8\"\n"
         );
     }
 }

@@ -38,7 +38,7 @@ impl Timeline {
         let track = reference(index)?;
         let facts = &index.facts.tracks[track];
         let samples = &index.tables[track];
-        let (cuts, starts) = cut(samples, facts.time_base)?;
+        let (cuts, starts) = cut(samples, facts)?;
         let origin = origin(index, track, cuts[0]);
         Some(Self {
             track,
@@ -104,14 +104,17 @@ fn reference(index: &MediaIndex) -> Option<usize> {
 }
 
 /// Cut times with the end behind them, and the sample of each.
-fn cut(samples: &[Sample], time_base: Rational) -> Option<(Vec<i64>, Vec<u32>)> {
-    let tick_s = time_base.as_f64();
+fn cut(samples: &[Sample], facts: &TrackFacts) -> Option<(Vec<i64>, Vec<u32>)> {
+    let tick_s = facts.time_base.as_f64();
     let first_key = samples
         .iter()
         .skip(1)
         .position(|sample| sample.key)
         .map_or(samples.len(), |at| at + 1);
     let start = samples[..first_key].iter().map(Sample::pts).min()?;
+    // An edit list, or the priming of sound, hides what comes before.
+    let last = samples.iter().map(Sample::pts).max()?;
+    let start = facts.start_ticks.clamp(start, last);
     let mut cuts = vec![start];
     let mut places = vec![0];
     let mut last = start;
@@ -236,6 +239,7 @@ pub(super) mod tests {
                 ..MediaFacts::default()
             },
             tables: vec![video, audio],
+            layouts: Vec::new(),
         }
     }
 

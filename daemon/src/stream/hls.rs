@@ -20,6 +20,7 @@ use crate::store::{Object, StoreError};
 /// How long a player waits for a film that is being looked at.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MANIFEST: &str = "application/dash+xml";
 const PICTURE: &str = "video/mp4";
 const SOUND: &str = "audio/mp4";
 /// What the address names by its content never changes.
@@ -53,8 +54,8 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let (raw, name) = visit.rest.rsplit_once('/').ok_or_else(no_such_part)?;
     let object = visit.object(door.media.store(), raw).await?;
     let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
-    if leaf == Leaf::Master {
-        return master(door, visit, &object).await;
+    if matches!(leaf, Leaf::Master | Leaf::Manifest) {
+        return master(door, visit, &object, &leaf).await;
     }
     let tag = content_tag(object.content_id);
     let lasting = match visit.query("c") {
@@ -77,7 +78,13 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
         lasting,
     };
     match &leaf {
-        Leaf::Master => Err(no_such_part()),
+        Leaf::Master | Leaf::Manifest => Err(no_such_part()),
+        Leaf::Keys(stream) => {
+            let track = film.stream(stream).ok_or_else(no_such_part)?;
+            let text = film.key_playlist(track, object.content_id);
+            let text = text.ok_or_else(no_such_part)?;
+            text_answer(visit, &object, text, PLAYLIST, part.lasting).await
+        }
         Leaf::Playlist(stream) => part.playlist(stream).await,
         Leaf::Init(stream, number) => part.init(&leaf, stream, *number).await,
         Leaf::Segment(stream, number) => {
@@ -92,7 +99,12 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     }
 }
 
-async fn master(door: &Door, visit: &Visit, object: &Object) -> Result<Response, Problem> {
+async fn master(
+    door: &Door,
+    visit: &Visit,
+    object: &Object,
+    leaf: &Leaf,
+) -> Result<Response, Problem> {
     let media = &door.media;
     let film = match media
         .await_film(object, PATIENCE)
@@ -114,8 +126,18 @@ async fn master(door: &Door, visit: &Visit, object: &Object) -> Result<Response,
         .await
         .map_err(media_problem)?;
     let wanted = media.wants_renditions(&film);
-    match film.master(&renditions, object.content_id, wanted) {
-        Master::Text(text) => text_answer(visit, object, text, ASK_AGAIN).await,
+    let (answer, kind) = match leaf {
+        Leaf::Manifest => {
+            let answer = film.manifest(&renditions, object.content_id, wanted);
+            (answer, MANIFEST)
+        }
+        _ => {
+            let answer = film.master(&renditions, object.content_id, wanted);
+            (answer, PLAYLIST)
+        }
+    };
+    match answer {
+        Master::Text(text) => text_answer(visit, object, text, kind, ASK_AGAIN).await,
         Master::Preparing => {
             Err(Problem::unavailable("The film is being made playable.").retry_after_s(5))
         }
@@ -146,7 +168,14 @@ impl Part<'_> {
             };
             self.film.rendition_playlist(&whole, content)
         };
-        text_answer(self.visit, self.object, text, self.lasting.clone()).await
+        text_answer(
+            self.visit,
+            self.object,
+            text,
+            PLAYLIST,
+            self.lasting.clone(),
+        )
+        .await
     }
 
     async fn init(&self, leaf: &Leaf, stream: &str, number: u32) -> Result<Response, Problem> {
@@ -177,8 +206,8 @@ impl Part<'_> {
             let about = self.about(leaf, packaged.size_bytes, stream, "");
             return serve_object(method, headers, &about, |range| async move {
                 let reader = store.reader(object).await.map_err(Problem::from)?;
-                for run in &packaged.runs {
-                    reader.check(run.clone()).map_err(Problem::from)?;
+                for span in packaged.spans() {
+                    reader.check(span).map_err(Problem::from)?;
                 }
                 Ok(SegmentBody::new(packaged, reader, range))
             })
@@ -247,11 +276,12 @@ async fn text_answer(
     visit: &Visit,
     object: &Object,
     text: String,
+    kind: &'static str,
     lasting: HeaderValue,
 ) -> Result<Response, Problem> {
     let etag = ETag::from_content(blake3::hash(text.as_bytes()).as_bytes());
     // A playlist changes without its object, when a rung appears: the tag tells, the object's date does not.
-    let mut about = Representation::new(text.len() as u64, etag, object.modified_ms, PLAYLIST);
+    let mut about = Representation::new(text.len() as u64, etag, object.modified_ms, kind);
     about.headers.insert(header::CACHE_CONTROL, lasting);
     let mut response = serve_bytes(
         &visit.parts.method,

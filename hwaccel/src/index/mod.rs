@@ -13,18 +13,24 @@
 //! Where [`TrackFacts::copyable`] is [`Copyable::Contiguous`], the bytes `offset..offset + size` of the object *are* the
 //! sample as an `mdat` holds it, each one compared with what the demuxer gave or taken from a table that cannot differ,
 //! and [`TrackFacts::sample_entry`] is the `stsd` entry to put in front. In any other track the offsets are 0.
+//! Where it is [`Copyable::Gathered`], the track's [`Layout`] says which bytes of the object make a sample, with lengths
+//! in front of its NAL units: transport streams, AVI, start codes and ADTS headers come to this.
 //!
 //! # Format
 //! `NBIX`, a version byte, then the facts (postcard) and one table per track, each behind a length (LEB128).
 //! A table is a sample count and blocks of [`BLOCK_SAMPLES`]; a block starts with the absolute time and offset of its
 //! first sample and has six columns (size, gap to the end of the previous sample, step of `dts`, duration beyond the
 //! step, composition offset, key), each in the smallest of four codings (see `column.rs`).
+//! In version 2, written only where a track needs it, each table is followed by the track's layout (see `layout.rs`),
+//! which is empty for a contiguous one.
 //! Reading is bounded by the limits below and never panics, whatever the bytes.
 
 mod column;
+mod layout;
 mod table;
 mod types;
 
+pub use layout::{LENGTH_BYTES, Layout, MAX_RUNS, MAX_UNITS, Piece};
 pub use types::{
     AudioFacts, Chapter, Copyable, MediaFacts, Rational, Sample, TrackFacts, TrackKind, VideoFacts,
     VideoRange,
@@ -42,7 +48,10 @@ pub const MAX_TRACKS: usize = 128;
 pub const MAX_SAMPLES: usize = 4_000_000;
 
 const MAGIC: &[u8; 4] = b"NBIX";
+/// Tables alone.
 const FORMAT: u8 = 1;
+/// Tables and layouts.
+const FORMAT_LAID_OUT: u8 = 2;
 
 /// Why an index cannot be written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +79,15 @@ pub struct MediaIndex {
     pub facts: MediaFacts,
     /// One table per track of the facts, in the same order, in decoding order; empty for a track that cannot be played.
     pub tables: Vec<Vec<Sample>>,
+    /// One layout per track, `None` where samples are contiguous; empty when all are.
+    pub layouts: Vec<Option<Layout>>,
+}
+
+impl MediaIndex {
+    /// The layout of a track whose samples are gathered.
+    pub fn layout(&self, track: usize) -> Option<&Layout> {
+        self.layouts.get(track)?.as_ref()
+    }
 }
 
 /// The compact form.
@@ -92,14 +110,22 @@ pub fn encode(index: &MediaIndex) -> Result<Vec<u8>, IndexError> {
             limit: MAX_SAMPLES,
         });
     }
+    let laid_out = index.layouts.iter().any(Option::is_some);
+    if laid_out && index.layouts.len() != index.tables.len() {
+        return Err(IndexError::Damaged("as many layouts as tracks are needed"));
+    }
     let facts = postcard::to_stdvec(&index.facts)
         .map_err(|_| IndexError::Damaged("the facts cannot be written"))?;
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
-    out.push(FORMAT);
+    out.push(if laid_out { FORMAT_LAID_OUT } else { FORMAT });
     column::put_section(&mut out, &facts);
-    for samples in &index.tables {
+    for (track, samples) in index.tables.iter().enumerate() {
         column::put_section(&mut out, &table::encode(samples)?);
+        if laid_out {
+            let layout = index.layout(track).map(layout::encode).unwrap_or_default();
+            column::put_section(&mut out, &layout);
+        }
     }
     if out.len() > MAX_INDEX_BYTES {
         return Err(IndexError::TooLarge {
@@ -115,18 +141,28 @@ pub fn encode(index: &MediaIndex) -> Result<Vec<u8>, IndexError> {
 /// # Errors
 /// [`IndexError`], whatever the bytes are.
 pub fn decode(bytes: &[u8]) -> Result<MediaIndex, IndexError> {
-    let (facts, mut cursor) = open(bytes)?;
+    let (facts, laid_out, mut cursor) = open(bytes)?;
     let mut budget = MAX_SAMPLES;
     let mut tables = Vec::with_capacity(facts.tracks.len());
+    let mut layouts = Vec::new();
     for _ in &facts.tracks {
         let samples = table::decode(cursor.section()?, budget)?;
         budget -= samples.len();
+        if laid_out {
+            let section = cursor.section()?;
+            let there = (!section.is_empty()).then(|| layout::decode(section, &samples));
+            layouts.push(there.transpose()?);
+        }
         tables.push(samples);
     }
     if !cursor.is_empty() {
         return Err(IndexError::Damaged("bytes are left over"));
     }
-    Ok(MediaIndex { facts, tables })
+    Ok(MediaIndex {
+        facts,
+        tables,
+        layouts,
+    })
 }
 
 /// Only the facts: a few microseconds, whatever the length of the film.
@@ -134,20 +170,22 @@ pub fn decode(bytes: &[u8]) -> Result<MediaIndex, IndexError> {
 /// # Errors
 /// [`IndexError`], whatever the bytes are.
 pub fn facts(bytes: &[u8]) -> Result<MediaFacts, IndexError> {
-    open(bytes).map(|(facts, _)| facts)
+    open(bytes).map(|(facts, ..)| facts)
 }
 
-fn open(bytes: &[u8]) -> Result<(MediaFacts, Cursor<'_>), IndexError> {
+/// The facts, whether layouts follow the tables, and the rest.
+fn open(bytes: &[u8]) -> Result<(MediaFacts, bool, Cursor<'_>), IndexError> {
     if bytes.len() > MAX_INDEX_BYTES {
         return Err(IndexError::TooLarge {
             what: "bytes",
             limit: MAX_INDEX_BYTES,
         });
     }
-    let body = bytes
-        .strip_prefix(MAGIC.as_slice())
-        .and_then(|rest| rest.strip_prefix(&[FORMAT]))
-        .ok_or(IndexError::Foreign)?;
+    let (laid_out, body) = match bytes.strip_prefix(MAGIC.as_slice()) {
+        Some([FORMAT, body @ ..]) => (false, body),
+        Some([FORMAT_LAID_OUT, body @ ..]) => (true, body),
+        _ => return Err(IndexError::Foreign),
+    };
     let mut cursor = Cursor::new(body);
     let facts: MediaFacts = postcard::from_bytes(cursor.section()?)
         .map_err(|_| IndexError::Damaged("the facts cannot be read"))?;
@@ -164,7 +202,7 @@ fn open(bytes: &[u8]) -> Result<(MediaFacts, Cursor<'_>), IndexError> {
     {
         return Err(IndexError::Damaged("a time base of zero"));
     }
-    Ok((facts, cursor))
+    Ok((facts, laid_out, cursor))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn index(tables: Vec<Vec<Sample>>) -> MediaIndex {
             ..MediaFacts::default()
         },
         tables,
+        layouts: Vec::new(),
     }
 }
 
@@ -181,5 +182,157 @@ proptest! {
     #[test]
     fn hostile_tables_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = table::decode(&bytes, MAX_SAMPLES);
+    }
+}
+
+/// A track as a transport stream holds it: packets of 184 bytes, other tracks between them, units behind start codes.
+fn transport(frames: usize) -> MediaIndex {
+    let mut layout = Layout::new(true);
+    let (mut packet, mut samples) = (0u64, Vec::new());
+    for frame in 0..frames {
+        let size = if frame % 50 == 0 {
+            40_000
+        } else {
+            4_000 + frame as u64 % 700
+        };
+        let (mut left, mut start) = (size, None);
+        while left > 0 {
+            let room = if start.is_none() { 165 } else { 184 };
+            let bytes = left.min(room);
+            let at = layout.append(packet * 188 + 188 - bytes, bytes as u32);
+            start = start.or(at.ok());
+            left -= bytes;
+            packet += if packet % 9 == 0 { 2 } else { 1 };
+        }
+        let start = start.expect("a frame has bytes");
+        let units = [start + 4..start + 6, start + 10..start + size];
+        let size = layout.sample(&units).expect("inside");
+        samples.push(Sample {
+            dts: frame as i64 * 3600,
+            size,
+            duration: 3600,
+            key: frame % 50 == 0,
+            ..Sample::default()
+        });
+    }
+    let mut index = index(vec![samples]);
+    index.facts.tracks[0].copyable = Copyable::Gathered;
+    index.layouts = vec![Some(layout)];
+    index
+}
+
+#[test]
+fn a_layout_is_small_and_gives_every_byte_of_its_samples() {
+    let media = transport(3000);
+    let bytes = encode(&media).expect("within the limits");
+    assert_eq!(decode(&bytes).expect("just written"), media);
+    let layout = media.layout(0).expect("gathered");
+    let packets: u64 = media.tables[0]
+        .iter()
+        .map(|sample| u64::from(sample.size) / 184)
+        .sum();
+    println!(
+        "{} samples in {packets} packets: {} bytes, {} in memory",
+        layout.samples(),
+        bytes.len(),
+        layout.memory_bytes()
+    );
+    assert!((bytes.len() as u64) < packets * 2, "{} bytes", bytes.len());
+    for (at, sample) in media.tables[0].iter().enumerate() {
+        let pieces = layout.pieces(at..at + 1);
+        let size: u64 = pieces.iter().map(Piece::size_bytes).sum();
+        assert_eq!(size, u64::from(sample.size), "sample {at}");
+        assert_eq!(pieces[0], Piece::Length([0, 0, 0, 2]));
+    }
+    assert!(layout.pieces(3000..3001).is_empty());
+    assert!(Layout::default().pieces(0..1).is_empty());
+}
+
+#[test]
+fn a_layout_that_does_not_fit_its_samples_is_refused() {
+    let mut media = transport(20);
+    media.tables[0][7].size += 1;
+    let bytes = encode(&media).expect("within the limits");
+    assert!(matches!(decode(&bytes), Err(IndexError::Damaged(_))));
+    let mut layout = Layout::new(false);
+    layout.append(50, 10).expect("room");
+    assert!(
+        layout.sample(std::slice::from_ref(&(5..11))).is_err(),
+        "beyond the stream"
+    );
+    assert!(layout.sample(&[3..5, 4..6]).is_err(), "twice the same byte");
+}
+
+#[test]
+fn samples_in_one_piece_each_need_no_layout() {
+    let mut layout = Layout::new(false);
+    for (offset, bytes) in [(100, 20), (120, 30), (900, 17)] {
+        let start = layout.append(offset, bytes).expect("room");
+        let frame = start + 7..start + u64::from(bytes);
+        layout.sample(std::slice::from_ref(&frame)).expect("inside");
+    }
+    assert_eq!(layout.contiguous(), Some(vec![107, 127, 907]));
+    let start = layout.append(960, 10).expect("room");
+    layout.append(980, 10).expect("room");
+    layout
+        .sample(std::slice::from_ref(&(start..start + 20)))
+        .expect("inside");
+    assert_eq!(layout.contiguous(), None);
+}
+
+proptest! {
+    #[test]
+    fn pieces_give_what_was_appended(
+        runs in proptest::collection::vec((0u64..50, 1u32..40, 0u32..9), 1..60),
+        cuts in proptest::collection::vec((0u64..9, 0u64..60), 1..30),
+        lengths: bool,
+    ) {
+        let mut layout = Layout::new(lengths);
+        // The stream byte by byte, as places in the object.
+        let (mut stream, mut at) = (Vec::new(), 0u64);
+        for (gap, bytes, repeat) in runs {
+            for _ in 0..=repeat {
+                at += gap;
+                prop_assert_eq!(layout.append(at, bytes).expect("few"), stream.len() as u64);
+                stream.extend(at..at + u64::from(bytes));
+                at += u64::from(bytes);
+            }
+        }
+        let (mut start, mut wanted) = (0u64, Vec::new());
+        for (skip, size) in cuts {
+            let from = (start + skip).min(stream.len() as u64);
+            let to = (from + size).min(stream.len() as u64);
+            layout.sample(std::slice::from_ref(&(from..to))).expect("inside");
+            wanted.push(from..to);
+            start = to;
+        }
+        for (sample, range) in wanted.iter().enumerate() {
+            let mut found = Vec::new();
+            for piece in layout.pieces(sample..sample + 1) {
+                if let Piece::Object { offset, bytes, stride, count } = piece {
+                    for n in 0..u64::from(count) {
+                        let from = offset + n * u64::from(stride);
+                        found.extend(from..from + u64::from(bytes));
+                    }
+                }
+            }
+            prop_assert_eq!(&found, &stream[range.start as usize..range.end as usize]);
+        }
+    }
+
+    #[test]
+    fn mutated_layouts_never_panic(places in proptest::collection::vec((0usize..5_000, any::<u8>()), 1..6)) {
+        let mut bytes = encode(&transport(40)).expect("within the limits");
+        let length = bytes.len();
+        for (place, value) in places {
+            bytes[place % length] = value;
+        }
+        if let Ok(media) = decode(&bytes)
+            && let Some(layout) = media.layout(0)
+        {
+            let size: u64 = layout.pieces(0..layout.samples()).iter().map(Piece::size_bytes).sum();
+            let told: u64 = media.tables[0].iter().map(|sample| u64::from(sample.size)).sum();
+            prop_assert_eq!(size, told);
+        }
     }
 }

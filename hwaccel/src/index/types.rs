@@ -135,6 +135,8 @@ pub enum Copyable {
         /// Why.
         reason: String,
     },
+    /// Yes, put together from parts of the object: the track has a layout, and a sample entry is there.
+    Gathered,
 }
 
 /// Picture, sound or text.

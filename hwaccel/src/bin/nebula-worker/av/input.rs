@@ -42,6 +42,8 @@ unsafe impl Send for Input {}
 
 /// What a container says of one track.
 pub struct StreamInfo {
+    /// The container's own number of it: the PID of a transport stream.
+    pub number: i32,
     pub parameters: Parameters,
     pub time_base: Rational,
     pub start: Option<i64>,
@@ -210,6 +212,7 @@ impl Input {
         unsafe {
             let raw = &*stream;
             Some(StreamInfo {
+                number: raw.id,
                 parameters: Parameters::copy(raw.codecpar).ok()?,
                 time_base: rational(raw.time_base),
                 start: timestamp(raw.start_time),

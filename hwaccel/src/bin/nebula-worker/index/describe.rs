@@ -66,9 +66,10 @@ pub fn track(track: &Track) -> Result<(TrackFacts, Vec<Sample>), String> {
         (Some(reason), None) => Copyable::NeedsRemux {
             reason: reason.to_owned(),
         },
+        (None, None) if track.layout.is_some() => Copyable::Gathered,
         (None, None) => Copyable::Contiguous,
     };
-    if track.scattered.is_some() {
+    if copyable != Copyable::Contiguous {
         for sample in &mut samples {
             sample.offset = 0;
         }
@@ -94,7 +95,9 @@ pub fn track(track: &Track) -> Result<(TrackFacts, Vec<Sample>), String> {
         title: tag("title"),
         default: track.info.default,
         forced: track.info.forced,
-        config: track.info.parameters.extradata().to_vec(),
+        config: described
+            .config
+            .unwrap_or_else(|| track.info.parameters.extradata().to_vec()),
         sample_entry: described.sample_entry,
         copyable,
     };

@@ -1,22 +1,26 @@
 //! Sample entries and RFC 6381 names from what containers keep of a codec.
 
+use nebula_hwaccel::fmp4::annexb;
 use nebula_hwaccel::index::{TrackKind, VideoFacts};
 use nebula_hwaccel::{codecs, fmp4};
 
 use super::describe::full_range;
-use super::scan::Track;
+use super::scan::{Shape, Track};
 
 /// What a packager needs besides the samples.
 #[derive(Default)]
 pub struct Described {
     pub codecs: Option<String>,
     pub sample_entry: Vec<u8>,
+    /// A configuration made here, where the container has another or none.
+    pub config: Option<Vec<u8>>,
     /// Why the samples cannot go into an `mdat` as they are.
     pub obstacle: Option<&'static str>,
 }
 
 const NO_ENTRY: &str = "the codec has no place in CMAF";
-const ANNEX_B: &str = "the samples are in Annex B form";
+const NO_SETS: &str = "the stream begins without its parameter sets";
+const NO_TIMES: &str = "the container does not say when pictures are shown";
 const NO_CONFIG: &str = "the container keeps no codec configuration";
 
 pub fn describe(codec: &str, track: &Track, kind: &TrackKind, bitrate_bps: u64) -> Described {
@@ -57,7 +61,24 @@ fn fallback_name(codec: &str, track: &Track) -> Option<String> {
 }
 
 fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, &'static str> {
-    let config = track.info.parameters.extradata();
+    let kept = track.info.parameters.extradata();
+    // Containers that pass the codec's own stream on have its parameter sets there, and no record of them.
+    let made = (track.shape == Shape::Units).then(|| {
+        let sampling = annexb::Sampling {
+            chroma: chroma(&facts.pixel_format),
+            bit_depth: facts.bit_depth,
+        };
+        match codec {
+            "h264" => annexb::avcc_payload(kept, sampling),
+            _ => annexb::hvcc_payload(kept, sampling),
+        }
+    });
+    let made = made.map(|made| made.ok_or(NO_SETS)).transpose()?;
+    let config = made.as_deref().unwrap_or(kept);
+    let reordered = track.info.parameters.raw().video_delay > 0;
+    if reordered && track.samples.iter().any(|sample| sample.pts.is_none()) {
+        return Err(NO_TIMES);
+    }
     let (primaries, transfer, matrix) = facts.color;
     let known = [primaries, transfer, matrix]
         .iter()
@@ -76,11 +97,7 @@ fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, 
     };
     let (name, fourcc, configuration) = match codec {
         "h264" => {
-            let name = codecs::avc("avc1", config).ok_or(if config.is_empty() {
-                NO_CONFIG
-            } else {
-                ANNEX_B
-            })?;
+            let name = codecs::avc("avc1", config).ok_or(NO_CONFIG)?;
             (name, b"avc1", fmp4::avcc(config))
         }
         "hevc" => {
@@ -92,11 +109,7 @@ fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, 
                 ("hvc1", b"hvc1")
             };
             if config.first() != Some(&1) {
-                return Err(if config.is_empty() {
-                    NO_CONFIG
-                } else {
-                    ANNEX_B
-                });
+                return Err(NO_CONFIG);
             }
             (
                 codecs::hevc(word, config).ok_or(NO_CONFIG)?,
@@ -127,6 +140,7 @@ fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, 
     Ok(Described {
         codecs: Some(name),
         sample_entry,
+        config: made,
         obstacle: None,
     })
 }
@@ -139,11 +153,13 @@ fn sound(
 ) -> Result<Described, &'static str> {
     let config = track.info.parameters.extradata();
     let rate = u32::try_from(bitrate_bps).unwrap_or(u32::MAX);
+    let mut made = None;
     let (name, fourcc, configuration) = match codec {
         "aac" => {
-            if matches!(track.first.as_slice(), [0xff, second, ..] if second & 0xf6 == 0xf0) {
-                return Err("the samples carry ADTS headers");
+            if track.shape == Shape::Adts {
+                made = Some(adts_config(&track.first).ok_or(NO_CONFIG)?);
             }
+            let config = made.as_deref().unwrap_or(config);
             (
                 codecs::aac(config).ok_or(NO_CONFIG)?,
                 b"mp4a",
@@ -186,6 +202,27 @@ fn sound(
     Ok(Described {
         codecs: Some(name),
         sample_entry,
+        config: made,
         obstacle: None,
     })
+}
+
+/// An AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) from an ADTS header; nothing for channels that only the stream describes.
+fn adts_config(head: &[u8]) -> Option<Vec<u8>> {
+    let [0xff, _, third, fourth, ..] = *head else {
+        return None;
+    };
+    let (object, rate) = ((third >> 6) + 1, third >> 2 & 0xf);
+    let channels = (third & 1) << 2 | fourth >> 6;
+    (rate < 13 && channels > 0).then(|| vec![object << 3 | rate >> 1, rate << 7 | channels << 3])
+}
+
+/// `chroma_format_idc` of one of FFmpeg's pixel formats.
+fn chroma(pixel_format: &str) -> u8 {
+    match pixel_format {
+        name if name.contains("444") || name.starts_with("gbr") => 3,
+        name if name.contains("422") => 2,
+        name if name.starts_with("gray") => 0,
+        _ => 1,
+    }
 }

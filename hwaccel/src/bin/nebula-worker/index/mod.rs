@@ -2,12 +2,13 @@
 
 mod describe;
 mod entry;
+mod gather;
 mod poster;
 mod scan;
 
 use std::sync::Arc;
 
-use nebula_hwaccel::index::{self, MediaFacts, MediaIndex, TrackFacts, TrackKind};
+use nebula_hwaccel::index::{self, Copyable, MediaFacts, MediaIndex, TrackFacts, TrackKind};
 use nebula_hwaccel::protocol::{Failure, FromWorker, Stage, Summary};
 
 use crate::av::{self, Input};
@@ -91,6 +92,10 @@ fn assemble(
     for track in &scanned.tracks {
         match describe::track(track) {
             Ok((facts, samples)) => {
+                let gathered = facts.copyable == Copyable::Gathered;
+                media
+                    .layouts
+                    .push(track.layout.clone().filter(|_| gathered));
                 media.facts.tracks.push(facts);
                 media.tables.push(samples);
             }

@@ -1,12 +1,15 @@
 //! Reads every packet once and finds out where its bytes lie.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::ffi::AVMediaType;
-use nebula_hwaccel::index::MAX_SAMPLES;
+use nebula_hwaccel::fmp4::annexb;
+use nebula_hwaccel::index::{Layout, MAX_SAMPLES};
 use nebula_hwaccel::protocol::{Failure, Stage};
 
+use super::gather::Gather;
 use crate::av::{Input, Packet, StreamInfo};
 use crate::control::Link;
 use crate::failure::JobError;
@@ -50,9 +53,66 @@ pub struct Track {
     pub scattered: Option<&'static str>,
     /// Head of the first packet.
     pub first: Vec<u8>,
+    /// What of a packet is served.
+    pub shape: Shape,
+    /// Where its samples lie, when they are not served as packets lie there.
+    pub layout: Option<Layout>,
     nal: Option<Nal>,
     skip: usize,
     last: (Option<u64>, u64),
+}
+
+/// What of a packet a sample is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// All of it.
+    Whole,
+    /// Its NAL units, with lengths instead of start codes.
+    Units,
+    /// What is behind its ADTS header.
+    Adts,
+}
+
+impl Shape {
+    fn of(info: &StreamInfo) -> Self {
+        let parameters = &info.parameters;
+        let config = parameters.extradata();
+        match parameters.codec_name().as_str() {
+            "h264" | "hevc" if config.first() != Some(&1) && !config.is_empty() => Self::Units,
+            _ => Self::Whole,
+        }
+    }
+
+    /// The parts of a packet that are served, relative to it.
+    fn parts(self, data: &[u8]) -> Result<Vec<Range<u64>>, &'static str> {
+        let all = 0..data.len() as u64;
+        match self {
+            Self::Whole => Ok(vec![all]),
+            Self::Units => {
+                let mut units: Vec<Range<u64>> = annexb::unit_ranges(data)
+                    .map(|unit| unit.start as u64..unit.end as u64)
+                    .collect();
+                let last = units.last_mut().ok_or("a packet holds no NAL unit")?;
+                // As libav's own conversion has it: a zero behind the last unit is kept.
+                last.end = all.end;
+                Ok(units)
+            }
+            Self::Adts => match *data {
+                // Seven bytes, two more of a checksum where there is one, and one frame (ISO/IEC 13818-7 §6.2).
+                [0xff, second, _, _, _, _, frames, ..] if second & 0xf6 == 0xf0 => {
+                    if frames & 3 != 0 {
+                        return Err("an ADTS packet holds several frames");
+                    }
+                    let head = if second & 1 == 0 { 9 } else { 7 };
+                    if head >= all.end {
+                        return Err("an ADTS packet is empty");
+                    }
+                    Ok(vec![head..all.end])
+                }
+                _ => Err("not every packet has an ADTS header"),
+            },
+        }
+    }
 }
 
 pub struct Scanned {
@@ -76,6 +136,10 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
     };
     let mut packet = Packet::new().map_err(|error| JobError::av(Failure::Internal, &error))?;
     let mut buffer = Vec::new();
+    let format = input.format();
+    let keys = tracks.iter().flatten().filter(|track| track.is_timed());
+    let keys = keys.map(|track| (track.key(&format), track.shape == Shape::Units));
+    let mut gather = Gather::new(source, &format, keys);
     let plain = plain_mp4(source, input, tracks.iter().flatten());
     let (mut count, mut errors, mut trusted) = (0usize, 0u32, false);
     let mut told = Instant::now();
@@ -109,7 +173,18 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
             ));
         }
         scanned.encrypted |= packet.is_encrypted();
-        track.add(source, &packet, &mut buffer, trusted);
+        let taken_apart = gather.as_mut().filter(|_| track.is_timed());
+        match taken_apart {
+            Some(gather) => {
+                let key = track.key(&format);
+                track.add(source, &packet, trusted, |_, data, parts| {
+                    gather.sample(key, data, parts).map(|size| (0, size))
+                });
+            }
+            None => track.add(source, &packet, trusted, |track, data, parts| {
+                track.in_place(source, &packet, data, parts, &mut buffer)
+            }),
+        }
         // Without the payload libav's parsers do not recognise key pictures; the container's table knows them.
         if trusted
             && let (Some(key), Some(last)) = (input.table_key(&packet), track.samples.last_mut())
@@ -125,6 +200,12 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
             let at = packet.position().unwrap_or(0) as f64 / source.size().max(1) as f64;
             link.progress(at * 0.95, Stage::Indexing, 0.0)?;
         }
+    }
+    for track in tracks.iter_mut().flatten() {
+        if let Some(gather) = &mut gather {
+            track.layout = gather.take(track.key(&format));
+        }
+        track.straighten();
     }
     for track in tracks
         .iter()
@@ -204,6 +285,8 @@ fn wanted(input: &Input, id: usize) -> Option<Track> {
     (wanted && !info.picture_only).then(|| Track {
         id: id as u32,
         nal: Nal::of(&info.parameters.codec_name(), info.parameters.extradata()),
+        shape: Shape::of(&info),
+        layout: None,
         info,
         samples: Vec::new(),
         scattered: None,
@@ -267,7 +350,30 @@ impl Track {
             && (!picture || self.samples.iter().any(|sample| !sample.key))
     }
 
-    fn add(&mut self, source: &Source, packet: &Packet, buffer: &mut Vec<u8>, trusted: bool) {
+    /// What the container calls it, as [`Gather`] does.
+    fn key(&self, format: &str) -> u32 {
+        match format {
+            "mpegts" => self.info.number as u32,
+            _ => self.id,
+        }
+    }
+
+    /// Whether it is a picture or sound.
+    fn is_timed(&self) -> bool {
+        matches!(
+            self.info.parameters.raw().codec_type,
+            AVMediaType::AVMEDIA_TYPE_VIDEO | AVMediaType::AVMEDIA_TYPE_AUDIO
+        )
+    }
+
+    /// Notes a packet; `find` gives its place and size as it is served from its bytes and the parts of them.
+    fn add(
+        &mut self,
+        source: &Source,
+        packet: &Packet,
+        trusted: bool,
+        find: impl FnOnce(&mut Self, &[u8], &[Range<u64>]) -> Result<(u64, u32), &'static str>,
+    ) {
         let data = packet.data();
         // A packet cut off by the end of the file cannot be played.
         if data.is_empty()
@@ -280,13 +386,19 @@ impl Track {
         }
         if self.samples.is_empty() {
             self.first = data[..data.len().min(FIRST_BYTES)].to_vec();
+            let bare = self.info.parameters.extradata().is_empty();
+            let adts = matches!(data, [0xff, second, ..] if second & 0xf6 == 0xf0);
+            if bare && adts && self.info.parameters.codec_name() == "aac" {
+                self.shape = Shape::Adts;
+            }
         }
-        let mut offset = 0;
+        let (mut offset, mut size) = (0, u32::try_from(data.len()).unwrap_or(u32::MAX));
         if trusted {
             offset = packet.position().unwrap_or(0);
         } else if self.scattered.is_none() {
-            match self.locate(source, packet, buffer) {
-                Ok(at) => offset = at,
+            let parts = self.shape.parts(data);
+            match parts.and_then(|parts| find(self, data, &parts)) {
+                Ok(found) => (offset, size) = found,
                 Err(why) => self.scattered = Some(why),
             }
         }
@@ -295,11 +407,51 @@ impl Track {
             dts: packet.dts(),
             duration: packet.duration(),
             offset,
-            size: u32::try_from(data.len()).unwrap_or(u32::MAX),
+            size,
             key: packet.is_key(),
             shown: !packet.is_discarded(),
             intra: self.nal.and_then(|nal| nal.is_intra(data)),
         });
+    }
+
+    /// Place and size of a sample whose packet lies in the object in one piece.
+    fn in_place(
+        &mut self,
+        source: &Source,
+        packet: &Packet,
+        data: &[u8],
+        parts: &[Range<u64>],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(u64, u32), &'static str> {
+        const TOO_MANY: &str = "the samples lie in too many pieces";
+        let offset = self.locate(source, packet, buffer)?;
+        let length = u32::try_from(data.len()).map_err(|_| TOO_MANY)?;
+        if self.shape == Shape::Whole {
+            return Ok((offset, length));
+        }
+        let lengths = self.shape == Shape::Units;
+        let layout = self.layout.get_or_insert_with(|| Layout::new(lengths));
+        let start = layout.append(offset, length).map_err(|_| TOO_MANY)?;
+        let parts: Vec<Range<u64>> = parts
+            .iter()
+            .map(|part| start + part.start..start + part.end)
+            .collect();
+        let size = layout.sample(&parts).map_err(|_| TOO_MANY)?;
+        Ok((0, size))
+    }
+
+    /// Forgets a layout of samples that lie in one piece each after all, and one of a track that cannot be copied.
+    fn straighten(&mut self) {
+        if self.scattered.is_some() {
+            self.layout = None;
+        }
+        let Some(offsets) = self.layout.as_ref().and_then(Layout::contiguous) else {
+            return;
+        };
+        for (sample, offset) in self.samples.iter_mut().zip(offsets) {
+            sample.offset = offset;
+        }
+        self.layout = None;
     }
 
     /// Where exactly the packet's bytes lie: behind a header of the container's that is learnt from the first packets,

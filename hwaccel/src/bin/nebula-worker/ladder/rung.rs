@@ -199,10 +199,9 @@ impl<'a> Rung<'a> {
             ));
         };
         let encoder = VideoEncoder::open(&recipe.way, &settings, graph, first).map_err(av)?;
-        let config = annexb::avcc_payload(&encoder.extradata()).ok_or(JobError::new(
-            Failure::Encode,
-            "the encoder gives no parameter sets",
-        ))?;
+        let config = annexb::avcc_payload(&encoder.extradata(), annexb::USUAL).ok_or(
+            JobError::new(Failure::Encode, "the encoder gives no parameter sets"),
+        )?;
         let shape = PictureShape {
             width,
             height,
