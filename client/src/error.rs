@@ -1,7 +1,7 @@
 //! What can go wrong, sorted by what a person can do about it.
 
 use nebula_api::{Problem, problem::code};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 /// A failure of the client, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +51,14 @@ pub enum Error {
     /// 413, 507: no room for it.
     #[error("{}", said(.0))]
     Full(Box<Problem>),
-    /// 423, 429, 502, 503, 504: not now; trying again may help.
-    #[error("{}", said(.0))]
-    Busy(Box<Problem>),
+    /// 423, 425, 429, 502, 503, 504: not now; trying again may help.
+    #[error("{}", said(.problem))]
+    Busy {
+        /// What the node said.
+        problem: Box<Problem>,
+        /// How long it asks to be left alone (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
     /// Anything else the node said no with.
     #[error("{}", said(.0))]
     Said(Box<Problem>),
@@ -152,7 +157,7 @@ impl Error {
             | Self::NotFound(p)
             | Self::Conflict(p)
             | Self::Full(p)
-            | Self::Busy(p)
+            | Self::Busy { problem: p, .. }
             | Self::Said(p) => p.hint.clone(),
             Self::SourceChanged { .. } => Some("Push it again once it has settled.".into()),
             Self::Mismatch { .. } => Some("Run the same command again.".into()),
@@ -184,7 +189,7 @@ impl Error {
             | Self::NotFound(p)
             | Self::Conflict(p)
             | Self::Full(p)
-            | Self::Busy(p)
+            | Self::Busy { problem: p, .. }
             | Self::Said(p) => Some(p),
             _ => None,
         }
@@ -193,13 +198,29 @@ impl Error {
     /// Whether the same request may succeed a moment later: the network, a restart, a busy node.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Busy(_) => true,
+            Self::Unreachable { .. } | Self::Busy { .. } => true,
             Self::Said(p) => {
                 let broke_off = p.status == 408 || p.code == code::INCOMPLETE_BODY;
                 broke_off || (p.status >= 500 && p.status != 501)
             }
             _ => false,
         }
+    }
+
+    /// How long the node asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Notes how long the node asks to be left alone.
+    pub(crate) fn after(mut self, asked: Option<Duration>) -> Self {
+        if let Self::Busy { retry_after, .. } = &mut self {
+            *retry_after = asked;
+        }
+        self
     }
 
     /// Sorts what the node said by its status.
@@ -215,7 +236,10 @@ impl Error {
             404 => Self::NotFound(problem),
             409 | 412 => Self::Conflict(problem),
             413 | 507 => Self::Full(problem),
-            423 | 429 | 502..=504 => Self::Busy(problem),
+            423 | 425 | 429 | 502..=504 => Self::Busy {
+                problem,
+                retry_after: None,
+            },
             _ => Self::Said(problem),
         }
     }

@@ -12,7 +12,11 @@ use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use cli::args::{Cli, Colour, Command, GROUPS};
 use nebula_client::{Error, Exit};
 use serde_json::json;
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use term::{
     boxed, help,
     text::Text,
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
         Colour::Never => anstream::ColorChoice::Never.write_global(),
     }
     let json = cli.global.json;
-    let goes_on = matches!(cli.command, Command::Push(_) | Command::Pull(_));
+    let goes_on = can_go_on(&cli.command);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -50,16 +54,42 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     code(match end {
         Ok(Exit::Interrupted) => {
-            if goes_on {
-                let line = Text::styled(WARN, "Interrupted.")
-                    .and(DIM, " The same command goes on where this one stopped.");
-                anstream::eprintln!("\r\n{line}");
-            }
+            interrupted_line(goes_on, json);
             Exit::Interrupted
         }
         Ok(exit) => exit,
         Err(error) => failed(&error, json, width),
     })
+}
+
+/// Whether the same command, run again, goes on where this one stopped: a stream cannot be read again.
+fn can_go_on(command: &Command) -> bool {
+    let is_stream = |path: &PathBuf| path == Path::new("-");
+    match command {
+        Command::Push(args) => !args.paths.iter().any(is_stream),
+        Command::Pull(args) => !is_stream(&args.to),
+        _ => false,
+    }
+}
+
+/// Says how to go on, as the command that was typed.
+fn interrupted_line(goes_on: bool, json: bool) {
+    if !goes_on {
+        return;
+    }
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .map(|word| term::human::shell(&word))
+        .collect();
+    let command = format!("nebula {}", words.join(" "));
+    if json {
+        anstream::eprintln!("{}", json!({"type": "interrupted", "go_on": command}));
+        return;
+    }
+    let line = Text::styled(WARN, "Interrupted.")
+        .and(PLAIN, " What was transferred is kept; go on with  ")
+        .and(TYPE_THIS, command);
+    anstream::eprintln!("\r\n{line}");
 }
 
 /// Ctrl-C, or being told to end. What is under way is dropped: every transfer can go on later.

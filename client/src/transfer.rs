@@ -1,6 +1,6 @@
-//! What a transfer tells whoever watches it.
+//! What a transfer tells whoever watches it, and what both directions share.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Something happened to a transfer.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,15 @@ pub enum Step {
     StartedAnew,
     /// So many bytes of the content are on their way or there.
     Moved {
-        /// Position in the content.
+        /// How much of the content that is, whatever its order.
         offset_bytes: u64,
+        /// How many bytes of content this call put on or took off the wire so far, repetitions counted.
+        wire_bytes: u64,
+    },
+    /// So many lanes carry the file from now on.
+    Lanes {
+        /// How many.
+        lanes: usize,
     },
     /// Something that passes went wrong; goes on after a wait.
     Waiting {
@@ -97,4 +104,52 @@ pub(crate) fn compare(
 
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+/// The metadata that keeps a file's modification time, under the name that other tools use too (`x-amz-meta-mtime`).
+pub const MTIME: &str = "mtime";
+
+/// Nanoseconds since the epoch as seconds with a fraction: `1700000000.25`.
+pub(crate) fn mtime_text(ns: i128) -> String {
+    let (seconds, fraction) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
+    let text = format!("{seconds}.{fraction:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// What [`mtime_text`] wrote, or another tool; none for anything else.
+pub(crate) fn parse_mtime(text: &str) -> Option<SystemTime> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: u64 = seconds.parse().ok()?;
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    let ns = digits.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::new(seconds, ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modification_times_keep_their_nanoseconds() {
+        let table = [
+            (1_700_000_000_250_000_000, "1700000000.25"),
+            (1_700_000_000_000_000_001, "1700000000.000000001"),
+            (1_000_000_000, "1"),
+        ];
+        for (ns, text) in table {
+            assert_eq!(mtime_text(ns), text);
+            let ns = u64::try_from(ns).unwrap_or(0);
+            assert_eq!(
+                parse_mtime(text),
+                Some(UNIX_EPOCH + Duration::from_nanos(ns))
+            );
+        }
+        for bad in ["", "-5", "1.x", "1,5", "yesterday"] {
+            assert_eq!(parse_mtime(bad), None, "{bad}");
+        }
+    }
 }

@@ -23,5 +23,6 @@ mod s3;
 mod startup;
 mod story;
 mod tidy;
+mod transfers;
 mod tus_extensions;
 mod units;

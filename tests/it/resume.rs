@@ -63,7 +63,11 @@ async fn a_push_outlives_a_killed_daemon() {
         appliance.restart().await;
         let ran = nebula_tests::Ran::from(push.wait_with_output().await.unwrap());
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let said = ran.stdout.lines().last().unwrap();
+        let said = ran
+            .stdout
+            .lines()
+            .find(|line| line.contains("\"pushed\""))
+            .unwrap();
         let said: Value = serde_json::from_str(said).unwrap();
         assert_eq!(said["blake3"], sent.as_str(), "{said}");
         assert_eq!(pulled(&cli, "large.bin").await, sent);

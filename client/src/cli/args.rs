@@ -1,12 +1,12 @@
 //! The command line's grammar, with an example for each verb.
 
+pub use super::transfers::{Pull, Push};
 use crate::term::{help::GLOBAL, help::Groups, human};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nebula_client::{
     Remote,
     api::{Grant, JobState, Role},
 };
-use std::path::PathBuf;
 
 /// The boxes of `nebula --help`.
 pub const GROUPS: Groups = &[
@@ -143,13 +143,17 @@ pub enum Command {
         $ nebula push film.mkv films:2024/better-name.mkv\n\
         $ nebula push ~/Movies films: # as Movies/…\n\
         $ nebula push ~/Movies/ films: # only what is in it\n\
+        $ nebula push *.mkv films:2024/ # what the shell finds\n\
         $ tar c photos | nebula push - backup:photos.tar # standard input\n\
-        Run the same command again after an interruption: what is there is not sent again.")]
+        Run the same command again after an interruption, a week later if need be: what is there is not sent again.\n\
+        Links to files are followed; links to folders, pipes and devices are left out.")]
     Push(Push),
     /// Download objects and folders; goes on where it was interrupted
     #[command(after_help = "$ nebula pull films:film.mkv # into this folder\n\
         $ nebula pull films:film.mkv ~/Movies/\n\
-        $ nebula pull films:series/ ~/Movies # a whole folder")]
+        $ nebula pull films:series/ ~/Movies # a whole folder\n\
+        $ nebula pull backup:photos.tar - | tar x # standard output\n\
+        Run the same command again after an interruption: what is here is not fetched again.")]
     Pull(Pull),
     /// Delete objects
     #[command(
@@ -309,41 +313,6 @@ pub struct Ls {
     /// Every version and delete marker
     #[arg(long)]
     pub versions: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Push {
-    /// Files and folders; - is standard input
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<PathBuf>,
-    /// bucket:, bucket:folder/ or bucket:key
-    #[arg(value_name = "BUCKET:KEY", required = true)]
-    pub to: Remote,
-    /// How many files at once
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub parallel: u8,
-    /// The media type, instead of what the name suggests
-    #[arg(long, value_name = "TYPE")]
-    pub content_type: Option<String>,
-    /// Send even what the node already has
-    #[arg(long)]
-    pub again: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Pull {
-    /// An object, a folder/ or a whole bucket:
-    #[arg(value_name = "BUCKET:KEY")]
-    pub from: Remote,
-    /// Where to; this folder if not given
-    #[arg(value_name = "PATH", default_value = ".")]
-    pub to: PathBuf,
-    /// How many objects at once
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub parallel: u8,
-    /// A version of the object
-    #[arg(long, value_name = "ID")]
-    pub version: Option<String>,
 }
 
 #[derive(Debug, Args)]

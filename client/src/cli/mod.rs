@@ -15,6 +15,7 @@ mod quota;
 mod rm;
 mod session;
 mod status;
+mod transfers;
 mod versions;
 
 use crate::term::{

@@ -4,7 +4,7 @@ use super::{Context, args::Pull, push, tick};
 use crate::{
     failed_line,
     term::{
-        bars::Bars,
+        bars::{Bars, Show},
         human,
         text::Text,
         theme::{BAD, BOLD, DIM, PLAIN},
@@ -15,86 +15,180 @@ use nebula_client::{
     Client, Error, Exit, Remote,
     api::{MAX_PAGE_ITEMS, Object, ObjectsQuery},
     client::MAX_LISTED,
-    download::{self, Pulled},
-    transfer::{Observer as _, Step, Verified},
+    download::{self, Options, Pulled},
+    transfer::Verified,
 };
 use serde_json::json;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 /// Fetches everything.
 pub async fn run(cx: &Context, args: &Pull) -> Result<Exit, Error> {
     let client = cx.client()?;
-    let listed = objects(&client, &args.from).await;
+    if args.to == Path::new("-") {
+        return stream(cx, &client, args).await;
+    }
+    let started = Instant::now();
+    let listed = objects(&client, &args.from, args.version.as_deref()).await;
     let objects = cx.or_meant(&client, &args.from.bucket, listed).await?;
     let mut items: Vec<(Object, PathBuf)> = Vec::with_capacity(objects.len());
-    let mut failures = 0;
+    let mut tally = Tally::default();
     for object in objects {
         match destination(&args.from, &object.key, &args.to) {
             Ok(Some(path)) => items.push((object, path)),
             Ok(None) => {}
             Err(e) => {
-                failures += 1;
                 anstream::eprintln!("{}", failed_line(&object.key, &e));
+                tally.failed(e);
             }
         }
     }
-    if items.is_empty() && failures == 0 {
+    if items.is_empty() && tally.failed == 0 {
         return Err(super::rm::nothing_at(&args.from));
     }
     let total = items.iter().map(|(o, _)| o.size_bytes).sum();
     let bars = Bars::new(push::show(cx), "pull", items.len(), total);
-    let of = items.len() + failures;
-    let mut last = None;
-    let mut received = 0;
+    let of = items.len() + tally.failed;
+    let at_once = usize::from(args.parallel);
+    let options = options(args, items.len().clamp(1, at_once));
     let mut running = futures::stream::iter(&items)
         .map(async |(object, path)| {
-            let bar = bars.file(&path.display().to_string(), object.size_bytes);
+            let bar = bars.file(&path.display().to_string(), Some(object.size_bytes));
             let version = args.version.as_deref();
+            let (bucket, key) = (object.bucket.as_str(), object.key.as_str());
             let pulled =
-                download::pull(&client, &object.bucket, &object.key, version, path, &bar).await;
+                download::pull_with(&client, bucket, key, version, path, &options, &bar).await;
             if pulled.as_ref().is_ok_and(|p| p.was_there) {
-                bar.step(Step::Moved {
-                    offset_bytes: object.size_bytes,
-                });
+                bar.skipped();
             }
             (object, pulled)
         })
-        .buffer_unordered(usize::from(args.parallel));
+        .buffer_unordered(at_once);
     while let Some((object, result)) = running.next().await {
+        bars.file_ended();
         match result {
             Ok(pulled) => {
-                received += pulled.received_bytes;
-                told(cx, &bars, &pulled);
+                tally.pulled(&pulled);
+                told(cx, &bars, &pulled, (of == 1).then_some(started));
             }
             Err(e) => {
-                failures += 1;
                 if of > 1 {
                     let name = format!("{}:{}", object.bucket, object.key);
                     bars.say(&failed_line(&name, &e));
                 }
-                last = Some(e);
+                tally.failed(e);
             }
         }
     }
     drop(running);
     bars.finish();
-    match last {
-        Some(error) if of == 1 => return Err(error),
-        Some(error) if failures == of => return Ok(error.exit()),
-        _ => {}
-    }
-    if of > 1 && !cx.global.json && !cx.global.quiet {
-        let mut line = Text::styled(BOLD, human::count((of - failures) as u64, "file"))
-            .and(PLAIN, format!(" here, {} received", human::size(received)));
-        if failures > 0 {
-            line = line.and(BAD, format!(", {failures} failed"));
-        }
-        anstream::println!("{line}");
-    }
-    Ok(if failures > 0 { Exit::Partly } else { Exit::Ok })
+    summary(cx, &tally, bars.wire_bytes(), started);
+    tally.end()
 }
 
-fn told(cx: &Context, bars: &Bars, pulled: &Pulled) {
+/// To standard output.
+async fn stream(cx: &Context, client: &Client, args: &Pull) -> Result<Exit, Error> {
+    if args.from.is_folder() {
+        return Err(Error::Usage {
+            message: format!(
+                "{} is a folder, and standard output takes one object.",
+                args.from
+            ),
+            hint: Some(format!("nebula ls {} --recursive", args.from)),
+        });
+    }
+    let version = args.version.as_deref();
+    let from = (args.from.bucket.as_str(), args.from.key.as_str(), version);
+    // Standard output is the content's: events have no place there.
+    let show = match push::show(cx) {
+        Show::Json => Show::Nothing,
+        show => show,
+    };
+    let found = client.object(from.0, from.1, version).await;
+    let found = cx.or_meant(client, from.0, found).await?;
+    let size = found.map(|object| object.object.size_bytes);
+    let bars = Bars::new(show, "pull", 1, size.unwrap_or(0));
+    let bar = bars.file(&args.from.to_string(), size);
+    let (output, name) = (std::io::stdout(), Path::new("standard output"));
+    let options = options(args, 1);
+    let pulled = download::pull_stream(client, from, output, name, &options, &bar).await;
+    drop(bar);
+    bars.finish();
+    pulled.map(|_| Exit::Ok)
+}
+
+fn options(args: &Pull, files_at_once: usize) -> Options {
+    Options {
+        lanes: (u32::from(args.lanes) / files_at_once as u32).max(1),
+        patience: Duration::from_secs(args.patience),
+        ..Options::default()
+    }
+}
+
+/// How it went, in numbers.
+#[derive(Default)]
+struct Tally {
+    files: usize,
+    failed: usize,
+    was_there: usize,
+    size_bytes: u64,
+    error: Option<Error>,
+}
+
+impl Tally {
+    fn pulled(&mut self, pulled: &Pulled) {
+        self.files += 1;
+        self.was_there += usize::from(pulled.was_there);
+        self.size_bytes += pulled.object.object.size_bytes;
+    }
+
+    fn failed(&mut self, error: Error) {
+        self.failed += 1;
+        self.error.get_or_insert(error);
+    }
+
+    fn end(self) -> Result<Exit, Error> {
+        match self.error {
+            None => Ok(Exit::Ok),
+            Some(error) if self.files == 0 && self.failed == 1 => Err(error),
+            Some(error) if self.files == 0 => Ok(error.exit()),
+            Some(_) => Ok(Exit::Partly),
+        }
+    }
+}
+
+fn summary(cx: &Context, tally: &Tally, received: u64, started: Instant) {
+    if cx.global.json {
+        super::print_json(
+            &json!({"type": "total", "files": tally.files, "failed": tally.failed,
+                "was_there": tally.was_there, "size_bytes": tally.size_bytes,
+                "received_bytes": received, "elapsed_ms": started.elapsed().as_millis() as u64}),
+        );
+        return;
+    }
+    if cx.global.quiet || tally.files + tally.failed == 1 {
+        return;
+    }
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    let mut line = Text::styled(BOLD, human::count(tally.files as u64, "file"))
+        .and(PLAIN, format!(" here, {} received", human::size(received)))
+        .and(DIM, format!(" in {}", human::span(seconds as u64)));
+    if received > 0 {
+        let rate = human::size((received as f64 / seconds) as u64);
+        line = line.and(DIM, format!(", {rate}/s"));
+    }
+    if tally.was_there > 0 {
+        line = line.and(DIM, format!(", {} here already", tally.was_there));
+    }
+    if tally.failed > 0 {
+        line = line.and(BAD, format!(", {} failed", tally.failed));
+    }
+    anstream::println!("{line}");
+}
+
+fn told(cx: &Context, bars: &Bars, pulled: &Pulled, alone: Option<Instant>) {
     let o = &pulled.object.object;
     if cx.global.json {
         bars.result(
@@ -110,16 +204,26 @@ fn told(cx: &Context, bars: &Bars, pulled: &Pulled) {
             (false, Verified::Hash) => ", verified",
             (false, Verified::SizeOnly) => ", size verified",
         };
-        let line = Text::plain(pulled.path.display().to_string())
-            .and(DIM, format!("  {}{end}", human::size(o.size_bytes)));
+        let mut line = Text::plain(pulled.path.display().to_string())
+            .and(DIM, format!("  {}", human::size(o.size_bytes)));
+        if let Some(started) = alone.filter(|_| !pulled.was_there) {
+            let seconds = started.elapsed().as_secs_f64().max(0.001);
+            let rate = human::size((pulled.received_bytes as f64 / seconds) as u64);
+            line = line.and(DIM, format!(" in {seconds:.1} s, {rate}/s"));
+        }
+        let line = line.and(DIM, end);
         bars.result(&tick(line).to_string());
     }
 }
 
 /// The one object, or all below the folder.
-async fn objects(client: &Client, from: &Remote) -> Result<Vec<Object>, Error> {
+async fn objects(
+    client: &Client,
+    from: &Remote,
+    version: Option<&str>,
+) -> Result<Vec<Object>, Error> {
     if !from.is_folder() {
-        let one = client.object(&from.bucket, &from.key, None).await?;
+        let one = client.object(&from.bucket, &from.key, version).await?;
         if let Some(details) = one {
             return Ok(vec![details.object]);
         }

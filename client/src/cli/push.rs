@@ -8,126 +8,183 @@ use crate::{
         bars::{Bars, Show},
         human,
         text::Text,
-        theme::{BOLD, DIM, PLAIN},
+        theme::{BAD, BOLD, DIM, PLAIN},
     },
 };
 use futures::StreamExt as _;
 use nebula_client::{
     Client, Error, Exit, Remote,
-    transfer::{Observer as _, Step, Verified},
-    upload::{self, Options, Pushed, StateDir},
-    xdg,
+    api::ObjectsQuery,
+    transfer::Verified,
+    upload::{self, Options, Pushed},
 };
 use serde_json::json;
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-/// No folder with more files is sent in one go.
+/// No more files than this are sent in one go.
 const MAX_FILES: usize = 1_000_000;
+/// What a person calls standard input.
+const STDIN: &str = "standard input";
 
 /// One file to send.
 struct Item {
     path: PathBuf,
     key: String,
     size_bytes: u64,
-    /// Not resumable: its source will be gone.
-    once: bool,
+}
+
+/// What is to be sent, and what cannot be.
+#[derive(Default)]
+struct Found {
+    items: Vec<Item>,
+    unreadable: Vec<(PathBuf, Error)>,
+    /// Links to folders, pipes, sockets, devices.
+    left_out: usize,
+}
+
+/// How it went, in numbers.
+#[derive(Default)]
+struct Tally {
+    files: usize,
+    failed: usize,
+    was_there: usize,
+    copied: usize,
+    size_bytes: u64,
+    /// The first failure, for the exit code.
+    error: Option<Error>,
 }
 
 /// Sends everything.
 pub async fn run(cx: &Context, args: &Push) -> Result<Exit, Error> {
     let client = cx.client()?;
-    let bucket = client.bucket(&args.to.bucket).await;
-    if let Ok(None) = bucket {
+    if let Ok(None) = client.bucket(&args.to.bucket).await {
         let missing = client
-            .objects(
-                &args.to.bucket,
-                &nebula_client::api::ObjectsQuery::default(),
-            )
+            .objects(&args.to.bucket, &ObjectsQuery::default())
             .await;
         cx.or_meant(&client, &args.to.bucket, missing).await?;
     }
-    let spool;
-    let (items, unreadable) = if args.paths == [PathBuf::from("-")] {
-        spool = Spool::of_stdin(&args.to).await?;
-        (vec![spool.item(&args.to)], Vec::new())
-    } else {
-        let (paths, to) = (args.paths.clone(), args.to.clone());
-        collect_off_thread(paths, to).await?
-    };
-    let total: u64 = items.iter().map(|i| i.size_bytes).sum();
-    let bars = Bars::new(show(cx), "push", items.len(), total);
     let started = Instant::now();
-    let mut results: Vec<(&Item, Result<Pushed, Error>)> = Vec::with_capacity(items.len());
-    let mut running = futures::stream::iter(&items)
-        .map(async |item| (item, send(&client, args, item, &bars).await))
-        .buffer_unordered(usize::from(args.parallel));
+    if args.paths == [PathBuf::from("-")] {
+        return stream(cx, &client, args, started).await;
+    }
+    let found = collect_off_thread(args).await?;
+    let total: u64 = found.items.iter().map(|i| i.size_bytes).sum();
+    let of = found.items.len() + found.unreadable.len();
+    let bars = Bars::new(show(cx), "push", found.items.len(), total);
+    let mut tally = Tally::default();
+    for (path, error) in found.unreadable {
+        bars.say(&failed_line(&path.display().to_string(), &error));
+        tally.failed(error);
+    }
+    let at_once = usize::from(args.parallel);
+    let options = options(args, found.items.len().clamp(1, at_once));
+    let mut running = futures::stream::iter(&found.items)
+        .map(async |item| (item, send(&client, args, &options, item, &bars).await))
+        .buffer_unordered(at_once);
     while let Some((item, result)) = running.next().await {
-        match &result {
-            Ok(pushed) => told(cx, &bars, args, item, pushed, started, items.len()),
-            Err(e) if items.len() > 1 => {
-                let name = format!("{}:{}", args.to.bucket, item.key);
-                bars.say(&failed_line(&name, e));
+        bars.file_ended();
+        match result {
+            Ok(pushed) => {
+                told(
+                    cx,
+                    &bars,
+                    &item.path.display().to_string(),
+                    &pushed,
+                    (of == 1).then_some(started),
+                );
+                tally.pushed(&pushed);
+                if of == 1 {
+                    suggest(cx, &pushed);
+                }
             }
-            Err(_) => {}
+            Err(e) if of > 1 => {
+                let name = format!("{}:{}", args.to.bucket, item.key);
+                bars.say(&failed_line(&name, &e));
+                tally.failed(e);
+            }
+            Err(e) => tally.failed(e),
         }
-        results.push((item, result));
     }
     drop(running);
     bars.finish();
-    for (path, error) in &unreadable {
-        anstream::eprintln!("{}", failed_line(&path.display().to_string(), error));
-    }
-    end(cx, args, results, unreadable.len(), started)
+    summary(cx, &tally, &bars, found.left_out, started);
+    tally.end()
 }
 
-async fn send(client: &Client, args: &Push, item: &Item, bars: &Bars) -> Result<Pushed, Error> {
-    let bar = bars.file(&format!("{}:{}", args.to.bucket, item.key), item.size_bytes);
-    let options = Options {
+/// Standard input.
+async fn stream(
+    cx: &Context,
+    client: &Client,
+    args: &Push,
+    started: Instant,
+) -> Result<Exit, Error> {
+    if args.to.is_folder() {
+        return Err(Error::Usage {
+            message: "Standard input has no name.".into(),
+            hint: Some(format!("nebula push - {}name", args.to)),
+        });
+    }
+    let bars = Bars::new(show(cx), "push", 1, 0);
+    let bar = bars.file(&args.to.to_string(), None);
+    let (bucket, key) = (args.to.bucket.as_str(), args.to.key.as_str());
+    let (input, name) = (io::stdin(), Path::new(STDIN));
+    let options = options(args, 1);
+    let pushed = upload::push_stream(client, input, name, bucket, key, &options, &bar).await;
+    drop(bar);
+    bars.file_ended();
+    let mut tally = Tally::default();
+    match pushed {
+        Ok(pushed) => {
+            told(cx, &bars, STDIN, &pushed, Some(started));
+            tally.pushed(&pushed);
+        }
+        Err(e) => tally.failed(e),
+    }
+    bars.finish();
+    summary(cx, &tally, &bars, 0, started);
+    tally.end()
+}
+
+fn options(args: &Push, files_at_once: usize) -> Options {
+    Options {
         content_type: args.content_type.clone(),
         even_if_there: args.again,
-        state: (!item.once).then(StateDir::of_user),
+        // Files beside each other are lanes too.
+        lanes: (u32::from(args.lanes) / files_at_once as u32).max(1),
+        patience: Duration::from_secs(args.patience),
         ..Options::default()
-    };
-    let pushed = upload::push(
-        client,
-        &item.path,
-        &args.to.bucket,
-        &item.key,
-        &options,
-        &bar,
-    )
-    .await?;
-    if pushed.was_there {
-        bar.step(Step::Moved {
-            offset_bytes: item.size_bytes,
-        });
+    }
+}
+
+async fn send(
+    client: &Client,
+    args: &Push,
+    options: &Options,
+    item: &Item,
+    bars: &Bars,
+) -> Result<Pushed, Error> {
+    let name = format!("{}:{}", args.to.bucket, item.key);
+    let bar = bars.file(&name, Some(item.size_bytes));
+    let (bucket, key) = (args.to.bucket.as_str(), item.key.as_str());
+    let pushed = upload::push(client, &item.path, bucket, key, options, &bar).await?;
+    if pushed.was_there || pushed.copied {
+        bar.skipped();
     }
     Ok(pushed)
 }
 
-fn told(
-    cx: &Context,
-    bars: &Bars,
-    args: &Push,
-    item: &Item,
-    pushed: &Pushed,
-    started: Instant,
-    of: usize,
-) {
-    let name = format!("{}:{}", args.to.bucket, item.key);
+fn told(cx: &Context, bars: &Bars, source: &str, pushed: &Pushed, alone: Option<Instant>) {
+    let o = &pushed.object.object;
     if cx.global.json {
-        let o = &pushed.object.object;
         bars.result(
-            &json!({"type": "pushed", "source": item.path, "bucket": o.bucket, "key": o.key,
+            &json!({"type": "pushed", "source": source, "bucket": o.bucket, "key": o.key,
                 "version": o.version, "size_bytes": o.size_bytes, "sent_bytes": pushed.sent_bytes,
                 "blake3": pushed.blake3, "verified": pushed.verified.as_str(),
-                "was_there": pushed.was_there, "urls": pushed.object.urls})
+                "was_there": pushed.was_there, "copied": pushed.copied, "urls": pushed.object.urls})
             .to_string(),
         );
         return;
@@ -135,12 +192,15 @@ fn told(
     if cx.global.quiet {
         return;
     }
-    let mut line = Text::plain(&name).and(DIM, format!("  {}", human::size(item.size_bytes)));
+    let name = format!("{}:{}", o.bucket, o.key);
+    let mut line = Text::plain(&name).and(DIM, format!("  {}", human::size(o.size_bytes)));
     if pushed.was_there {
         line = line.and(DIM, ", was there already");
+    } else if pushed.copied {
+        line = line.and(DIM, ", copied there: the node had it under another name");
     } else {
-        let seconds = started.elapsed().as_secs_f64().max(0.001);
-        if of == 1 && pushed.sent_bytes > 0 {
+        if let Some(started) = alone {
+            let seconds = started.elapsed().as_secs_f64().max(0.001);
             let rate = human::size((pushed.sent_bytes as f64 / seconds) as u64);
             line = line.and(DIM, format!(" in {seconds:.1} s, {rate}/s"));
         }
@@ -155,65 +215,78 @@ fn told(
     bars.result(&tick(line).to_string());
 }
 
-fn end(
-    cx: &Context,
-    args: &Push,
-    mut results: Vec<(&Item, Result<Pushed, Error>)>,
-    unreadable: usize,
-    started: Instant,
-) -> Result<Exit, Error> {
-    let of = results.len() + unreadable;
-    if of == 1
-        && let Some((item, result)) = results.pop()
-    {
-        let pushed = result?;
-        let media = pushed.object.object.content_type.as_deref().unwrap_or("");
-        if media.starts_with("video/") || media.starts_with("audio/") {
-            let command = format!("nebula play {}:{}", args.to.bucket, shell(&item.key));
-            cx.next("play it", &command);
-        }
-        return Ok(Exit::Ok);
+/// What a person may want next.
+fn suggest(cx: &Context, pushed: &Pushed) {
+    let o = &pushed.object.object;
+    let media = o.content_type.as_deref().unwrap_or("");
+    if media.starts_with("video/") || media.starts_with("audio/") {
+        let name = human::shell(&format!("{}:{}", o.bucket, o.key));
+        cx.next("play it", &format!("nebula play {name}"));
     }
-    let failed = results.iter().filter(|r| r.1.is_err()).count() + unreadable;
-    let sent: u64 = results
-        .iter()
-        .filter_map(|r| r.1.as_ref().ok())
-        .map(|p| p.sent_bytes)
-        .sum();
-    if cx.global.json {
-        super::print_json(
-            &json!({"type": "total", "files": of, "failed": failed, "sent_bytes": sent}),
-        );
-    } else if !cx.global.quiet {
-        let mut line = Text::styled(BOLD, human::count((of - failed) as u64, "file"))
-            .and(PLAIN, format!(" there, {} sent", human::size(sent)))
-            .and(
-                DIM,
-                format!(" in {}", human::span(started.elapsed().as_secs())),
-            );
-        if failed > 0 {
-            line = line.and(term::theme::BAD, format!(", {failed} failed"));
-        }
-        anstream::println!("{line}");
-    }
-    Ok(match failed {
-        0 => Exit::Ok,
-        n if n == of => results
-            .iter()
-            .find_map(|r| r.1.as_ref().err())
-            .map_or(Exit::Failure, Error::exit),
-        _ => Exit::Partly,
-    })
 }
 
-/// A key as a shell takes it.
-fn shell(key: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./+,=@%".contains(c);
-    if key.chars().all(plain) {
-        key.to_owned()
-    } else {
-        format!("'{}'", key.replace('\'', r"'\''"))
+impl Tally {
+    fn pushed(&mut self, pushed: &Pushed) {
+        self.files += 1;
+        self.was_there += usize::from(pushed.was_there);
+        self.copied += usize::from(pushed.copied);
+        self.size_bytes += pushed.object.object.size_bytes;
     }
+
+    fn failed(&mut self, error: Error) {
+        self.failed += 1;
+        self.error.get_or_insert(error);
+    }
+
+    fn end(self) -> Result<Exit, Error> {
+        match self.error {
+            None => Ok(Exit::Ok),
+            // One thing alone is told as an error is; of several each had its line.
+            Some(error) if self.files == 0 && self.failed == 1 => Err(error),
+            Some(error) if self.files == 0 => Ok(error.exit()),
+            Some(_) => Ok(Exit::Partly),
+        }
+    }
+}
+
+fn summary(cx: &Context, tally: &Tally, bars: &Bars, left_out: usize, started: Instant) {
+    let sent = bars.wire_bytes();
+    if cx.global.json {
+        super::print_json(
+            &json!({"type": "total", "files": tally.files, "failed": tally.failed,
+                "was_there": tally.was_there, "copied": tally.copied, "left_out": left_out,
+                "size_bytes": tally.size_bytes, "sent_bytes": sent,
+                "elapsed_ms": started.elapsed().as_millis() as u64}),
+        );
+        return;
+    }
+    let of = tally.files + tally.failed;
+    if cx.global.quiet || (of == 1 && left_out == 0) {
+        return;
+    }
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    let mut line = Text::styled(BOLD, human::count(tally.files as u64, "file"))
+        .and(PLAIN, format!(" there, {} sent", human::size(sent)))
+        .and(DIM, format!(" in {}", human::span(seconds as u64)));
+    if sent > 0 {
+        let rate = human::size((sent as f64 / seconds) as u64);
+        line = line.and(DIM, format!(", {rate}/s"));
+    }
+    let parts = [
+        (tally.was_there, "there already", DIM),
+        (tally.copied, "copied on the node", DIM),
+        (left_out, "left out (links to folders, pipes, devices)", DIM),
+        (tally.failed, "failed", BAD),
+    ];
+    for (number, what, style) in parts {
+        if number > 0 {
+            line = line.and(
+                style,
+                format!(", {} {what}", human::thousands(number as u64)),
+            );
+        }
+    }
+    anstream::println!("{line}");
 }
 
 /// How progress is to be shown.
@@ -229,25 +302,21 @@ pub fn show(cx: &Context) -> Show {
     }
 }
 
-type Unreadable = Vec<(PathBuf, Error)>;
-
-async fn collect_off_thread(
-    paths: Vec<PathBuf>,
-    to: Remote,
-) -> Result<(Vec<Item>, Unreadable), Error> {
-    tokio::task::spawn_blocking(move || collect(&paths, &to))
+async fn collect_off_thread(args: &Push) -> Result<Found, Error> {
+    let (paths, to, no_hidden) = (args.paths.clone(), args.to.clone(), args.no_hidden);
+    tokio::task::spawn_blocking(move || collect(&paths, &to, no_hidden))
         .await
         .unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
 /// Every file below the paths, with the key it will have.
-fn collect(paths: &[PathBuf], to: &Remote) -> Result<(Vec<Item>, Unreadable), Error> {
-    let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+fn collect(paths: &[PathBuf], to: &Remote, no_hidden: bool) -> Result<Found, Error> {
+    let mut found = Found::default();
     for path in paths {
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
             Err(e) if paths.len() > 1 => {
-                unreadable.push((path.clone(), Error::local("read", path, e)));
+                found.unreadable(path, Error::local("read", path, e));
                 continue;
             }
             Err(e) => return Err(Error::local("read", path, e)),
@@ -263,7 +332,7 @@ fn collect(paths: &[PathBuf], to: &Remote) -> Result<(Vec<Item>, Unreadable), Er
             {
                 folder += &(utf8(path, Path::new(name))?.to_owned() + "/");
             }
-            walk(path, &folder, &mut items, &mut unreadable);
+            found.walk(path, &folder, no_hidden);
             continue;
         }
         let key = if to.is_folder() {
@@ -277,46 +346,65 @@ fn collect(paths: &[PathBuf], to: &Remote) -> Result<(Vec<Item>, Unreadable), Er
                 hint: Some(format!("{to}/ is a folder.")),
             });
         };
-        items.push(Item {
+        found.items.push(Item {
             path: path.clone(),
             key,
             size_bytes: meta.len(),
-            once: false,
         });
     }
-    Ok((items, unreadable))
+    if found.items.len() > MAX_FILES {
+        return Err(Error::Usage {
+            message: format!(
+                "There are more than {} files.",
+                human::thousands(MAX_FILES as u64)
+            ),
+            hint: Some("Send its folders one by one.".into()),
+        });
+    }
+    Ok(found)
 }
 
-fn walk(dir: &Path, prefix: &str, items: &mut Vec<Item>, unreadable: &mut Unreadable) {
-    let mut entries: Vec<_> = match fs::read_dir(dir) {
-        Ok(entries) => entries.flatten().collect(),
-        Err(e) => return unreadable.push((dir.to_owned(), Error::local("read", dir, e))),
-    };
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let name = entry.file_name();
-        let name = match utf8(&path, Path::new(&name)) {
-            Ok(name) => name.to_owned(),
-            Err(e) => {
-                unreadable.push((path, e));
+impl Found {
+    fn unreadable(&mut self, path: &Path, error: Error) {
+        self.unreadable.push((path.to_owned(), error));
+    }
+
+    fn walk(&mut self, dir: &Path, prefix: &str, no_hidden: bool) {
+        let mut entries: Vec<_> = match fs::read_dir(dir) {
+            Ok(entries) => entries.flatten().collect(),
+            Err(e) => return self.unreadable(dir, Error::local("read", dir, e)),
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            if self.items.len() > MAX_FILES {
+                return;
+            }
+            let path = entry.path();
+            let name = entry.file_name();
+            if no_hidden && name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-        };
-        // Links to files are followed, links to folders are not: they may lead in a circle.
-        let linked_folder = entry.file_type().is_ok_and(|t| t.is_symlink()) && path.is_dir();
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() && !linked_folder => {
-                walk(&path, &format!("{prefix}{name}/"), items, unreadable);
+            let name = match utf8(&path, Path::new(&name)) {
+                Ok(name) => name.to_owned(),
+                Err(e) => {
+                    self.unreadable(&path, e);
+                    continue;
+                }
+            };
+            // Links to files are followed, links to folders are not: they may lead in a circle.
+            let is_link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_dir() && !is_link => {
+                    self.walk(&path, &format!("{prefix}{name}/"), no_hidden);
+                }
+                Ok(meta) if meta.is_file() => self.items.push(Item {
+                    key: format!("{prefix}{name}"),
+                    size_bytes: meta.len(),
+                    path,
+                }),
+                Ok(_) => self.left_out += 1,
+                Err(e) => self.unreadable(&path, Error::local("read", &path, e)),
             }
-            Ok(meta) if meta.is_file() && items.len() < MAX_FILES => items.push(Item {
-                key: format!("{prefix}{name}"),
-                size_bytes: meta.len(),
-                once: false,
-                path,
-            }),
-            Ok(_) => {}
-            Err(e) => unreadable.push((path.clone(), Error::local("read", path, e))),
         }
     }
 }
@@ -326,58 +414,6 @@ fn utf8<'a>(path: &Path, name: &'a Path) -> Result<&'a str, Error> {
         let why = io::Error::other("its name is not UTF-8, as keys are");
         Error::local("send", path, why)
     })
-}
-
-/// Standard input, kept in a file until it is sent: its length must be known, and a cut survived.
-struct Spool {
-    path: PathBuf,
-    size_bytes: u64,
-}
-
-impl Spool {
-    async fn of_stdin(to: &Remote) -> Result<Self, Error> {
-        if to.is_folder() {
-            return Err(Error::Usage {
-                message: "Standard input has no name.".into(),
-                hint: Some(format!("nebula push - {to}name")),
-            });
-        }
-        let dir = xdg::state_dir().join("spool");
-        let path = dir.join(format!("stdin-{}", std::process::id()));
-        let mut spool = Self {
-            path: path.clone(),
-            size_bytes: 0,
-        };
-        let copied = tokio::task::spawn_blocking(move || {
-            xdg::make_private_dir(&dir)?;
-            let _ = fs::remove_file(&path);
-            let mut file: File = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            io::copy(&mut io::stdin().lock(), &mut file)
-        })
-        .await
-        .unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
-        spool.size_bytes = copied.map_err(|e| Error::local("keep", &spool.path, e))?;
-        Ok(spool)
-    }
-
-    fn item(&self, to: &Remote) -> Item {
-        Item {
-            path: self.path.clone(),
-            key: to.key.clone(),
-            size_bytes: self.size_bytes,
-            once: true,
-        }
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]
@@ -390,8 +426,8 @@ mod tests {
             .iter()
             .map(|p| PathBuf::from(format!("{}/{p}", root.display())))
             .collect();
-        let (items, _) = collect(&paths, &to.parse().unwrap()).unwrap();
-        items.into_iter().map(|i| i.key).collect()
+        let found = collect(&paths, &to.parse().unwrap(), false).unwrap();
+        found.items.into_iter().map(|i| i.key).collect()
     }
 
     #[test]
@@ -421,8 +457,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_quoted_for_the_shell() {
-        assert_eq!(shell("a/b.mkv"), "a/b.mkv");
-        assert_eq!(shell("it's here"), r"'it'\''s here'");
+    fn hidden_files_come_along_unless_asked_not_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("f/.git")).unwrap();
+        for file in ["f/.nomedia", "f/.git/config", "f/a"] {
+            fs::write(root.join(file), b"x").unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("f/a"), root.join("f/linked")).unwrap();
+        std::os::unix::fs::symlink(root, root.join("f/loop")).unwrap();
+        assert_eq!(
+            keys(&["f"], "films:", root),
+            ["f/.git/config", "f/.nomedia", "f/a", "f/linked"]
+        );
+        let found = collect(&[root.join("f")], &"films:".parse().unwrap(), true).unwrap();
+        assert_eq!((found.items.len(), found.left_out), (2, 1));
     }
 }

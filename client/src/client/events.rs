@@ -47,7 +47,7 @@ impl Events {
                 Err(e) if e.is_passing() => {
                     self.response = None;
                     self.parser = Parser::default();
-                    let wait = self.backoff.next_wait().ok_or(e)?;
+                    let wait = self.backoff.next_wait(e.retry_after()).ok_or(e)?;
                     tokio::time::sleep(wait).await;
                 }
                 Err(e) => return Err(e),

@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nebula_api::Problem;
 use reqwest::{
     Method, RequestBuilder, Response, Url,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -26,6 +26,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may stand still.
 pub const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// A node that asks to be left alone for longer is asked again after this.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(2);
 /// The longest JSON answer that is read.
 pub const MAX_JSON_BYTES: usize = 32 << 20;
 /// The port of a node that is named without one.
@@ -180,6 +182,7 @@ impl Client {
     /// What the node said no with, as an error.
     pub(crate) async fn refusal(&self, response: Response) -> Error {
         let status = response.status();
+        let asked = retry_after(response.headers());
         let body = self.bounded(response).await.unwrap_or_default();
         let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_else(|_| {
             let title = status.canonical_reason().unwrap_or("Unknown error");
@@ -198,6 +201,7 @@ impl Client {
                 ..problem
             },
         )
+        .after(asked)
     }
 
     async fn bounded(&self, mut response: Response) -> Result<Vec<u8>, Error> {
@@ -288,6 +292,18 @@ fn parse_origin(text: &str) -> Result<Url, Error> {
     url.set_query(None);
     url.set_fragment(None);
     Ok(url)
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3), bounded; its form as a date is left to the own backoff.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 fn is_loopback(url: &Url) -> bool {

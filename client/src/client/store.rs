@@ -3,8 +3,8 @@
 use super::{Client, pages::collect};
 use crate::Error;
 use nebula_api::{
-    Bucket, CreateBucket, MAX_PAGE_ITEMS, Object, ObjectDetails, ObjectPage, ObjectsQuery, Page,
-    PageQuery, PatchBucket, Upload, VersionQuery, routes,
+    Bucket, ClaimContent, CreateBucket, MAX_PAGE_ITEMS, Object, ObjectDetails, ObjectPage,
+    ObjectsQuery, Page, PageQuery, PatchBucket, Upload, VersionQuery, routes,
 };
 use reqwest::Method;
 
@@ -58,6 +58,15 @@ impl Client {
     ) -> Result<Option<ObjectDetails>, Error> {
         let query = version_query(version);
         found(self.get(&routes::object(bucket, key), &query).await)
+    }
+
+    /// Has an object made of content that the node has already; none when it has none that we may read.
+    pub async fn claim_content(
+        &self,
+        blake3: &str,
+        claim: &ClaimContent,
+    ) -> Result<Option<ObjectDetails>, Error> {
+        found(self.post(&routes::content(blake3), claim).await)
     }
 
     /// Deletes an object, or one version of it.

@@ -1,13 +1,14 @@
 //! Progress of transfers: bars on a terminal, a line every five seconds elsewhere, events for machines.
 
-use super::{human, text::Text};
+use super::{human, text::Text, theme};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use nebula_client::transfer::{Observer, Step};
 use serde_json::json;
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,8 +16,12 @@ use std::{
 
 /// How often progress is told off a terminal.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// How many cells of a name a bar shows.
-const NAME_CELLS: usize = 28;
+/// How often an event tells a machine of one file's progress.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+/// A rate is that of the last so many seconds.
+const RATE_SECONDS: usize = 15;
+/// From this width on a bar has room for everything.
+const WIDE: usize = 104;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +46,12 @@ struct Shared {
     verb: &'static str,
     multi: MultiProgress,
     total: Option<ProgressBar>,
-    total_bytes: AtomicU64,
-    moved_bytes: AtomicU64,
-    started: Instant,
+    files: usize,
+    total_bytes: u64,
+    files_done: AtomicU64,
+    done_bytes: AtomicU64,
+    wire_bytes: AtomicU64,
+    rate: Mutex<Rate>,
     told: Mutex<Instant>,
 }
 
@@ -53,14 +61,42 @@ pub struct Bar {
     name: String,
     size_bytes: u64,
     bar: Option<ProgressBar>,
-    /// Where this file is, and how much of that came over the wire just now.
     at: Mutex<At>,
 }
 
-#[derive(Default)]
+/// Where a file is.
 struct At {
     offset_bytes: u64,
-    resumed_bytes: u64,
+    wire_bytes: u64,
+    told: Option<Instant>,
+    note: String,
+}
+
+/// How fast the last seconds were.
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    fn add(&mut self, now: Instant, bytes: u64) {
+        let is_due = |(last, _): &(Instant, u64)| now.duration_since(*last).as_millis() >= 1000;
+        if self.0.back().is_none_or(is_due) {
+            self.0.push_back((now, bytes));
+            if self.0.len() > RATE_SECONDS {
+                self.0.pop_front();
+            }
+        }
+    }
+
+    fn per_second(&self, now: Instant, bytes: u64) -> f64 {
+        let Some((since, was)) = self.0.front() else {
+            return 0.0;
+        };
+        let seconds = now.duration_since(*since).as_secs_f64();
+        bytes.saturating_sub(*was) as f64 / seconds.max(0.001)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bars {
@@ -76,35 +112,49 @@ impl Bars {
             bar.set_prefix(cells(&human::count(files as u64, "file")));
             bar
         });
+        let now = Instant::now();
         Self(Arc::new(Shared {
             show,
             verb,
             multi,
             total,
-            total_bytes: AtomicU64::new(total_bytes),
-            moved_bytes: AtomicU64::new(0),
-            started: Instant::now(),
-            told: Mutex::new(Instant::now()),
+            files,
+            total_bytes,
+            files_done: AtomicU64::new(0),
+            done_bytes: AtomicU64::new(0),
+            wire_bytes: AtomicU64::new(0),
+            rate: Mutex::new(Rate(VecDeque::from([(now, 0)]))),
+            told: Mutex::new(now),
         }))
     }
 
-    /// Begins to show one file.
-    pub fn file(&self, name: &str, size_bytes: u64) -> Bar {
+    /// Begins to show one file; of unknown length where `size_bytes` is none.
+    pub fn file(&self, name: &str, size_bytes: Option<u64>) -> Bar {
         let bar = (self.0.show == Show::Bars).then(|| {
-            let bar = ProgressBar::new(size_bytes).with_style(style(false));
+            let bar = match size_bytes {
+                Some(size) => ProgressBar::new(size).with_style(style(false)),
+                None => ProgressBar::no_length().with_style(style_of_stream()),
+            };
             let bar = match &self.0.total {
                 Some(total) => self.0.multi.insert_before(total, bar),
                 None => self.0.multi.add(bar),
             };
             bar.set_prefix(cells(name));
+            // A waiting transfer must look alive too.
+            bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
         Bar {
             all: self.clone(),
             name: name.to_owned(),
-            size_bytes,
+            size_bytes: size_bytes.unwrap_or(0),
             bar,
-            at: Mutex::default(),
+            at: Mutex::new(At {
+                offset_bytes: 0,
+                wire_bytes: 0,
+                told: None,
+                note: String::new(),
+            }),
         }
     }
 
@@ -118,6 +168,19 @@ impl Bars {
         self.0.multi.suspend(|| anstream::println!("{line}"));
     }
 
+    /// One file more has ended.
+    pub fn file_ended(&self) {
+        let done = self.0.files_done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(total) = &self.0.total {
+            total.set_prefix(cells(&format!("{done} of {} files", self.0.files)));
+        }
+    }
+
+    /// How many bytes of content went over the wire, those of failed attempts too.
+    pub fn wire_bytes(&self) -> u64 {
+        self.0.wire_bytes.load(Ordering::Relaxed)
+    }
+
     /// Takes the bars away.
     pub fn finish(&self) {
         if let Some(total) = &self.0.total {
@@ -126,58 +189,66 @@ impl Bars {
         let _ = self.0.multi.clear();
     }
 
-    fn moved(&self, bytes: u64) {
-        self.0.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(total) = &self.0.total {
-            total.inc(bytes);
+    /// Where everything is, in a line.
+    fn line(&self, name: &str, at: u64, of: u64) -> String {
+        let now = Instant::now();
+        let wire = self.wire_bytes();
+        let (what, at, of) = if self.0.files > 1 {
+            let done = self.0.files_done.load(Ordering::Relaxed);
+            let what = format!("{done} of {} files", human::thousands(self.0.files as u64));
+            let at = self.0.done_bytes.load(Ordering::Relaxed);
+            (what, at, self.0.total_bytes)
+        } else {
+            (name.to_owned(), at, of)
+        };
+        let mut line = format!("{} {what}: {}", self.0.verb, human::size(at));
+        if of > 0 {
+            let share = human::percent(share(at, of));
+            let _ = write!(line, " of {} ({share})", human::size(of));
         }
-    }
-
-    /// Whether it is time for another line.
-    fn due(&self, every: Duration) -> bool {
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.elapsed() >= every;
-        if due {
-            *told = Instant::now();
-        }
-        due
-    }
-
-    fn line(&self, name: &str, offset_bytes: u64, size_bytes: u64) -> String {
-        let mut line = format!(
-            "{} {name}: {} of {} ({})",
-            self.0.verb,
-            human::size(offset_bytes),
-            human::size(size_bytes),
-            human::percent(share(offset_bytes, size_bytes)),
-        );
-        let seconds = self.0.started.elapsed().as_secs_f64();
-        let moved = self.0.moved_bytes.load(Ordering::Relaxed);
-        let rate = moved as f64 / seconds.max(0.001);
+        let rate = lock(&self.0.rate).per_second(now, wire);
         if rate >= 1.0 {
-            let left = self
-                .0
-                .total_bytes
-                .load(Ordering::Relaxed)
-                .saturating_sub(moved);
-            let _ = write!(
-                line,
-                ", {}/s, {} left",
-                human::size(rate as u64),
-                human::span((left as f64 / rate) as u64)
-            );
+            let _ = write!(line, ", {}/s", human::size(rate as u64));
+            if of > at {
+                let left = human::span(((of - at) as f64 / rate) as u64);
+                let _ = write!(line, ", {left} left");
+            }
         }
         line
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Also when everything is dropped half-way: no bar stays behind.
+        let _ = self.multi.clear();
+    }
+}
+
 impl Bar {
-    fn set(&self, offset_bytes: u64) {
-        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        self.all.moved(offset_bytes.saturating_sub(at.offset_bytes));
-        at.offset_bytes = at.offset_bytes.max(offset_bytes);
+    /// The whole file is there, without a byte sent now.
+    pub fn skipped(&self) {
+        self.set(self.size_bytes, 0);
+    }
+
+    fn set(&self, offset_bytes: u64, wire_bytes: u64) {
+        let all = &self.all.0;
+        let mut at = lock(&self.at);
+        let back = at.offset_bytes.saturating_sub(offset_bytes);
+        let forth = offset_bytes.saturating_sub(at.offset_bytes);
+        let moved = wire_bytes.saturating_sub(at.wire_bytes);
+        at.offset_bytes = offset_bytes;
+        at.wire_bytes = at.wire_bytes.max(wire_bytes);
+        drop(at);
+        all.done_bytes.fetch_add(forth, Ordering::Relaxed);
+        all.done_bytes.fetch_sub(back, Ordering::Relaxed);
+        let wire = all.wire_bytes.fetch_add(moved, Ordering::Relaxed) + moved;
+        lock(&all.rate).add(Instant::now(), wire);
         if let Some(bar) = &self.bar {
             bar.set_position(offset_bytes);
+        }
+        if let Some(total) = &all.total {
+            total.set_position(all.done_bytes.load(Ordering::Relaxed));
         }
     }
 
@@ -189,11 +260,82 @@ impl Bar {
         self.all.result(&event.to_string());
     }
 
-    fn note(&self, line: &Text, short: &str) {
-        match (&self.bar, self.all.0.show) {
-            (Some(bar), _) => bar.set_message(short.to_owned()),
-            (None, Show::Lines) if line.width() > 0 => self.all.say(line),
-            _ => {}
+    /// Whether a machine is to be told of this file's progress again.
+    fn event_is_due(&self) -> bool {
+        let mut at = lock(&self.at);
+        let is_due = at.told.is_none_or(|told| told.elapsed() >= EVENT_EVERY);
+        if is_due {
+            at.told = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Whether people who read lines are to be told again.
+    fn line_is_due(&self) -> bool {
+        let mut told = lock(&self.all.0.told);
+        let is_due = told.elapsed() >= TELL_EVERY;
+        if is_due {
+            *told = Instant::now();
+        }
+        is_due
+    }
+
+    /// Shows words instead of numbers, until the next movement.
+    fn words(&self, words: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(style_of_words());
+            bar.set_message(words.to_owned());
+        }
+    }
+
+    fn numbers(&self) {
+        if let Some(bar) = &self.bar
+            && !bar.message().is_empty()
+        {
+            bar.set_style(match bar.length() {
+                Some(_) => style(false),
+                None => style_of_stream(),
+            });
+            bar.set_message(String::new());
+        }
+    }
+
+    /// A line for people who read lines; the same one is not said twice in a row.
+    fn say_once(&self, text: String) {
+        if self.all.0.show != Show::Lines {
+            return;
+        }
+        let mut at = lock(&self.at);
+        if at.note != text {
+            self.all.say(&Text::plain(&text));
+            at.note = text;
+        }
+    }
+
+    fn for_machines(&self, step: Step) {
+        match step {
+            Step::Moved {
+                offset_bytes,
+                wire_bytes,
+            } => {
+                self.set(offset_bytes, wire_bytes);
+                if self.event_is_due() {
+                    let at = json!({"offset_bytes": offset_bytes, "wire_bytes": wire_bytes});
+                    self.event("progress", at);
+                }
+            }
+            Step::Resumed { offset_bytes } => {
+                self.set(offset_bytes, 0);
+                self.event("resumed", json!({"offset_bytes": offset_bytes}));
+            }
+            Step::Waiting { reason, wait } => {
+                let wait_ms = wait.as_millis() as u64;
+                self.event("waiting", json!({"reason": reason, "wait_ms": wait_ms}));
+            }
+            Step::Lanes { lanes } => self.event("lanes", json!({"lanes": lanes})),
+            Step::StartedAnew => self.event("started_anew", json!({})),
+            Step::Verifying => self.event("verifying", json!({})),
+            Step::Comparing => {}
         }
     }
 }
@@ -210,71 +352,47 @@ impl Drop for Bar {
 impl Observer for Bar {
     fn step(&self, step: Step) {
         if self.all.0.show == Show::Json {
-            match step {
-                Step::Moved { offset_bytes } => {
-                    self.set(offset_bytes);
-                    if self.all.due(Duration::from_secs(1)) {
-                        self.event("progress", json!({"offset_bytes": offset_bytes}));
-                    }
-                }
-                Step::Resumed { offset_bytes } => {
-                    self.event("resumed", json!({"offset_bytes": offset_bytes}));
-                }
-                Step::Waiting { reason, wait } => {
-                    let wait_ms = wait.as_millis() as u64;
-                    self.event("waiting", json!({"reason": reason, "wait_ms": wait_ms}));
-                }
-                Step::StartedAnew => self.event("started_anew", json!({})),
-                Step::Verifying => self.event("verifying", json!({})),
-                Step::Comparing => {}
-            }
-            return;
+            return self.for_machines(step);
         }
         match step {
-            Step::Comparing => self.note(
-                &Text::plain(format!("{}: comparing with what is there", self.name)),
-                "comparing",
-            ),
+            Step::Comparing => self.words("comparing with what is there"),
             Step::Resumed { offset_bytes } => {
-                self.set(offset_bytes);
-                let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-                at.resumed_bytes = offset_bytes;
-                drop(at);
+                self.set(offset_bytes, 0);
                 if let Some(bar) = &self.bar {
                     // The rate is of what is sent now.
                     bar.reset_eta();
                     bar.reset_elapsed();
                 }
-                let text = format!("{}: goes on at {}", self.name, human::size(offset_bytes));
-                self.note(&Text::plain(text), "resumed");
+                let at = human::size(offset_bytes);
+                self.say_once(format!("{}: goes on at {at}", self.name));
             }
             Step::StartedAnew => {
-                if let Some(bar) = &self.bar {
-                    bar.set_position(0);
-                }
-                let text = format!("{}: starts anew", self.name);
-                self.note(&Text::plain(text), "from the start");
+                self.set(0, 0);
+                self.say_once(format!("{}: starts anew", self.name));
             }
-            Step::Moved { offset_bytes } => {
-                self.set(offset_bytes);
-                if let Some(bar) = &self.bar {
-                    if !bar.message().is_empty() && bar.message() != "resumed" {
-                        bar.set_message("");
-                    }
-                } else if self.all.0.show == Show::Lines && self.all.due(TELL_EVERY) {
+            Step::Moved {
+                offset_bytes,
+                wire_bytes,
+            } => {
+                let before = lock(&self.at).wire_bytes;
+                self.set(offset_bytes, wire_bytes);
+                if wire_bytes > before {
+                    self.numbers();
+                }
+                if self.all.0.show == Show::Lines && self.line_is_due() {
                     let line = self.all.line(&self.name, offset_bytes, self.size_bytes);
                     self.all.say(&Text::plain(line));
                 }
             }
+            Step::Lanes { .. } => {}
             Step::Waiting { reason, wait } => {
-                let text = format!("{}: {reason} Trying again.", self.name);
-                let short = format!("waiting: {reason}");
+                self.words(&format!("waiting: {reason}"));
                 // The first few waits of a restart are over before a line could be read.
-                if wait >= Duration::from_secs(1) || self.bar.is_some() {
-                    self.note(&Text::plain(text), &short);
+                if wait >= Duration::from_secs(1) {
+                    self.say_once(format!("{}: {reason} Trying again.", self.name));
                 }
             }
-            Step::Verifying => self.note(&Text::default(), "verifying"),
+            Step::Verifying => self.words("verifying"),
         }
     }
 }
@@ -287,31 +405,33 @@ fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
-fn cells(name: &str) -> String {
-    Text::plain(name)
-        .fitted(NAME_CELLS)
-        .padded(NAME_CELLS, false)
-        .bare()
+/// How many cells of a name a bar shows.
+fn name_cells() -> usize {
+    match super::columns() {
+        wide if wide >= WIDE => (wide - 76).min(44),
+        narrow => narrow.saturating_sub(55).clamp(12, 28),
+    }
 }
 
-fn style(total: bool) -> ProgressStyle {
-    let colour = super::theme::colours_on_stderr();
-    let bar = match (colour, total) {
-        (true, false) => "{bar:24.cyan/black.bright}",
-        (true, true) => "{bar:24.green/black.bright}",
-        (false, _) => "{bar:24}",
-    };
-    let template = format!(
-        "{{prefix}} {bar} {{percent:>3}}%  {{done:>20}}  {{rate:>10}}  {{left:>7}}  {{wide_msg}}"
-    );
-    ProgressStyle::with_template(&template)
+fn cells(name: &str) -> String {
+    let cells = name_cells();
+    Text::plain(name).fitted(cells).padded(cells, false).bare()
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars(if colour { "━╸━" } else { "━╸ " })
         .with_key(
             "done",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let len = state.len().unwrap_or(0);
-                let _ = write!(out, "{} of {}", human::size(state.pos()), human::size(len));
+                let _ = write!(out, "{}", human::size(state.pos()));
+            },
+        )
+        .with_key(
+            "of",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let (at, len) = (state.pos(), state.len().unwrap_or(0));
+                let _ = write!(out, "{} of {}", human::size(at), human::size(len));
             },
         )
         .with_key(
@@ -323,7 +443,89 @@ fn style(total: bool) -> ProgressStyle {
         .with_key(
             "left",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{}", human::playtime(state.eta().as_millis() as u64));
+                let left = state.eta().as_millis() as u64;
+                // Nothing moved yet, or nothing is left: there is no time to tell.
+                if left > 0 && left < 360_000_000 {
+                    let _ = write!(out, "{}", human::playtime(left));
+                }
             },
         )
+}
+
+fn style(total: bool) -> ProgressStyle {
+    let colour = theme::colours_on_stderr();
+    let is_wide = super::columns() >= WIDE;
+    let cells = if is_wide { 24 } else { 12 };
+    let bar = match (colour, total) {
+        (true, false) => format!("{{bar:{cells}.cyan/black.bright}}"),
+        (true, true) => format!("{{bar:{cells}.green/black.bright}}"),
+        (false, _) => format!("{{bar:{cells}}}"),
+    };
+    let done = if is_wide { "{of:>20}" } else { "{done:>8}" };
+    template(&format!(
+        "{{prefix}} {bar} {{percent:>3}}%  {done}  {{rate:>10}}  {{left:>7}}"
+    ))
+    .progress_chars(if colour { "━╸━" } else { "━╸ " })
+}
+
+/// For what has no length yet.
+fn style_of_stream() -> ProgressStyle {
+    template("{prefix} {spinner}  {done:>8}  {rate:>10}  {elapsed:>7}")
+}
+
+/// For what is said instead of numbers.
+fn style_of_words() -> ProgressStyle {
+    let words = if theme::colours_on_stderr() {
+        "{wide_msg:.yellow}"
+    } else {
+        "{wide_msg}"
+    };
+    template(&format!("{{prefix}} {words}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_those_of_the_wire() {
+        let bars = Bars::new(Show::Nothing, "push", 2, 300);
+        let (a, b) = (bars.file("a", Some(100)), bars.file("b", Some(200)));
+        let moved = |offset_bytes, wire_bytes| Step::Moved {
+            offset_bytes,
+            wire_bytes,
+        };
+        a.step(moved(60, 60));
+        // A cut: the node has less than was sent, and some of it goes again.
+        a.step(moved(40, 60));
+        a.step(moved(100, 120));
+        b.step(Step::Resumed { offset_bytes: 150 });
+        b.step(moved(200, 50));
+        assert_eq!(bars.wire_bytes(), 170);
+        assert_eq!(bars.0.done_bytes.load(Ordering::Relaxed), 300);
+        let line = bars.line("a", 100, 100);
+        assert!(
+            line.starts_with("push 0 of 2 files: 300 B of 300 B (100%)"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_seconds() {
+        let start = Instant::now();
+        let mut rate = Rate(VecDeque::from([(start, 0)]));
+        let at = |second: u64| start + Duration::from_secs(second);
+        for second in 1..=100 {
+            rate.add(
+                at(second),
+                if second <= 50 {
+                    0
+                } else {
+                    (second - 50) * 1000
+                },
+            );
+        }
+        let now = rate.per_second(at(101), 51_000);
+        assert!((now - 1000.0).abs() < 1.0, "{now}");
+    }
 }

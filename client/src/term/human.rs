@@ -78,6 +78,16 @@ pub fn percent(part: f64) -> String {
     format!("{:.0}%", (part.clamp(0.0, 1.0) * 100.0).floor())
 }
 
+/// A word as a shell takes it.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./+,=@%:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -150,6 +160,13 @@ mod tests {
         }
         assert_eq!(count(1, "object"), "1 object");
         assert_eq!(count(1_234_567, "object"), "1,234,567 objects");
+    }
+
+    #[test]
+    fn words_are_quoted_for_the_shell() {
+        assert_eq!(shell("films:a/b.mkv"), "films:a/b.mkv");
+        assert_eq!(shell("it's here"), r"'it'\''s here'");
+        assert_eq!(shell(""), "''");
     }
 
     #[test]

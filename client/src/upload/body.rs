@@ -1,21 +1,25 @@
-//! A piece of the source as a request body: read ahead on a blocking thread, hashed on the way.
+//! A stretch of the source as a request body: read ahead block by block on a blocking thread, hashed and noted before it is sent.
 
-use super::source::{READ_BYTES, Source};
+use super::{source::Source, state::Notes};
+use crate::{Error, sums};
 use bytes::Bytes;
 use futures::Stream;
 use std::{
     io,
+    ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::sync::mpsc;
 
-/// How many reads wait for the network.
+/// How much the network is handed at once.
+const PIECE_BYTES: usize = 256 << 10;
+/// How many pieces wait for the network; with the block that is read and the one that is sent, a lane holds at most three blocks.
 const READ_AHEAD: usize = 4;
 
-/// How much of a body the network took.
+/// A count of what the network took.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Taken(Arc<AtomicU64>);
 
@@ -23,47 +27,91 @@ impl Taken {
     pub(super) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(super) fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
-/// The content from `offset` on, `length` bytes, and a count of what was taken of it.
+/// Why a body ended early, where the source was the reason.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    pub(super) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// The content of a stretch; what is taken of it is counted in both `counts`.
 pub(super) fn body(
     source: &Source,
-    offset: u64,
-    length: u64,
+    notes: &Notes,
+    stretch: Range<u64>,
+    counts: [Taken; 2],
 ) -> (
     impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    Taken,
+    Failure,
 ) {
     let (send, receive) = mpsc::channel(READ_AHEAD);
-    let reader = source.clone();
+    let (source, notes) = (source.clone(), notes.clone());
+    let failure = Failure::default();
+    let why = failure.clone();
     // Ends by itself when the request, and with it the receiver, is dropped.
-    tokio::task::spawn_blocking(move || read(&reader, offset, length, &send));
-    let taken = Taken::default();
-    let count = taken.clone();
-    let stream = futures::stream::unfold((receive, count), |(mut receive, count)| async move {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = read(&source, &notes, stretch, &send) {
+            let said = io::Error::other(error.to_string());
+            why.set(error);
+            let _ = send.blocking_send(Err(said));
+        }
+    });
+    let stream = futures::stream::unfold((receive, counts), |(mut receive, counts)| async move {
         let piece: io::Result<Bytes> = receive.recv().await?;
         if let Ok(piece) = &piece {
-            count.0.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            for count in &counts {
+                count.add(piece.len() as u64);
+            }
         }
-        Some((piece, (receive, count)))
+        Some((piece, (receive, counts)))
     });
-    (stream, taken)
+    (stream, failure)
 }
 
-fn read(source: &Source, offset: u64, length: u64, send: &mpsc::Sender<io::Result<Bytes>>) {
-    let mut at = offset;
-    let end = offset + length;
-    while at < end {
-        let take = usize::try_from(end - at).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-        let mut piece = vec![0; take];
-        let read = source.read_exact_at(&mut piece, at);
-        if read.is_ok() {
-            source.absorb(&piece, at);
+fn read(
+    source: &Source,
+    notes: &Notes,
+    stretch: Range<u64>,
+    send: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), Error> {
+    let size_bytes = source.size_bytes();
+    let block_bytes = sums::block_bytes(size_bytes);
+    let mut at = stretch.start;
+    while at < stretch.end {
+        let block = usize::try_from(at / block_bytes).unwrap_or(usize::MAX);
+        let (content, sum) = source.read_block(block)?;
+        // Before the first byte of it is sent: then whatever the node may have got is known here.
+        notes.sum(block, sum)?;
+        let range = sums::block_range(size_bytes, block);
+        let from = usize::try_from(at - range.start).unwrap_or(usize::MAX);
+        let to = range.end.min(stretch.end);
+        let mut rest = Bytes::from(content);
+        rest.truncate(usize::try_from(to - range.start).unwrap_or(usize::MAX));
+        let mut rest = rest.split_off(from.min(rest.len()));
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            if send.blocking_send(Ok(piece)).is_err() {
+                return Ok(());
+            }
         }
-        let failed = read.is_err();
-        if send.blocking_send(read.map(|()| piece.into())).is_err() || failed {
-            return;
-        }
-        at += take as u64;
+        at = to;
     }
+    Ok(())
 }

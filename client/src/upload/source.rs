@@ -1,17 +1,17 @@
 //! The file that is sent: opened once, watched for change, hashed on the way.
 
-use crate::Error;
+use crate::{
+    Error,
+    sums::{self, Differs, Sums},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-/// How much is read at once.
-pub const READ_BYTES: usize = 256 << 10;
 
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,20 +34,13 @@ impl Fingerprint {
     }
 }
 
-/// An open source file. Cheap to clone; clones share the hash.
+/// An open source file. Cheap to clone; clones share the sums.
 #[derive(Debug, Clone)]
 pub struct Source {
     path: PathBuf,
     file: Arc<File>,
     fingerprint: Fingerprint,
-    hash: Arc<Mutex<Hash>>,
-}
-
-/// The hash of the content up to a position.
-#[derive(Debug, Default)]
-struct Hash {
-    hasher: blake3::Hasher,
-    hashed_bytes: u64,
+    sums: Arc<Mutex<Sums>>,
 }
 
 impl Source {
@@ -61,10 +54,11 @@ impl Source {
             if !meta.is_file() {
                 return Err(fail(io::Error::other("it is not a regular file")));
             }
+            let fingerprint = Fingerprint::of(&meta);
             Ok(Self {
-                fingerprint: Fingerprint::of(&meta),
+                sums: Arc::new(Mutex::new(Sums::new(fingerprint.size_bytes))),
+                fingerprint,
                 file: Arc::new(file),
-                hash: Arc::default(),
                 path,
             })
         })
@@ -96,62 +90,81 @@ impl Source {
             if same(this.file.metadata()) && same(std::fs::metadata(&this.path)) {
                 Ok(())
             } else {
-                Err(Error::SourceChanged {
-                    path: this.path.clone(),
-                })
+                Err(this.changed())
             }
         })
         .await
+    }
+
+    /// Takes in what an earlier run saw of it.
+    pub(super) fn tell(&self, block: usize, sum: [u8; 32]) {
+        self.sums().tell(block, sum);
+    }
+
+    /// Reads a whole block, and sees that it is what it was before. Blocks.
+    ///
+    /// Returns the content and its sum.
+    pub(super) fn read_block(&self, block: usize) -> Result<(Vec<u8>, [u8; 32]), Error> {
+        let size_bytes = self.size_bytes();
+        let range = sums::block_range(size_bytes, block);
+        let length = usize::try_from(range.end - range.start).unwrap_or(0);
+        let mut content = vec![0; length];
+        self.read_exact_at(&mut content, range.start)?;
+        // The look ahead for what the node has already may have summed it: once is enough.
+        if let Some(sum) = self.sums().seen(block) {
+            return Ok((content, sum));
+        }
+        let sum = sums::block_sum(size_bytes, block, &content);
+        match self.sums().see(block, sum) {
+            Ok(()) => Ok((content, sum)),
+            Err(Differs) => Err(self.changed()),
+        }
     }
 
     /// Reads a whole buffer at a position. Blocks.
-    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::UnexpectedEof => self.changed(),
+                _ => Error::local("read", &self.path, e),
+            })
     }
 
-    /// Takes content into the hash where it goes on from what the hash has seen. Blocks.
-    pub(super) fn absorb(&self, content: &[u8], offset: u64) {
-        let mut hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
-        hash.absorb(content, offset);
-    }
-
-    /// BLAKE3 of the whole content, 64 hex digits: what passed by while sending,
-    /// and the rest read now.
+    /// BLAKE3 of the whole content, 64 hex digits: what passed by while sending, and the rest read now.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] when a block is not what an earlier run sent.
     pub async fn hash(&self) -> Result<String, Error> {
-        let this = self.clone();
-        blocking(move || {
-            let mut hash = this.hash.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut buffer = vec![0; READ_BYTES];
-            while hash.hashed_bytes < this.size_bytes() {
-                let left = this.size_bytes() - hash.hashed_bytes;
-                let take = READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES));
-                let at = hash.hashed_bytes;
-                this.read_exact_at(&mut buffer[..take], at)
-                    .map_err(|e| match e.kind() {
-                        io::ErrorKind::UnexpectedEof => Error::SourceChanged {
-                            path: this.path.clone(),
-                        },
-                        _ => Error::local("read", &this.path, e),
-                    })?;
-                hash.absorb(&buffer[..take], at);
+        let mut at = 0;
+        loop {
+            let this = self.clone();
+            let next = blocking(move || {
+                let Some(block) = this.sums().next_unseen(at) else {
+                    return Ok(None);
+                };
+                this.read_block(block)?;
+                Ok(Some(block))
+            });
+            // Block by block, so that a dropped call stops reading soon.
+            match next.await? {
+                Some(block) => at = block + 1,
+                None => break,
             }
-            Ok(hash.hasher.finalize().to_hex().to_string())
-        })
-        .await
-    }
-}
-
-impl Hash {
-    fn absorb(&mut self, content: &[u8], offset: u64) {
-        // A resend covers what was hashed before; a resumed upload begins beyond it and is caught up later.
-        let Some(known) = self.hashed_bytes.checked_sub(offset) else {
-            return;
-        };
-        let known = usize::try_from(known).unwrap_or(usize::MAX);
-        if let Some(fresh) = content.get(known..) {
-            self.hasher.update(fresh);
-            self.hashed_bytes += fresh.len() as u64;
         }
+        let root = self.sums().root();
+        root.map(|root| root.to_hex().to_string())
+            .ok_or_else(|| self.changed())
+    }
+
+    fn changed(&self) -> Error {
+        Error::SourceChanged {
+            path: self.path.clone(),
+        }
+    }
+
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,18 +180,24 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    #[test]
-    fn the_hash_does_not_care_how_the_content_came() {
-        let content: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
-        let mut hash = Hash::default();
-        hash.absorb(&content[..40_000], 0);
-        hash.absorb(&content[30_000..60_000], 30_000); // a resend
-        hash.absorb(&content[70_000..], 70_000); // beyond: not yet
-        hash.absorb(&content[10_000..20_000], 10_000); // known already
-        assert_eq!(hash.hashed_bytes, 60_000);
-        hash.absorb(&content[60_000..], 60_000);
-        assert_eq!(hash.hasher.finalize(), blake3::hash(&content));
+    #[tokio::test]
+    async fn what_was_sent_before_is_held_against_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("film");
+        let content: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let source = Source::open(&path).await.unwrap();
+        let (_, first) = source.read_block(1).unwrap();
+        let again = Source::open(&path).await.unwrap();
+        again.tell(1, first);
+        let whole = blake3::hash(&content).to_hex().to_string();
+        assert_eq!(again.hash().await.unwrap(), whole);
+        let wrong = Source::open(&path).await.unwrap();
+        wrong.tell(1, [7; 32]);
+        let changed = wrong.hash().await;
+        assert!(matches!(changed, Err(Error::SourceChanged { .. })));
     }
 }

@@ -1,56 +1,79 @@
-//! What is remembered of an unfinished upload: one small file per node, source and destination.
+//! What is remembered of an unfinished upload: one journal per node, source and destination.
 //!
-//! The file is locked for as long as a push works on it, so two pushes of one file do not
-//! fight over one upload. It holds no secret.
+//! It names the file (size, modification time, inode), how it is cut into parts, the address of each part's upload,
+//! and the sum of each block from before its first byte is sent: whatever a node may hold of it is known here, and held against the file before anything is finished.
 
 use super::source::{Fingerprint, Source};
-use crate::{Error, xdg};
+use crate::{Error, journal::Journal, xdg};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    collections::{BTreeMap, HashSet},
+    fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-/// A state file untouched for this long belongs to an upload that has expired.
+/// A journal untouched for this long belongs to an upload that has expired.
 const MAX_AGE: Duration = Duration::from_hours(60 * 24);
-/// A longer state file is not ours.
-const MAX_STATE_BYTES: u64 = 1 << 20;
 
-/// The directory of state files.
+/// What is remembered of shorter files need not outlive a power cut: that costs more than to send them again.
+const SYNCED_FROM_BYTES: u64 = 1 << 20;
+
+/// The directory of journals.
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
-/// One state file, locked.
+/// One journal, locked.
 #[derive(Debug)]
-pub struct State {
-    path: PathBuf,
-    file: File,
-    content: Content,
+pub(super) struct State {
+    journal: Journal,
+    /// What the journal says; none when it is empty.
+    left: Option<Left>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Content {
-    server: String,
-    source: PathBuf,
-    bucket: String,
-    key: String,
-    fingerprint: Option<Fingerprint>,
-    #[serde(default)]
-    lanes: Vec<Lane>,
+/// What an earlier call left.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) head: Head,
+    /// The address of each part's upload that was begun.
+    pub(super) urls: BTreeMap<usize, String>,
+    /// The sums of the blocks that may have been sent.
+    pub(super) sums: BTreeMap<usize, [u8; 32]>,
 }
 
-/// One tus upload that carries a stretch of the source.
+/// What an upload is about; its first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lane {
-    /// The upload's address as the node gave it.
-    pub url: String,
-    /// Where in the source it begins.
-    pub start_bytes: u64,
-    /// How much of it it carries.
-    pub length_bytes: u64,
+pub(super) struct Head {
+    pub(super) server: String,
+    pub(super) source: PathBuf,
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) content_type: String,
+    pub(super) fingerprint: Fingerprint,
+    /// Drawn by lot: the node knows the parts as those of one file by it, and a repeated creation as one.
+    pub(super) name: String,
+    /// Where each part begins and how long it is.
+    pub(super) parts: Vec<(u64, u64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Begin(Head),
+    /// A part's upload; forgotten by the node without an address.
+    Part(usize, Option<String>),
+    /// A block's sum in hex.
+    Sum(usize, String),
+}
+
+/// The pen for what happens on the way. Clones write into one journal, or nowhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
+    journal: Option<Journal>,
+    is_synced: bool,
+    /// Blocks whose sums are in the journal.
+    noted: Arc<Mutex<HashSet<usize>>>,
 }
 
 impl StateDir {
@@ -64,8 +87,8 @@ impl StateDir {
         Self(dir.into())
     }
 
-    /// Opens and locks the state of one upload.
-    pub fn open(
+    /// Opens and locks the state of one upload. Blocks.
+    pub(super) fn open(
         &self,
         server: &str,
         source: &Path,
@@ -84,41 +107,12 @@ impl StateDir {
             hasher.update(part);
         }
         let name = &hasher.finalize().to_hex()[..24];
-        let path = self.0.join(format!("{name}.json"));
-        let fail = |e| Error::local("write", &path, e);
-        xdg::make_private_dir(&self.0).map_err(fail)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::InUse {
-                    what: source.display().to_string(),
-                });
-            }
-            Err(TryLockError::Error(e)) => return Err(fail(e)),
-        }
-        let mut text = Vec::new();
-        (&file)
-            .take(MAX_STATE_BYTES)
-            .read_to_end(&mut text)
-            .map_err(fail)?;
-        // A torn or foreign file is as good as none.
-        let mut content: Content = serde_json::from_slice(&text).unwrap_or_default();
-        server.clone_into(&mut content.server);
-        source.clone_into(&mut content.source);
-        bucket.clone_into(&mut content.bucket);
-        key.clone_into(&mut content.key);
+        Journal::make_dir(&self.0)?;
+        let path = self.0.join(format!("{name}.jsonl"));
+        let (journal, lines) = Journal::open(&path, &source.display().to_string())?;
         Ok(State {
-            path,
-            file,
-            content,
+            left: Left::of(lines),
+            journal,
         })
     }
 
@@ -129,60 +123,113 @@ impl StateDir {
             return;
         };
         for entry in entries.flatten() {
-            let old = entry
-                .metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|t| now.duration_since(t).is_ok_and(|age| age > MAX_AGE));
-            if old {
+            let modified = entry.metadata().and_then(|m| m.modified());
+            let age = modified.map(|m| now.duration_since(m).unwrap_or_default());
+            if age.is_ok_and(|age| age > MAX_AGE) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
 }
 
+impl Left {
+    fn of(lines: Vec<Line>) -> Option<Self> {
+        let mut left: Option<Self> = None;
+        for line in lines {
+            match (line, &mut left) {
+                (Line::Begin(head), _) => {
+                    left = Some(Self {
+                        head,
+                        urls: BTreeMap::new(),
+                        sums: BTreeMap::new(),
+                    });
+                }
+                (Line::Part(part, Some(url)), Some(left)) => {
+                    left.urls.insert(part, url);
+                }
+                (Line::Part(part, None), Some(left)) => {
+                    left.urls.remove(&part);
+                }
+                (Line::Sum(block, sum), Some(left)) => {
+                    if let Ok(sum) = blake3::Hash::from_hex(sum) {
+                        left.sums.insert(block, *sum.as_bytes());
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        left
+    }
+
+    /// Whether it is about the file as it is now.
+    pub(super) fn is_of(&self, source: &Source) -> bool {
+        self.head.fingerprint == *source.fingerprint()
+    }
+}
+
 impl State {
-    /// The lane that carries the whole source, if an upload was begun.
-    pub fn lane(&self) -> Option<&Lane> {
-        self.content.lanes.first()
+    /// What an earlier call left; taken once.
+    pub(super) fn take_left(&mut self) -> Option<Left> {
+        self.left.take()
     }
 
-    /// Whether the remembered upload is of this very source.
-    pub fn is_of(&self, source: &Source) -> bool {
-        self.content.fingerprint.as_ref() == Some(source.fingerprint())
+    /// Begins anew with another upload.
+    pub(super) fn begin(&self, head: &Head) -> Result<(), Error> {
+        self.journal.clear()?;
+        let line = Line::Begin(head.clone());
+        if head.fingerprint.size_bytes >= SYNCED_FROM_BYTES {
+            self.journal.add_durably(&line)
+        } else {
+            self.journal.add(&line)
+        }
     }
 
-    /// Remembers a new upload.
-    pub(super) fn begin(&mut self, source: &Source, url: &str) -> Result<(), Error> {
-        self.content.fingerprint = Some(source.fingerprint().clone());
-        self.content.lanes = vec![Lane {
-            url: url.to_owned(),
-            start_bytes: 0,
-            length_bytes: source.size_bytes(),
-        }];
-        self.write()
+    /// The pen for a file of this size; the sums of these blocks are in the journal already.
+    pub(super) fn notes(&self, size_bytes: u64, noted: impl Iterator<Item = usize>) -> Notes {
+        Notes {
+            journal: Some(self.journal.clone()),
+            is_synced: size_bytes >= SYNCED_FROM_BYTES,
+            noted: Arc::new(Mutex::new(noted.collect())),
+        }
     }
 
-    /// Forgets the upload, keeps the lock.
-    pub(super) fn clear(&mut self) -> Result<(), Error> {
-        self.content.fingerprint = None;
-        self.content.lanes.clear();
-        self.write()
+    /// Forgets the upload: it is finished or given up.
+    pub(super) fn clear(&self) -> Result<(), Error> {
+        self.journal.clear()
     }
 
-    /// Removes the file.
-    pub(super) fn forget(self) {
-        // What stays behind is found to be finished, or expired, by whoever reads it next.
-        let _ = fs::remove_file(&self.path);
+    /// Removes the journal.
+    pub(super) fn remove(self) {
+        self.journal.remove();
+    }
+}
+
+impl Notes {
+    /// A part's upload was begun there, or is no more. Blocks.
+    pub(super) fn part(&self, part: usize, url: Option<&str>) -> Result<(), Error> {
+        let line = Line::Part(part, url.map(str::to_owned));
+        match &self.journal {
+            Some(journal) if self.is_synced => journal.add_durably(&line),
+            Some(journal) => journal.add(&line),
+            None => Ok(()),
+        }
     }
 
-    fn write(&mut self) -> Result<(), Error> {
-        let text = serde_json::to_vec_pretty(&self.content).expect("plain data serialises");
-        let Self { path, file, .. } = self;
-        file.rewind()
-            .and_then(|()| file.set_len(0))
-            .and_then(|()| file.write_all(&text))
-            .and_then(|()| file.sync_data())
-            .map_err(|e| Error::local("write", path.as_path(), e))
+    /// A block is about to be sent. Blocks, for one `write`.
+    pub(super) fn sum(&self, block: usize, sum: [u8; 32]) -> Result<(), Error> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        let is_news = self
+            .noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(block);
+        if is_news {
+            let hex = blake3::Hash::from_bytes(sum).to_hex().to_string();
+            journal.add(&Line::Sum(block, hex))?;
+        }
+        Ok(())
     }
 }
 
@@ -192,35 +239,43 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn state_is_kept_locked_and_of_one_source() {
+    async fn state_is_remembered_locked_and_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("film.mp4");
-        fs::write(&file, b"one").unwrap();
         let states = StateDir::at(dir.path().join("state"));
+        let file = dir.path().join("film.mp4");
+        fs::write(&file, b"content").unwrap();
         let open = || states.open("http://n", &file, "films", "film.mp4");
         let source = Source::open(&file).await.unwrap();
         let mut state = open().unwrap();
-        assert!(state.lane().is_none());
-        state.begin(&source, "/-/tus/1").unwrap();
+        assert!(state.take_left().is_none());
+        let head = Head {
+            server: "http://n".into(),
+            source: file.clone(),
+            bucket: "films".into(),
+            key: "film.mp4".into(),
+            content_type: "video/mp4".into(),
+            fingerprint: source.fingerprint().clone(),
+            name: "n".into(),
+            parts: vec![(0, 4), (4, 3)],
+        };
+        state.begin(&head).unwrap();
+        let notes = state.notes(5 << 20, std::iter::empty());
+        notes.part(1, Some("/-/tus/1")).unwrap();
+        notes.part(0, Some("/-/tus/0")).unwrap();
+        notes.part(0, None).unwrap();
+        notes.sum(0, [7; 32]).unwrap();
+        notes.sum(0, [7; 32]).unwrap();
         assert!(matches!(open(), Err(Error::InUse { .. })));
-        drop(state);
-        let state = open().unwrap();
-        assert_eq!(state.lane().unwrap().url, "/-/tus/1");
-        assert!(state.is_of(&source));
+        drop((state, notes));
+        let mut state = open().unwrap();
+        let left = state.take_left().unwrap();
+        assert_eq!(left.head, head);
+        assert_eq!(left.urls, BTreeMap::from([(1, "/-/tus/1".to_owned())]));
+        assert_eq!(left.sums, BTreeMap::from([(0, [7; 32])]));
+        assert!(left.is_of(&source));
         fs::write(&file, b"other").unwrap();
-        assert!(!state.is_of(&Source::open(&file).await.unwrap()));
-        state.forget();
-        assert!(open().unwrap().lane().is_none());
-    }
-
-    #[test]
-    fn a_torn_state_file_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let states = StateDir::at(dir.path());
-        let state = states.open("a", Path::new("/b"), "c", "d").unwrap();
-        fs::write(&state.path, b"{\"server\": \"http").unwrap();
-        drop(state);
-        let state = states.open("a", Path::new("/b"), "c", "d").unwrap();
-        assert!(state.lane().is_none());
+        assert!(!left.is_of(&Source::open(&file).await.unwrap()));
+        state.remove();
+        assert!(open().unwrap().take_left().is_none());
     }
 }

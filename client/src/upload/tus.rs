@@ -1,25 +1,66 @@
-//! The four requests of tus 1.0 that a push needs.
+//! The requests of tus 1.0 that a push needs.
 
-use super::{body::body, source::Source};
-use crate::{
-    Client, Error,
-    transfer::{Observer, Step},
+use super::{
+    body::{Taken, body},
+    source::Source,
+    state::Notes,
 };
+use crate::{Client, Error};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nebula_api::{problem::code, routes};
 use reqwest::{
-    Body, Method, Response,
+    Body, Method, RequestBuilder, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
-use std::time::Duration;
+use std::{fmt::Write as _, future::Future, ops::Range, time::Duration};
 use tokio::time::{Instant, interval};
 
 /// The protocol's version.
 const VERSION: (&str, &str) = ("Tus-Resumable", "1.0.0");
-/// A PATCH of which the network takes nothing for this long is given up and asked about.
-const STALL: Duration = Duration::from_mins(1);
-/// How often progress is told.
-const TELL: Duration = Duration::from_millis(100);
+/// The media type of pieces of an upload.
+const PIECE: &str = "application/offset+octet-stream";
+/// How long the answer to a body that was taken whole may take: the node may have a hash to end or a file to encrypt first.
+const ANSWER: Duration = Duration::from_mins(10);
+/// How often a body is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What is to become of the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) content_type: String,
+    /// The file's modification time, in nanoseconds since the epoch.
+    pub(super) modified_ns: Option<i128>,
+}
+
+impl Target {
+    /// As `Upload-Metadata`.
+    fn metadata(&self) -> String {
+        let mut text = format!(
+            "bucket {},filename {},filetype {}",
+            STANDARD.encode(&self.bucket),
+            STANDARD.encode(&self.key),
+            STANDARD.encode(&self.content_type)
+        );
+        if let Some(modified) = self.modified_ns {
+            let seconds = crate::transfer::mtime_text(modified);
+            let _ = write!(text, ",mtime {}", STANDARD.encode(seconds));
+        }
+        text
+    }
+}
+
+/// A part of a file that other uploads complete ("Parallel uploads" in ARCHITECTURE.md).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lane<'a> {
+    /// The name of all of them together.
+    pub(super) group: &'a str,
+    /// Where it begins.
+    pub(super) start: u64,
+    /// How long the whole is.
+    pub(super) total: u64,
+}
 
 /// How far an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +71,55 @@ pub(super) enum Offset {
     Gone,
 }
 
-/// Begins an upload (creation extension). Returns its address.
+/// Begins an upload (creation extension) of so many bytes, or of a length that is told later. Returns its address.
+///
+/// Repeated with the same `once`, it finds the upload that the first call made.
 pub(super) async fn create(
     client: &Client,
-    size_bytes: u64,
-    bucket: &str,
-    key: &str,
-    content_type: &str,
+    length: Option<u64>,
+    target: &Target,
+    lane: Option<&Lane<'_>>,
+    once: &str,
 ) -> Result<String, Error> {
-    let metadata = format!(
-        "bucket {},filename {},filetype {}",
-        STANDARD.encode(bucket),
-        STANDARD.encode(key),
-        STANDARD.encode(content_type)
-    );
-    let request = client
+    let mut metadata = target.metadata();
+    let mut request = client
         .request(Method::POST, routes::TUS)?
         .header(VERSION.0, VERSION.1)
-        .header("Upload-Length", size_bytes)
-        .header("Upload-Metadata", metadata)
+        .header("Idempotency-Key", once)
         .header(CONTENT_LENGTH, 0);
+    if let Some(lane) = lane {
+        let hints = [
+            ("lane-of", lane.group.to_owned()),
+            ("lane-start", lane.start.to_string()),
+            ("lane-total", lane.total.to_string()),
+        ];
+        for (name, value) in hints {
+            let _ = write!(metadata, ",{name} {}", STANDARD.encode(value));
+        }
+        request = request.header("Upload-Concat", "partial");
+    }
+    request = request.header("Upload-Metadata", metadata);
+    request = match length {
+        Some(length) => request.header("Upload-Length", length),
+        None => request.header("Upload-Defer-Length", 1),
+    };
     let response = client.send(request).await?;
+    location(client, &response)
+}
+
+/// Makes the object of finished partial uploads (concatenation extension); a repeated call finds what the first one made.
+pub(super) async fn join(client: &Client, target: &Target, urls: &[&str]) -> Result<(), Error> {
+    let request = client
+        .patient_request(Method::POST, routes::TUS)?
+        .header(VERSION.0, VERSION.1)
+        .header("Upload-Metadata", target.metadata())
+        .header("Upload-Concat", format!("final;{}", urls.join(" ")))
+        .header(CONTENT_LENGTH, 0)
+        .timeout(ANSWER);
+    client.send(request).await.map(drop)
+}
+
+fn location(client: &Client, response: &Response) -> Result<String, Error> {
     let location = response.headers().get(LOCATION);
     let location = location.and_then(|l| l.to_str().ok());
     location.map(str::to_owned).ok_or_else(|| Error::NotNebula {
@@ -59,19 +128,23 @@ pub(super) async fn create(
     })
 }
 
-/// Asks how far an upload is.
-pub(super) async fn offset(client: &Client, url: &str, size_bytes: u64) -> Result<Offset, Error> {
+/// Asks how far an upload of this length is.
+pub(super) async fn offset(
+    client: &Client,
+    url: &str,
+    length: Option<u64>,
+) -> Result<Offset, Error> {
     let request = client
         .request(Method::HEAD, url)?
         .header(VERSION.0, VERSION.1);
     match client.send(request).await {
         Ok(response) => {
             let declared = number(&response, "Upload-Length");
-            if declared.is_some_and(|d| d != size_bytes) {
+            if declared.is_some_and(|declared| length.is_some_and(|length| declared != length)) {
                 return Ok(Offset::Gone);
             }
             let offset = upload_offset(client, &response)?;
-            Ok(if offset <= size_bytes {
+            Ok(if length.is_none_or(|length| offset <= length) {
                 Offset::At(offset)
             } else {
                 Offset::Gone
@@ -99,71 +172,111 @@ pub(super) async fn terminate(client: &Client, url: &str) -> Result<(), Error> {
     client.send(request).await.map(drop)
 }
 
-/// Sends one piece. Returns the node's new offset, and how much the network took either way.
+fn patch_request(client: &Client, url: &str, offset: u64) -> Result<RequestBuilder, Error> {
+    let request = client.patient_request(Method::PATCH, url)?;
+    Ok(request
+        .header(VERSION.0, VERSION.1)
+        .header("Upload-Offset", offset)
+        .header(CONTENT_TYPE, PIECE))
+}
+
+/// Where a piece comes from and what it is counted in.
+pub(super) struct Piece<'a> {
+    pub(super) source: &'a Source,
+    pub(super) notes: &'a Notes,
+    /// Where in the source it lies.
+    pub(super) stretch: Range<u64>,
+    /// Counts every byte that the network took.
+    pub(super) wire: &'a Taken,
+    /// A body of which the network takes nothing for this long is given up and asked about.
+    pub(super) stall: Duration,
+}
+
+/// Sends one piece at an upload's `offset`; `taken` counts it on its way. Returns the node's new offset.
 pub(super) async fn patch(
     client: &Client,
     url: &str,
-    source: &Source,
     offset: u64,
-    length: u64,
-    observer: &dyn Observer,
-) -> (Result<u64, Error>, u64) {
-    let request = match client.patient_request(Method::PATCH, url) {
-        Ok(request) => request,
-        Err(e) => return (Err(e), 0),
-    };
-    let (stream, taken) = body(source, offset, length);
-    let request = request
-        .header(VERSION.0, VERSION.1)
-        .header("Upload-Offset", offset)
-        .header(CONTENT_TYPE, "application/offset+octet-stream")
+    piece: &Piece<'_>,
+    taken: &Taken,
+) -> Result<u64, Error> {
+    let length = piece.stretch.end - piece.stretch.start;
+    let counts = [piece.wire.clone(), taken.clone()];
+    let (stream, failure) = body(piece.source, piece.notes, piece.stretch.clone(), counts);
+    let request = patch_request(client, url, offset)?
         .header(CONTENT_LENGTH, length)
         .body(Body::wrap_stream(stream));
-    let answer = client.send(request);
+    let result = watched(client, client.send(request), taken, length, piece.stall).await;
+    if result.is_err() {
+        // A source that failed shows as a broken body; say what it was.
+        if let Some(why) = failure.take() {
+            return Err(why);
+        }
+        piece.source.check_unchanged().await?;
+    }
+    advanced(client, &result?, offset, length)
+}
+
+/// Sends one piece out of memory at an upload's `offset`, which may be its last: then `length` is that of the whole. Returns the node's new offset.
+pub(super) async fn patch_bytes(
+    client: &Client,
+    url: &str,
+    offset: u64,
+    content: bytes::Bytes,
+    length: Option<u64>,
+) -> Result<u64, Error> {
+    let size = content.len() as u64;
+    let mut request = patch_request(client, url, offset)?
+        .timeout(ANSWER)
+        .body(content);
+    if let Some(length) = length {
+        request = request.header("Upload-Length", length);
+    }
+    advanced(client, &client.send(request).await?, offset, size)
+}
+
+/// Waits for the answer as long as the body moves.
+async fn watched<T>(
+    client: &Client,
+    answer: impl Future<Output = Result<T, Error>>,
+    taken: &Taken,
+    length: u64,
+    stall: Duration,
+) -> Result<T, Error> {
     tokio::pin!(answer);
-    let mut tick = interval(TELL);
-    let mut seen = (0, Instant::now());
-    let result = loop {
+    let mut tick = interval(LOOK);
+    let mut seen = (taken.bytes(), Instant::now());
+    let end = seen.0 + length;
+    loop {
         tokio::select! {
-            answer = &mut answer => break answer,
+            answer = &mut answer => return answer,
             _ = tick.tick() => {
                 let now = taken.bytes();
+                let patience = if now >= end { ANSWER } else { stall };
                 if now > seen.0 {
                     seen = (now, Instant::now());
-                    observer.step(Step::Moved { offset_bytes: offset + now });
-                } else if seen.1.elapsed() > STALL {
-                    break Err(Error::Unreachable {
+                } else if seen.1.elapsed() > patience {
+                    return Err(Error::Unreachable {
                         url: client.origin(),
-                        reason: format!("it took nothing for {} s", STALL.as_secs()),
+                        reason: format!("it took nothing for {} s", patience.as_secs()),
                     });
                 }
             }
         }
-    };
-    // A source that ended early shows as a broken body; say what it was.
-    if result.is_err()
-        && let Err(changed) = source.check_unchanged().await
-    {
-        return (Err(changed), taken.bytes());
     }
-    let result = match result {
-        Ok(response) => upload_offset(client, &response).and_then(|new| {
-            // A node that goes backwards or beyond would have us loop or skip.
-            if new >= offset && new <= offset + length && (new > offset || length == 0) {
-                Ok(new)
-            } else {
-                Err(Error::Unreachable {
-                    url: client.origin(),
-                    reason: format!("it took nothing of {length} bytes"),
-                })
-            }
-        }),
-        Err(e) => Err(e),
-    };
-    if let Ok(new) = result {
-        observer.step(Step::Moved { offset_bytes: new });
+}
+
+/// A node that goes backwards or beyond would have us loop or skip.
+fn advanced(client: &Client, response: &Response, offset: u64, length: u64) -> Result<u64, Error> {
+    let new = upload_offset(client, response)?;
+    if new >= offset && new <= offset + length && (new > offset || length == 0) {
+        Ok(new)
+    } else {
+        Err(Error::Unreachable {
+            url: client.origin(),
+            reason: format!("it took nothing of {length} bytes"),
+        })
     }
-    (result, taken.bytes())
 }
 
 fn upload_offset(client: &Client, response: &Response) -> Result<u64, Error> {

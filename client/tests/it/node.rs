@@ -34,6 +34,8 @@ pub struct Inner {
     pub received_bytes: u64,
     /// How many uploads were begun.
     pub begun: u64,
+    /// Where the parts began, in the order in which they were begun.
+    pub lanes: Vec<u64>,
     /// Answer this many requests with 503.
     pub busy: u32,
     /// Flip the first byte of the next object.
@@ -45,8 +47,19 @@ pub struct Inner {
 pub struct Upload {
     bucket: String,
     key: String,
-    size: u64,
+    size: Option<u64>,
     content: Vec<u8>,
+    /// Where in the whole it begins, when it is a part.
+    pub lane_start: Option<u64>,
+}
+
+impl Inner {
+    fn publish(&mut self, bucket: &str, key: &str, mut content: Vec<u8>) {
+        if self.corrupt && !content.is_empty() {
+            content[0] ^= 1;
+        }
+        self.objects.insert((bucket.into(), key.into()), content);
+    }
 }
 
 #[derive(Clone, Default)]
@@ -264,28 +277,31 @@ async fn file(
     };
     let size = content.len();
     let etag = format!("\"{}\"", entry(&at.0, &at.1, &content).etag);
-    let same = headers
-        .get(header::IF_RANGE)
+    let is_same = headers
+        .get(header::IF_MATCH)
         .is_none_or(|e| e.as_bytes() == etag.as_bytes());
+    if !is_same {
+        return no(412, problem::code::PRECONDITION_FAILED);
+    }
     let range = headers.get(header::RANGE).and_then(|r| r.to_str().ok());
-    let from: usize = range
-        .and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
-        .filter(|_| same)
-        .unwrap_or(0);
+    let range: Option<(usize, usize)> = range.and_then(|r| {
+        let (from, to) = r.strip_prefix("bytes=")?.split_once('-')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    });
+    let (from, to) = range.unwrap_or((0, size.saturating_sub(1)));
     // In pieces, so that a cut in the middle leaves some of it.
-    let pieces: Vec<Vec<u8>> = content[from..]
+    let pieces: Vec<Vec<u8>> = content[from..(to + 1).min(size)]
         .chunks(64 << 10)
         .map(<[u8]>::to_vec)
         .collect();
     let body = Body::from_stream(futures::stream::iter(pieces).map(Ok::<_, std::io::Error>));
     let mut builder = Response::builder()
         .header(header::ETAG, etag)
-        .header(header::CONTENT_LENGTH, size - from);
-    if range.is_some() && same {
-        builder = builder.status(206).header(
-            header::CONTENT_RANGE,
-            format!("bytes {from}-{}/{size}", size - 1),
-        );
+        .header(header::CONTENT_LENGTH, (to + 1).min(size) - from);
+    if range.is_some() {
+        builder = builder
+            .status(206)
+            .header(header::CONTENT_RANGE, format!("bytes {from}-{to}/{size}"));
     }
     builder.body(body).unwrap()
 }
@@ -301,18 +317,41 @@ async fn create(State(node): State<Node>, headers: HeaderMap) -> Response {
             Some((name.to_owned(), String::from_utf8(value).ok()?))
         })
         .collect();
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let concat = text("upload-concat").unwrap_or_default();
     let upload = Upload {
         bucket: metadata["bucket"].clone(),
         key: metadata["filename"].clone(),
-        size: headers["upload-length"].to_str().unwrap().parse().unwrap(),
+        size: text("upload-length").map(|length| length.parse().unwrap()),
         content: Vec::new(),
+        lane_start: metadata.get("lane-start").map(|at| at.parse().unwrap()),
     };
     if !node.with(|n| n.buckets.contains(&upload.bucket)) {
         return no(404, problem::code::BUCKET_NOT_FOUND);
     }
+    if let Some(urls) = concat.strip_prefix("final;") {
+        return node.with(|n| {
+            let mut whole = Vec::new();
+            for url in urls.split(' ') {
+                let id = url.rsplit('/').next().unwrap();
+                match n.uploads.get(id) {
+                    Some(part) if part.size == Some(part.content.len() as u64) => {
+                        assert_eq!(part.lane_start, Some(whole.len() as u64));
+                        whole.extend_from_slice(&part.content);
+                    }
+                    _ => return no(404, problem::code::UPLOAD_NOT_FOUND),
+                }
+            }
+            n.uploads.retain(|_, upload| upload.lane_start.is_none());
+            n.publish(&upload.bucket, &upload.key, whole);
+            let location = format!("{}final", routes::TUS);
+            (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
+        });
+    }
     let id = node.with(|n| {
         n.begun += 1;
         let id = format!("u{}", n.begun);
+        n.lanes.extend(upload.lane_start);
         n.uploads.insert(id.clone(), upload);
         id
     });
@@ -322,11 +361,13 @@ async fn create(State(node): State<Node>, headers: HeaderMap) -> Response {
 
 async fn offset(State(node): State<Node>, Path(id): Path<String>) -> Response {
     node.with(|n| match n.uploads.get(&id) {
-        Some(u) => Response::builder()
-            .header("upload-offset", u.content.len())
-            .header("upload-length", u.size)
-            .body(Body::empty())
-            .unwrap(),
+        Some(u) => {
+            let mut builder = Response::builder().header("upload-offset", u.content.len());
+            if let Some(size) = u.size {
+                builder = builder.header("upload-length", size);
+            }
+            builder.body(Body::empty()).unwrap()
+        }
         None => no(404, problem::code::UPLOAD_NOT_FOUND),
     })
 }
@@ -350,6 +391,10 @@ async fn patch(
         Some(offset) if offset != at => return no(409, problem::code::CONFLICT),
         Some(_) => {}
     }
+    if let Some(length) = headers.get("upload-length") {
+        let length = length.to_str().unwrap().parse().unwrap();
+        node.with(|n| n.uploads.get_mut(&id).unwrap().size = Some(length));
+    }
     let mut body = body.into_data_stream();
     while let Some(Ok(piece)) = body.next().await {
         // Every byte counts, also of a request that breaks off later.
@@ -368,13 +413,13 @@ async fn patch(
     }
     let new = node.with(|n| {
         let upload = n.uploads.get(&id)?;
-        if upload.content.len() as u64 == upload.size {
-            let mut content = upload.content.clone();
-            if n.corrupt && !content.is_empty() {
-                content[0] ^= 1;
-            }
-            let at = (upload.bucket.clone(), upload.key.clone());
-            n.objects.insert(at, content);
+        if upload.size == Some(upload.content.len() as u64) && upload.lane_start.is_none() {
+            let (content, bucket, key) = (
+                upload.content.clone(),
+                upload.bucket.clone(),
+                upload.key.clone(),
+            );
+            n.publish(&bucket, &key, content);
         }
         Some(n.uploads[&id].content.len())
     });

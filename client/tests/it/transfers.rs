@@ -50,6 +50,7 @@ impl Stage {
 
     fn options(&self) -> Options {
         Options {
+            lanes: 8,
             patch_bytes: 1 << 20,
             patience: Duration::from_secs(20),
             state: Some(StateDir::at(self.dir.path().join("state"))),
@@ -59,6 +60,44 @@ impl Stage {
 
     fn states(&self) -> usize {
         fs::read_dir(self.dir.path().join("state")).map_or(0, Iterator::count)
+    }
+
+    /// Drops a push once so much of it is there.
+    async fn push_until(&self, path: &Path, bytes: u64) {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let watch = move |step: Step| {
+            if let Step::Moved { offset_bytes, .. } = step {
+                let _ = tell.send(offset_bytes);
+            }
+        };
+        let options = self.options();
+        let push = upload::push(&self.client, path, "films", "film.mp4", &options, &watch);
+        tokio::pin!(push);
+        loop {
+            tokio::select! {
+                biased;
+                Some(offset) = told.recv() => if offset >= bytes { break },
+                done = &mut push => panic!("too fast: {done:?}"),
+            }
+        }
+    }
+
+    /// Drops a pull once so much of it is here.
+    async fn pull_until(&self, to: &Path, bytes: u64) {
+        self.network
+            .cut_after(Way::FromNode, &[usize::try_from(bytes).unwrap()]);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let watch = move |step: Step| {
+            if matches!(step, Step::Waiting { .. }) {
+                let _ = tell.send(());
+            }
+        };
+        let pull = download::pull(&self.client, "films", "film.mp4", None, to, &watch);
+        tokio::select! {
+            biased;
+            _ = told.recv() => {}
+            done = pull => panic!("too fast: {done:?}"),
+        }
     }
 
     async fn push(&self, path: &Path) -> Result<upload::Pushed, Error> {
@@ -154,23 +193,8 @@ async fn a_node_that_is_away_is_waited_for() {
 async fn a_dropped_push_goes_on_with_the_next_call() {
     let stage = Stage::set().await;
     let (path, content) = stage.file(4_000_000);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let watch = move |step: Step| {
-        if let Step::Moved { offset_bytes } = step {
-            let _ = tell.send(offset_bytes);
-        }
-    };
+    stage.push_until(&path, 1 << 20).await;
     let options = stage.options();
-    {
-        let push = upload::push(&stage.client, &path, "films", "film.mp4", &options, &watch);
-        tokio::pin!(push);
-        loop {
-            tokio::select! {
-                done = &mut push => panic!("too fast: {done:?}"),
-                Some(offset) = told.recv() => if offset > 1 << 20 { break },
-            }
-        }
-    }
     assert_eq!(stage.states(), 1);
     let kept = stage.node.with(|n| n.received_bytes);
     let resumed = Arc::new(Mutex::new(None));
@@ -198,7 +222,7 @@ async fn a_changed_file_is_never_spliced() {
     let once = Mutex::new(false);
     let watch = move |step: Step| {
         let mut once = once.lock().unwrap();
-        if matches!(step, Step::Moved { offset_bytes } if offset_bytes >= 1 << 20) && !*once {
+        if matches!(step, Step::Moved { offset_bytes, .. } if offset_bytes >= 1 << 20) && !*once {
             *once = true;
             fs::write(&changed, vec![7; 3_000_000]).unwrap();
         }
@@ -286,23 +310,7 @@ async fn a_dropped_download_goes_on_with_the_next_call() {
     let (path, content) = stage.file(6_000_000);
     stage.push(&path).await.unwrap();
     let to = stage.dir.path().join("again.mp4");
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let watch = move |step: Step| {
-        if let Step::Moved { offset_bytes } = step {
-            let _ = tell.send(offset_bytes);
-        }
-    };
-    {
-        let pull = download::pull(&stage.client, "films", "film.mp4", None, &to, &watch);
-        tokio::pin!(pull);
-        loop {
-            tokio::select! {
-                biased;
-                Some(offset) = told.recv() => if offset >= 3 << 20 { break },
-                done = &mut pull => panic!("too fast: {done:?}"),
-            }
-        }
-    }
+    stage.pull_until(&to, 3 << 20).await;
     assert!(!to.exists());
     let pulled = download::pull(&stage.client, "films", "film.mp4", None, &to, &Unwatched);
     let pulled = pulled.await.unwrap();
@@ -311,5 +319,173 @@ async fn a_dropped_download_goes_on_with_the_next_call() {
         "{}",
         pulled.received_bytes
     );
+    assert_eq!(fs::read(&to).unwrap(), content);
+}
+
+/// How many unfinished files lie beside a destination.
+fn parts_beside(to: &Path) -> usize {
+    let entries = fs::read_dir(to.parent().unwrap()).unwrap().flatten();
+    entries
+        .filter(|e| e.file_name().to_string_lossy().contains(".part"))
+        .count()
+}
+
+/// An mp4 whose index comes behind its media, as cameras write them.
+fn film_with_its_index_last(stage: &Stage, media: usize, index: usize) -> (PathBuf, Vec<u8>) {
+    let (path, mut content) = stage.file(32 + media + index);
+    let mut head = |at: usize, length: usize, kind: &[u8; 4]| {
+        content[at..at + 4].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
+        content[at + 4..at + 8].copy_from_slice(kind);
+    };
+    head(0, 32, b"ftyp");
+    head(32, media, b"mdat");
+    head(32 + media, index, b"moov");
+    fs::write(&path, &content).unwrap();
+    (path, content)
+}
+
+#[tokio::test]
+async fn a_film_with_its_index_last_is_sent_tail_first() {
+    let stage = Stage::set().await;
+    let (path, content) = film_with_its_index_last(&stage, 9 << 20, 1 << 20);
+    let pushed = stage.push(&path).await.unwrap();
+    assert_eq!(pushed.verified, Verified::Hash);
+    assert_eq!(pushed.sent_bytes, content.len() as u64);
+    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
+    // The cut lies at the whole MiB before the index.
+    assert_eq!(stage.node.with(|n| n.lanes.clone()), [9 << 20, 0]);
+}
+
+#[tokio::test]
+async fn cut_parts_go_on_each_where_it_was() {
+    let stage = Stage::set().await;
+    let (path, content) = stage.file(70 << 20);
+    stage
+        .network
+        .cut_after(Way::ToNode, &[3_000_000, 800_000, 1_000]);
+    let options = Options {
+        patch_bytes: 64 << 20,
+        ..stage.options()
+    };
+    let pushed = upload::push(
+        &stage.client,
+        &path,
+        "films",
+        "film.mp4",
+        &options,
+        &Unwatched,
+    );
+    let pushed = pushed.await.unwrap();
+    assert_eq!(stage.network.cuts_left(), 0);
+    assert_eq!(pushed.verified, Verified::Hash);
+    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
+    assert_eq!(stage.node.with(|n| n.received_bytes), 70 << 20);
+    assert_eq!(stage.states(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_changed_without_showing_it_is_never_spliced() {
+    let stage = Stage::set().await;
+    let (path, mut content) = stage.file(4_000_000);
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    stage.push_until(&path, 2 << 20).await;
+    assert_eq!(stage.states(), 1);
+    // Same length, same time, same inode: only the bytes tell.
+    content[5] ^= 1;
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &content[5..6], 5).unwrap();
+    file.set_modified(before).unwrap();
+    let pushed = stage.push(&path).await.unwrap();
+    assert_eq!(pushed.verified, Verified::Hash);
+    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
+    assert_eq!(stage.node.with(|n| n.begun), 2);
+    assert!(stage.node.with(|n| n.uploads.len() <= 1), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_stream_survives_cuts() {
+    let stage = Stage::set().await;
+    let (path, content) = stage.file(20_000_000);
+    stage
+        .network
+        .cut_after(Way::ToNode, &[3_000_000, 6_000_000, 20_000]);
+    let input = fs::File::open(&path).unwrap();
+    let options = stage.options();
+    let pushed = upload::push_stream(
+        &stage.client,
+        input,
+        Path::new("a pipe"),
+        "films",
+        "film.mp4",
+        &options,
+        &Unwatched,
+    );
+    let pushed = pushed.await.unwrap();
+    assert_eq!(stage.network.cuts_left(), 0);
+    assert_eq!(pushed.verified, Verified::Hash);
+    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
+    assert_eq!(stage.node.with(|n| n.received_bytes), 20_000_000);
+    assert!(stage.node.with(|n| n.begun) == 1);
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_on_the_way_is_never_spliced() {
+    let stage = Stage::set().await;
+    let (path, _) = stage.file(6_000_000);
+    stage.push(&path).await.unwrap();
+    stage.network.cut_after(Way::FromNode, &[2_000_000]);
+    let to = stage.dir.path().join("replaced.mp4");
+    let other = vec![9; 5_000_000];
+    let (node, content) = (stage.node.clone(), other.clone());
+    let watch = move |step: Step| {
+        if matches!(step, Step::Waiting { .. }) {
+            let at = ("films".into(), "film.mp4".into());
+            node.with(|n| n.objects.insert(at, content.clone()));
+        }
+    };
+    let pulled = download::pull(&stage.client, "films", "film.mp4", None, &to, &watch);
+    assert_eq!(pulled.await.unwrap().verified, Verified::Hash);
+    assert_eq!(fs::read(&to).unwrap(), other);
+    assert_eq!(parts_beside(&to), 0);
+}
+
+#[tokio::test]
+async fn a_part_that_the_disk_lost_is_fetched_again() {
+    let stage = Stage::set().await;
+    let (path, content) = stage.file(6_000_000);
+    stage.push(&path).await.unwrap();
+    let to = stage.dir.path().join("lost.mp4");
+    stage.pull_until(&to, 3 << 20).await;
+    let part = fs::read_dir(stage.dir.path()).unwrap().flatten();
+    let mut part = part.filter(|e| e.path().extension().is_some_and(|e| e == "part"));
+    let part = part.next().unwrap().path();
+    // As after a power cut: the line was written, the block was not.
+    let file = fs::File::options().write(true).open(part).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 5000], 0).unwrap();
+    let pulled = download::pull(&stage.client, "films", "film.mp4", None, &to, &Unwatched);
+    let pulled = pulled.await.unwrap();
+    assert_eq!(pulled.verified, Verified::Hash);
+    assert!(pulled.received_bytes < 6_000_000, "{pulled:?}");
+    assert_eq!(fs::read(&to).unwrap(), content);
+    assert_eq!(parts_beside(&to), 0);
+}
+
+#[tokio::test]
+async fn an_object_is_written_to_a_stream_over_cuts() {
+    let stage = Stage::set().await;
+    let (path, content) = stage.file(5_000_000);
+    stage.push(&path).await.unwrap();
+    stage
+        .network
+        .cut_after(Way::FromNode, &[1_500_000, 200_000]);
+    let to = stage.dir.path().join("stream");
+    let output = fs::File::create(&to).unwrap();
+    let from = ("films", "film.mp4", None);
+    let options = download::Options::default();
+    let name = Path::new("a pipe");
+    let pulled =
+        download::pull_stream(&stage.client, from, output, name, &options, &Unwatched).await;
+    assert_eq!(pulled.unwrap().1, Verified::Hash);
+    assert_eq!(stage.network.cuts_left(), 0);
     assert_eq!(fs::read(&to).unwrap(), content);
 }

@@ -204,6 +204,19 @@ pub const OPERATIONS: &[Operation] = &[
         (409, "not_deleted"),
     ]),
     get(
+        routes::CONTENT,
+        "claimContent",
+        "Makes an object of content that another object has which the caller may read, by its BLAKE3: what is there need not be sent again. Content that the caller may not read is as if it were not there.",
+        Answer::Created("ObjectDetails"),
+    )
+    .method("POST")
+    .body("ClaimContent")
+    .refuses(&[
+        (404, "content_not_found"),
+        (404, "bucket_not_found"),
+        (413, "quota_exceeded"),
+    ]),
+    get(
         routes::ASSETS,
         "listAssets",
         "Films and recordings, newest first, of the buckets that the caller may list. A page may hold fewer items than asked for and still have a next one.",

@@ -36,6 +36,7 @@
 //! | `GET /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | [`ObjectDetails`] |
 //! | `DELETE /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | 204; 404 `object_not_found`; 403 `object_locked` |
 //! | `POST /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | [`Object`], undeleted or restored; 409 `not_deleted` |
+//! | `POST /-/api/v1/contents/{blake3}` | [`ClaimContent`] | 201 [`ObjectDetails`], made of content that is there; 404 `content_not_found` |
 //! | `GET /-/api/v1/assets` | [`AssetsQuery`] | [`Page`] of [`Asset`] |
 //! | `GET /-/api/v1/assets/{bucket}/{key…}` | | [`Asset`]; 404 `asset_not_found` |
 //! | `GET /-/api/v1/posters/{bucket}/{key…}` | | the poster, `image/jpeg` |
@@ -122,7 +123,9 @@ pub use event::{Event, EventBody, EventsQuery};
 pub use job::{Job, JobState, JobsQuery, ObjectRef};
 pub use key::{AccessKey, CreateKey, CreatedKey, Grant, PatchKey, Role};
 pub use link::{CreateLink, Link};
-pub use object::{Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery};
+pub use object::{
+    ClaimContent, Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery,
+};
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
 pub use problem::Problem;
 pub use session::{CreateSession, CreatedSession, Session};

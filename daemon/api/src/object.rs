@@ -52,6 +52,24 @@ pub struct ObjectDetails {
     pub urls: Urls,
 }
 
+/// The body of a claim: the object to be made of content that the node has already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClaimContent {
+    /// The bucket it is to be in.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// Its media type; guessed from the key's extension when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The owner's metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// Paths from the origin to one object's doors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

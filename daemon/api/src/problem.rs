@@ -89,6 +89,8 @@ pub mod code {
     pub const BUCKET_NOT_FOUND: &str = "bucket_not_found";
     /// 404: no such object or version.
     pub const OBJECT_NOT_FOUND: &str = "object_not_found";
+    /// 404: no object that the caller may read has this content.
+    pub const CONTENT_NOT_FOUND: &str = "content_not_found";
     /// 404: the object is there but was never taken for media, or is not there at all.
     pub const ASSET_NOT_FOUND: &str = "asset_not_found";
     /// 404: the caller has not watched the object.

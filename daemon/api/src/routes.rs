@@ -27,6 +27,8 @@ pub const BUCKET: &str = "/-/api/v1/buckets/{bucket}";
 pub const OBJECTS: &str = "/-/api/v1/buckets/{bucket}/objects";
 /// One object.
 pub const OBJECT: &str = "/-/api/v1/buckets/{bucket}/objects/{*key}";
+/// A content, by its BLAKE3.
+pub const CONTENT: &str = "/-/api/v1/contents/{blake3}";
 /// Assets.
 pub const ASSETS: &str = "/-/api/v1/assets";
 /// One asset.
@@ -94,6 +96,11 @@ pub fn objects(bucket: &str) -> String {
 /// [`OBJECT`] for one object.
 pub fn object(bucket: &str, key: &str) -> String {
     format!("{}/{}", objects(bucket), encode_key(key))
+}
+
+/// [`CONTENT`] for one hash.
+pub fn content(blake3: &str) -> String {
+    format!("{API}/contents/{}", encode_segment(blake3))
 }
 
 /// [`ASSET`] for one object.

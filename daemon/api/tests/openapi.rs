@@ -7,9 +7,9 @@ use std::path::Path;
 
 use nebula_api::contract::{Answer, DOCUMENT, OPERATIONS, Operation};
 use nebula_api::{
-    AccessKey, Asset, AssetsQuery, BeginDrain, Bucket, CreateBucket, CreateKey, CreateLink,
-    CreateSession, CreatedKey, CreatedSession, Discovery, Drain, Event, EventsQuery, Job,
-    JobsQuery, LibraryItem, LibraryQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page,
+    AccessKey, Asset, AssetsQuery, BeginDrain, Bucket, ClaimContent, CreateBucket, CreateKey,
+    CreateLink, CreateSession, CreatedKey, CreatedSession, Discovery, Drain, Event, EventsQuery,
+    Job, JobsQuery, LibraryItem, LibraryQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page,
     PageQuery, PatchBucket, PatchKey, Position, PositionsQuery, Problem, PutPosition, Session,
     Status, Stream, Upload, VersionQuery,
 };
@@ -72,6 +72,7 @@ impl Schemas {
         schemas.heard::<PatchBucket>();
         schemas.heard::<CreateKey>();
         schemas.heard::<PatchKey>();
+        schemas.heard::<ClaimContent>();
         schemas.heard::<CreateLink>();
         schemas.heard::<CreateSession>();
         schemas.heard::<PageQuery>();

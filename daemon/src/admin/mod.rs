@@ -7,6 +7,7 @@
 mod assets;
 mod buckets;
 mod console;
+mod contents;
 mod drains;
 mod events;
 mod jobs;
@@ -95,6 +96,7 @@ pub fn router(parts: AdminParts) -> Router {
                 .delete(objects::delete)
                 .post(objects::restore),
         )
+        .route(routes::CONTENT, post(contents::claim))
         .route(routes::ASSETS, get(assets::list))
         .route(routes::ASSET, get(assets::get))
         .route(routes::LIBRARY, get(library::list))

@@ -105,18 +105,27 @@ pub(super) async fn get(
     let resource = Resource::Object(&bucket, &key);
     require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
     let object = parts.store.head(&bucket, &key, version.as_ref()).await?;
-    let asset = assets::of_object(&parts, &caller, &object).await?;
-    Ok(axum::Json(ObjectDetails {
+    Ok(axum::Json(details(&parts, &caller, &object).await?))
+}
+
+/// An object with all that is known of it.
+pub(super) async fn details(
+    parts: &AdminParts,
+    caller: &Caller,
+    object: &store::Object,
+) -> Result<ObjectDetails, Problem> {
+    let asset = assets::of_object(parts, caller, object).await?;
+    Ok(ObjectDetails {
         blake3: object
             .is_hashed_whole()
             .then(|| object.content_id.to_string()),
         metadata: object.headers.user.clone(),
         urls: asset
             .as_ref()
-            .map_or_else(|| file_url(&object), |asset| asset.urls.clone()),
+            .map_or_else(|| file_url(object), |asset| asset.urls.clone()),
         asset,
-        object: wire(&object),
-    }))
+        object: wire(object),
+    })
 }
 
 pub(super) async fn delete(

@@ -184,7 +184,7 @@ pub(super) const VERSION: &str = select!(
 );
 pub(super) const BY_CONTENT: &str = select!(
     "o.inline",
-    "WHERE o.content_id = $1 AND NOT o.is_delete_marker ORDER BY o.is_latest DESC, o.id DESC LIMIT 1"
+    "WHERE o.content_id = $1 AND NOT o.is_delete_marker ORDER BY o.is_latest DESC, o.id DESC LIMIT $2"
 );
 pub(super) const TX_LATEST: &str = select!(
     "NULL",
@@ -283,13 +283,14 @@ impl Catalog {
             .fetch_optional(pool).await)?)
     }
 
-    /// Some version that holds this content, the latest of its key by preference.
-    pub async fn object_with_content(
+    /// Up to `limit` versions that hold this content, those that are the latest of their keys first.
+    pub async fn objects_with_content(
         &self,
         content: ContentId,
-    ) -> Result<Option<ObjectRow>, CatalogError> {
+        limit: i64,
+    ) -> Result<Vec<ObjectRow>, CatalogError> {
         Ok(
-            on_pool!(self, pool => sqlx::query_as(BY_CONTENT).bind(content.0.as_slice()).fetch_optional(pool).await)?,
+            on_pool!(self, pool => sqlx::query_as(BY_CONTENT).bind(content.0.as_slice()).bind(limit).fetch_all(pool).await)?,
         )
     }
 

@@ -138,12 +138,17 @@ impl Store {
         &self,
         content: ContentId,
     ) -> Result<Option<Object>, StoreError> {
-        self.0
-            .catalog
-            .object_with_content(content)
-            .await?
-            .map(Object::from_row)
-            .transpose()
+        Ok(self.objects_with_content(content, 1).await?.pop())
+    }
+
+    /// Up to `limit` versions that hold this content, those that are the latest of their keys first.
+    pub async fn objects_with_content(
+        &self,
+        content: ContentId,
+        limit: usize,
+    ) -> Result<Vec<Object>, StoreError> {
+        let rows = self.0.catalog.objects_with_content(content, limit as i64);
+        rows.await?.into_iter().map(Object::from_row).collect()
     }
 
     /// Replaces the tags of a version; one that was deleted meanwhile stays deleted.

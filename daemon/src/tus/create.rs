@@ -61,6 +61,12 @@ pub(super) async fn create(
         key: metadata.key.clone(),
         headers: ObjectHeaders {
             content_type: metadata.content_type,
+            // Under the name that other tools give it, so that theirs and ours understand each other.
+            user: metadata
+                .mtime
+                .map(|mtime| ("mtime".to_owned(), mtime))
+                .into_iter()
+                .collect(),
             ..ObjectHeaders::default()
         },
         tags: Tags::new(),

@@ -20,6 +20,8 @@ pub(super) struct Metadata {
     pub(super) key: Option<ObjectKey>,
     /// `filetype`.
     pub(super) content_type: Option<String>,
+    /// `mtime`: when the file was changed, in seconds since the epoch with a fraction.
+    pub(super) mtime: Option<String>,
 }
 
 impl Metadata {
@@ -51,6 +53,9 @@ impl Metadata {
             bucket: text("bucket")?.map(str::parse).transpose()?,
             key: text("filename")?.map(str::parse).transpose()?,
             content_type: content_type.map(str::to_owned),
+            mtime: text("mtime")?
+                .filter(|value| is_time(value))
+                .map(str::to_owned),
         })
     }
 }
@@ -78,6 +83,13 @@ fn pairs(header: &str) -> Result<BTreeMap<&str, Vec<u8>>, Problem> {
     Ok(pairs)
 }
 
+/// Whether the text is a number of seconds, with a fraction or without; anything else is dropped.
+fn is_time(text: &str) -> bool {
+    text.len() <= 32
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && text.parse::<f64>().is_ok()
+}
+
 /// Whether the text can stand in a `Content-Type` header; anything else is dropped, as a player's guess by extension is better.
 fn is_content_type(text: &str) -> bool {
     text.len() <= 255 && text.contains('/') && text.bytes().all(|b| (0x20..0x7f).contains(&b))
@@ -101,8 +113,13 @@ mod tests {
             ("bucket", "films"),
             ("filename", "a/wörld.mkv"),
             ("filetype", "video/x-matroska"),
+            ("mtime", "1700000000.25"),
         ])
         .expect("valid");
+        assert_eq!(whole.mtime.as_deref(), Some("1700000000.25"));
+        for no_time in ["yesterday", "-1", "1e9", "1.2.3"] {
+            assert_eq!(of(&[("mtime", no_time)]).map(|m| m.mtime), Ok(None));
+        }
         assert_eq!(
             whole.bucket.map(|b| b.to_string()).as_deref(),
             Some("films")
