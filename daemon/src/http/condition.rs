@@ -267,10 +267,9 @@ mod tests {
                 (None, _) => true,
             };
             let expected = match (first, second) {
-                (false, _) => Verdict::PreconditionFailed,
                 (true, true) => Verdict::Proceed,
                 (true, false) if is_read => Verdict::NotModified,
-                (true, false) => Verdict::PreconditionFailed,
+                _ => Verdict::PreconditionFailed,
             };
             let etag = ETag::from_stored("a".into());
             prop_assert_eq!(evaluate(&method, &map, &etag, MODIFIED_MS), expected);

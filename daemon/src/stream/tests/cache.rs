@@ -45,6 +45,8 @@ async fn a_rendition_that_nobody_watches_gives_way_and_is_made_again() {
         .unwrap();
     let rows = catalog.renditions(object.content_id).await.unwrap();
     assert_eq!(rows[0].state().unwrap(), RenditionState::Evicted);
+    // Files go behind the answer.
+    house.store.settle().await;
     assert_eq!(house.store.fsck(true).await.unwrap().findings.len(), 0);
 
     // A player in mid-play is told to ask again, and gets the same address once it is there.

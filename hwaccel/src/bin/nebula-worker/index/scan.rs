@@ -107,7 +107,8 @@ impl Shape {
                     if head >= all.end {
                         return Err("an ADTS packet is empty");
                     }
-                    Ok(vec![head..all.end])
+                    let frame = head..all.end;
+                    Ok(vec![frame])
                 }
                 _ => Err("not every packet has an ADTS header"),
             },
