@@ -13,11 +13,14 @@ pub const GROUPS: Groups = &[
     (
         "Library",
         &[
-            "push", "pull", "play", "ls", "rm", "versions", "undelete", "url", "share",
+            "push", "pull", "library", "play", "ls", "rm", "versions", "undelete", "url", "share",
         ],
     ),
     ("Buckets", &["mb", "rb", "quota"]),
-    ("Node", &["status", "jobs", "keys", "drain", "open"]),
+    (
+        "Node",
+        &["status", "streams", "jobs", "keys", "drain", "open"],
+    ),
     (
         "You",
         &["login", "logout", "profiles", "whoami", "completions"],

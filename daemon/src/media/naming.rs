@@ -274,7 +274,7 @@ mod tests {
             ("Remux.mkv", "Remux", None),
             ("holiday 1920x1080.mov", "holiday 1920x1080", None),
             ("film", "film", None),
-            (".hidden", ".hidden", None),
+            (".hidden", "hidden", None),
             ("archive.tar.gz", "archive tar", None),
             ("dir/", "dir", None),
             ("---.mp4", "---", None),

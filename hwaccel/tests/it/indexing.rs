@@ -33,7 +33,10 @@ fn compare(path: &Path, said: &Said) {
                 "{} track {stream} packet {at} {row:?} {sample:?}",
                 path.display()
             );
-            assert_eq!(row[2], sample.size.to_string(), "size of {name}");
+            // What is gathered is served in another form than it lies there, and so in another size.
+            if track.copyable != Copyable::Gathered {
+                assert_eq!(row[2], sample.size.to_string(), "size of {name}");
+            }
             if row[0] != "N/A" {
                 assert_eq!(row[0], sample.pts().to_string(), "pts of {name}");
             }
