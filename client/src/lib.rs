@@ -24,8 +24,10 @@ pub mod pace;
 pub mod profile;
 pub mod remote;
 mod sums;
+pub mod sync;
 pub mod transfer;
 pub mod upload;
+pub mod watch;
 pub mod xdg;
 
 pub use client::{Client, Credentials};

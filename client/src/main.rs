@@ -68,6 +68,7 @@ fn can_go_on(command: &Command) -> bool {
     match command {
         Command::Push(args) => !args.paths.iter().any(is_stream),
         Command::Pull(args) => !is_stream(&args.to),
+        Command::Sync(_) => true,
         _ => false,
     }
 }

@@ -17,6 +17,15 @@ pub fn state_dir() -> PathBuf {
     base("XDG_STATE_HOME", ".local/state")
 }
 
+/// `~/.config/systemd/user`: units of this user (systemd.unit(5)).
+pub fn user_units_dir() -> PathBuf {
+    let config = config_dir();
+    let config = config
+        .parent()
+        .map_or_else(|| config.clone(), Path::to_owned);
+    config.join("systemd/user")
+}
+
 fn base(variable: &str, fallback: &str) -> PathBuf {
     // The specification: a relative path is to be ignored.
     env::var_os(variable)

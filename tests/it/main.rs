@@ -22,6 +22,7 @@ mod resume;
 mod s3;
 mod startup;
 mod story;
+mod sync;
 mod tidy;
 mod transfers;
 mod tus_extensions;

@@ -1,6 +1,6 @@
 //! The command line's grammar, with an example for each verb.
 
-pub use super::transfers::{Pull, Push};
+pub use super::transfers::{Pull, Push, Sync};
 use crate::term::{help::GLOBAL, help::Groups, human};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nebula_client::{
@@ -13,7 +13,8 @@ pub const GROUPS: Groups = &[
     (
         "Library",
         &[
-            "push", "pull", "library", "play", "ls", "rm", "versions", "undelete", "url", "share",
+            "push", "pull", "sync", "library", "play", "ls", "rm", "versions", "undelete", "url",
+            "share",
         ],
     ),
     ("Buckets", &["mb", "rb", "quota"]),
@@ -148,6 +149,8 @@ pub enum Command {
         $ nebula push ~/Movies/ films: # only what is in it\n\
         $ nebula push *.mkv films:2024/ # what the shell finds\n\
         $ tar c photos | nebula push - backup:photos.tar # standard input\n\
+        $ nebula push --watch ~/Recordings films: # each file once it has settled\n\
+        $ nebula push --watch --install ~/Recordings films: # for good, as a user unit of systemd\n\
         Run the same command again after an interruption, a week later if need be: what is there is not sent again.\n\
         Links to files are followed; links to folders, pipes and devices are left out.")]
     Push(Push),
@@ -158,6 +161,15 @@ pub enum Command {
         $ nebula pull backup:photos.tar - | tar x # standard output\n\
         Run the same command again after an interruption: what is here is not fetched again.")]
     Pull(Pull),
+    /// Make a folder and a part of a bucket equal, one way
+    #[command(
+        after_help = "$ nebula sync ~/Photos photos: # what the bucket lacks or has older\n\
+        $ nebula sync photos:2024/ ~/Photos/2024 # and back\n\
+        $ nebula sync ~/Photos photos: --delete --dry-run # look first\n\
+        $ nebula sync ~/Raw raw: --include '*.mov' --exclude 'cache/**'\n\
+        Nothing is deleted unless --delete is given; a file that differs is replaced."
+    )]
+    Sync(Sync),
     /// Delete objects
     #[command(
         after_help = "$ nebula rm films:film.mkv\n$ nebula rm films:series/ --recursive # a whole folder"

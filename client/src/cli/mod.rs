@@ -15,8 +15,10 @@ mod quota;
 mod rm;
 mod session;
 mod status;
+mod sync;
 mod transfers;
 mod versions;
+mod watch;
 
 use crate::term::{
     self,
@@ -43,8 +45,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Mb(args) => buckets::make(&cx, &args).await,
         Command::Rb { bucket, force } => buckets::remove(&cx, &bucket, force).await,
         Command::Ls(args) => ls::run(&cx, &args).await,
+        Command::Push(args) if args.watch => watch::run(&cx, &args).await,
         Command::Push(args) => push::run(&cx, &args).await,
         Command::Pull(args) => pull::run(&cx, &args).await,
+        Command::Sync(args) => sync::run(&cx, &args).await,
         Command::Rm(args) => rm::run(&cx, &args).await,
         Command::Versions { object } => versions::list(&cx, &object).await,
         Command::Undelete { object, version } => {
