@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nebula_api::{ClaimContent, CreateKey, Grant, Role};
 use nebula_client::{Client, Credentials};
+use nebula_tests::faults::Wire;
 use nebula_tests::{Appliance, Cli, Ran, Seed, wait, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -22,12 +23,14 @@ const LARGE_BYTES: u64 = 192 << 20;
 /// What requests and answers weigh beside the content.
 const TALK_BYTES: u64 = 256 << 10;
 
-async fn house() -> (Appliance, Cli) {
+/// An appliance, somebody who uses it, and the wire between them, which counts.
+async fn house() -> (Appliance, Cli, Wire) {
     let house = Appliance::start().await;
-    let cli = house.cli();
+    let wire = Wire::to(house.address()).await;
+    let cli = house.cli_at(&wire.url());
     cli.login().await;
     cli.ok(&["mb", "films"]).await;
-    (house, cli)
+    (house, cli, wire)
 }
 
 fn noise(cli: &Cli, name: &str, bytes: u64) -> (PathBuf, Vec<u8>) {
@@ -38,17 +41,6 @@ fn noise(cli: &Cli, name: &str, bytes: u64) -> (PathBuf, Vec<u8>) {
     (path, content)
 }
 
-/// What the daemon has taken off its connections.
-async fn taken_bytes(house: &Appliance) -> u64 {
-    let metrics = house.get("/-/metrics").send().await.unwrap();
-    let metrics = metrics.text().await.unwrap();
-    let sums = metrics
-        .lines()
-        .filter(|line| line.starts_with("nebula_http_received_bytes_total"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    sums.sum::<f64>() as u64
-}
-
 fn of_type<'a>(said: &'a [Value], kind: &str) -> Vec<&'a Value> {
     said.iter().filter(|line| line["type"] == kind).collect()
 }
@@ -56,7 +48,7 @@ fn of_type<'a>(said: &'a [Value], kind: &str) -> Vec<&'a Value> {
 #[tokio::test]
 async fn what_a_push_says_it_sent_is_what_came() {
     within(LIMIT, async {
-        let (house, cli) = house().await;
+        let (house, cli, wire) = house().await;
         let mut total = 0;
         for (name, bytes) in [
             ("f/a.bin", 5 << 20),
@@ -69,10 +61,10 @@ async fn what_a_push_says_it_sent_is_what_came() {
         }
         symlink(cli.at("f/deep/b.bin"), cli.at("f/linked.bin")).unwrap();
         symlink(cli.at("f"), cli.at("f/circle")).unwrap();
-        let before = taken_bytes(&house).await;
+        let before = wire.sent_bytes();
         // One after the other, so that the link finds what it leads to there already.
         let said = cli.json(&["push", "f", "films:", "-n", "1"]).await;
-        let came = taken_bytes(&house).await - before;
+        let came = wire.sent_bytes() - before;
         let all = of_type(&said, "total")[0];
         assert_eq!(all["files"], 5, "{all}");
         assert_eq!((&all["copied"], &all["left_out"]), (&1.into(), &1.into()));
@@ -95,14 +87,14 @@ async fn what_a_push_says_it_sent_is_what_came() {
         ];
         assert_eq!(keys, want);
 
-        let before = taken_bytes(&house).await;
+        let before = wire.sent_bytes();
         let again = cli.json(&["push", "f", "films:"]).await;
         let all = of_type(&again, "total")[0];
         assert_eq!(
             (&all["was_there"], &all["sent_bytes"]),
             (&5.into(), &0.into())
         );
-        assert!(taken_bytes(&house).await - before < TALK_BYTES);
+        assert!(wire.sent_bytes() - before < TALK_BYTES);
     })
     .await;
 }
@@ -110,9 +102,9 @@ async fn what_a_push_says_it_sent_is_what_came() {
 #[tokio::test]
 async fn a_push_that_was_interrupted_says_how_to_go_on_and_does() {
     within(LIMIT, async {
-        let (house, cli) = house().await;
+        let (house, cli, wire) = house().await;
         let (path, content) = noise(&cli, "large file.bin", LARGE_BYTES);
-        let before = taken_bytes(&house).await;
+        let before = wire.sent_bytes();
         let arguments = ["push", path.to_str().unwrap(), "films:"];
         let push = cli.spawn(&arguments);
         let client = house.client();
@@ -135,7 +127,7 @@ async fn a_push_that_was_interrupted_says_how_to_go_on_and_does() {
         assert_eq!(pushed["verified"], "blake3");
         assert!(!of_type(&said, "resumed").is_empty(), "{said:?}");
         // What was under way when it ended is the bound: a chunk for each lane at most.
-        let came = taken_bytes(&house).await - before;
+        let came = wire.sent_bytes() - before;
         assert!(came < LARGE_BYTES + (16 << 20), "{came}");
         assert!(house.client().all_uploads().await.unwrap().is_empty());
         let left = fs::read_dir(cli.at(".local/state/nebula/uploads")).unwrap();
@@ -148,15 +140,15 @@ async fn a_push_that_was_interrupted_says_how_to_go_on_and_does() {
 #[tokio::test]
 async fn content_that_is_there_is_copied_and_that_of_others_is_not_told_of() {
     within(LIMIT, async {
-        let (house, cli) = house().await;
+        let (house, cli, wire) = house().await;
         cli.ok(&["mb", "theirs"]).await;
         let (path, content) = noise(&cli, "film.bin", 6 << 20);
         let path = path.to_str().unwrap();
         cli.ok(&["push", path, "films:"]).await;
-        let before = taken_bytes(&house).await;
+        let before = wire.sent_bytes();
         let said = cli.json(&["push", path, "films:again.bin"]).await;
         assert_eq!(of_type(&said, "pushed")[0]["copied"], true, "{said:?}");
-        assert!(taken_bytes(&house).await - before < TALK_BYTES);
+        assert!(wire.sent_bytes() - before < TALK_BYTES);
 
         // Who may read nothing of it has to send it, and hears of it no more than of what is nowhere.
         let stranger = stranger(&house, "theirs").await;
@@ -223,7 +215,7 @@ async fn stranger(house: &Appliance, bucket: &str) -> Client {
 #[tokio::test]
 async fn streams_go_in_and_out_without_a_length() {
     within(LIMIT, async {
-        let (_house, cli) = house().await;
+        let (_house, cli, _wire) = house().await;
         let content = Seed::new("a stream").bytes(20 << 20);
         let mut push = cli.command(&["push", "-", "films:stream.bin", "--json"]);
         let mut push = push
@@ -249,7 +241,7 @@ async fn streams_go_in_and_out_without_a_length() {
 #[tokio::test]
 async fn a_pull_that_was_killed_goes_on_and_keeps_the_time_of_the_file() {
     within(LIMIT, async {
-        let (_house, cli) = house().await;
+        let (_house, cli, _wire) = house().await;
         let (path, content) = noise(&cli, "large.bin", LARGE_BYTES);
         let then = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 250_000_000);
         fs::File::open(&path).unwrap().set_modified(then).unwrap();

@@ -169,7 +169,12 @@ impl Appliance {
 
     /// The command, with a home of its own, not logged in.
     pub fn cli(&self) -> Cli {
-        Cli::new(&self.url(), &self.key.access_key, &self.key.secret_key)
+        self.cli_at(&self.url())
+    }
+
+    /// The same by another address, as of a wire that lies between.
+    pub fn cli_at(&self, url: &str) -> Cli {
+        Cli::new(url, &self.key.access_key, &self.key.secret_key)
     }
 
     /// An S3 client of the Rust SDK with the root key; it never tries again by itself.

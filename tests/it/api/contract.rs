@@ -19,6 +19,7 @@ fn filled(path: &str) -> String {
         "{bucket}" => "films".to_owned(),
         "{*key}" => "folder/a.txt".to_owned(),
         "{id}" => "0".repeat(32),
+        "{blake3}" => "0".repeat(64),
         other => other.to_owned(),
     };
     path.split('/').map(fill).collect::<Vec<_>>().join("/")
@@ -67,7 +68,7 @@ async fn what_is_open_is_open_and_the_rest_is_not() {
             // Whole enough to be read: who asks is looked at before what is asked, or after; nobody gets in either way.
             request = request.json(&serde_json::json!({
                 "name": "films", "bucket": "films", "key": "a", "disk": "main", "grants": [], "expires_in_s": 60,
-                "position_ms": 1,
+                "position_ms": 1, "size_bytes": 1,
             }));
         }
         let answer = request.send().await.unwrap();
