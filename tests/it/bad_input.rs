@@ -283,10 +283,10 @@ async fn nothing_at_all_can_be_stored_and_read() {
 }
 
 /// A file system of its own, in memory; unmounted on drop.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount(mib: usize) -> Option<Self> {
+    pub(crate) fn mount(mib: usize) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: a small disk needs root to be mounted");
             return None;
@@ -305,7 +305,7 @@ impl SmallDisk {
         Some(Self(place))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -227,6 +227,7 @@ async fn upload(catalog: &Catalog, bucket_id: i64) {
         owner: "root".into(),
         length: None,
         blob: Some(blob),
+        lane: None,
         headers: "{}".into(),
         tags: "{}".into(),
         metadata: "{}".into(),

@@ -27,3 +27,4 @@ mod tidy;
 mod transfers;
 mod tus_extensions;
 mod units;
+mod uploads;

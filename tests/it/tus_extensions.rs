@@ -86,6 +86,8 @@ async fn read(appliance: &Appliance, key: &str) -> Option<Vec<u8>> {
     let answer = appliance.get(&format!("/-/file/films/{key}")).send();
     let answer = answer.await.unwrap();
     match answer.status().as_u16() {
+        // It is read while it arrives; there it is when it is whole.
+        200 if answer.headers().contains_key("upload-complete") => None,
         200 => Some(answer.bytes().await.unwrap().to_vec()),
         404 => None,
         other => panic!("{other}"),

@@ -20,7 +20,9 @@ pub const GROUPS: Groups = &[
     ("Buckets", &["mb", "rb", "quota"]),
     (
         "Node",
-        &["status", "streams", "jobs", "keys", "drain", "open"],
+        &[
+            "status", "streams", "jobs", "uploads", "keys", "drain", "open",
+        ],
     ),
     (
         "You",
@@ -247,6 +249,13 @@ pub enum Command {
         $ nebula drain usb --rate 50M --wait\n\
         $ nebula drain usb --cancel # let new files go there again")]
     Drain(DrainArgs),
+    /// Follow unfinished uploads, and give them up
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "$ nebula uploads # those that are not finished\n$ nebula uploads --watch # live, with speed\n\
+            $ nebula uploads cancel ID # what it received is removed"
+    )]
+    Uploads(super::uploads::Uploads),
     /// The node at a glance: space, jobs, hardware
     #[command(after_help = "$ nebula status\n$ nebula status --json | jq .storage.free_bytes")]
     Status,

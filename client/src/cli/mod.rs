@@ -17,6 +17,7 @@ mod session;
 mod status;
 mod sync;
 mod transfers;
+mod uploads;
 mod versions;
 mod watch;
 
@@ -65,6 +66,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Jobs(args) => jobs::run(&cx, &args).await,
         Command::Library(args) => library::run(&cx, &args).await,
         Command::Streams => library::streams(&cx).await,
+        Command::Uploads(args) => uploads::run(&cx, &args).await,
         Command::Status => status::run(&cx).await,
         Command::Drain(args) => drain::run(&cx, &args).await,
         Command::Keys(args) => keys::run(&cx, args.command).await,

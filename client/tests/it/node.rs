@@ -137,6 +137,8 @@ async fn discovery() -> Json<Discovery> {
         api: routes::API.into(),
         tus: routes::TUS.into(),
         console: routes::CONSOLE.into(),
+        upload: None,
+        upload_chunk_bytes: None,
         s3_region: "us-east-1".into(),
     })
 }

@@ -417,6 +417,13 @@ pub const OPERATIONS: &[Operation] = &[
     .query("PageQuery"),
     get(
         routes::UPLOAD,
+        "getUpload",
+        "How far an unfinished upload is; asking does not end the request that sends it.",
+        Answer::Json("Upload"),
+    )
+    .refuses(&[(404, "upload_not_found")]),
+    get(
+        routes::UPLOAD,
         "deleteUpload",
         "Gives up an unfinished upload and what it received.",
         Answer::Empty,

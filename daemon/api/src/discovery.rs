@@ -17,6 +17,12 @@ pub struct Discovery {
     pub api: String,
     /// The tus door, `/-/tus/`.
     pub tus: String,
+    /// The door of the IETF's resumable uploads, `/-/upload/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    /// Largest body to send to either in one request; absent for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_chunk_bytes: Option<u64>,
     /// The web console, `/-/`.
     pub console: String,
     /// The region that S3 clients sign for.

@@ -101,21 +101,22 @@ pub enum EventBody {
         /// The rung's name: `720p`.
         rendition: String,
     },
-    /// Bytes of an upload arrived. Not in the log: never replayed, and thinned out.
-    // Not told by the daemon yet, so the document leaves it out.
+    /// Bytes of an upload arrived, told at most once a second. Not in the log: without an id, never replayed.
     #[serde(rename = "upload.progress")]
-    #[cfg_attr(feature = "schema", schemars(skip))]
     UploadProgress {
         /// The upload's id.
         upload: String,
         /// Where it will land.
         #[serde(flatten)]
         object: ObjectRef,
-        /// Bytes safe on disk.
+        /// Bytes received.
         offset_bytes: u64,
         /// The declared length, where one was declared.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_bytes: Option<u64>,
+        /// How fast they come.
+        #[serde(default)]
+        bytes_per_s: u64,
     },
     /// An event this reader does not know.
     #[serde(other, rename = "other")]

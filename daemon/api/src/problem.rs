@@ -28,6 +28,20 @@ pub struct Problem {
     /// The id under which the daemon logged the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Where the upload stands, when a request believed it elsewhere.
+    #[serde(
+        rename = "expected-offset",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expected_offset: Option<u64>,
+    /// Where the request believed it.
+    #[serde(
+        rename = "provided-offset",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub provided_offset: Option<u64>,
 }
 
 fn about_blank() -> String {
@@ -45,6 +59,8 @@ impl Problem {
             code: code.to_owned(),
             hint: None,
             request_id: None,
+            expected_offset: None,
+            provided_offset: None,
         }
     }
 

@@ -12,6 +12,8 @@ pub const DISCOVERY: &str = "/.well-known/nebula";
 pub const API: &str = "/-/api/v1";
 /// The tus door, with its final slash; an upload's URL is this and its id.
 pub const TUS: &str = "/-/tus/";
+/// The door of the IETF's resumable uploads, with its final slash; `{bucket}/{key}` begins one, its id is the upload.
+pub const RESUMABLE: &str = "/-/upload/";
 /// The web console.
 pub const CONSOLE: &str = "/-/";
 

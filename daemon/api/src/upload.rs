@@ -17,8 +17,17 @@ pub struct Upload {
     /// The declared length, where one was declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// How many bytes are safe on disk.
+    /// How many bytes were received.
     pub offset_bytes: u64,
+    /// Whether a request is sending in this moment.
+    #[serde(default)]
+    pub is_receiving: bool,
+    /// How fast it sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+    /// How long that request has sent nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_ms: Option<u64>,
     /// The declared media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,

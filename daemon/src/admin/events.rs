@@ -1,7 +1,8 @@
 //! Server-sent events: the outbox, from where a client stopped reading.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,12 +14,14 @@ use super::{AdminParts, Query};
 use crate::catalog::{EventKind, EventRow};
 use crate::http::{Problem, require};
 use crate::identity::{Action, Caller, Resource};
-use crate::kernel::BucketName;
+use crate::kernel::{BucketName, UploadId};
 
 /// Events read from the log at a time.
 const BATCH: i64 = 256;
 /// How long a change of another daemon on the same catalog may wait to be seen.
 const POLL: Duration = Duration::from_secs(1);
+/// How often the progress of uploads is told.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How often an idle stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -44,6 +47,8 @@ pub(super) async fn stream(
     };
     let follow = Follow {
         changes: parts.store.changes(),
+        progress: Instant::now(),
+        told: HashMap::new(),
         parts,
         caller,
         seq: start,
@@ -63,6 +68,10 @@ struct Follow {
     seq: i64,
     /// Read and not yet told, newest first.
     ready: Vec<axum::response::sse::Event>,
+    /// When the uploads were last looked at.
+    progress: Instant,
+    /// How far each was then.
+    told: HashMap<UploadId, u64>,
 }
 
 impl Follow {
@@ -96,12 +105,62 @@ impl Follow {
                     .collect();
                 continue;
             }
+            if self.progress.elapsed() >= PROGRESS_EVERY {
+                self.progress = Instant::now();
+                self.ready = self.moved();
+                if !self.ready.is_empty() {
+                    continue;
+                }
+            }
             tokio::select! {
                 () = self.parts.drain.cancelled() => return None,
                 changed = self.changes.changed() => changed.ok()?,
                 () = tokio::time::sleep(POLL) => {}
             }
         }
+    }
+}
+
+impl Follow {
+    /// The uploads that got on since they were last told of.
+    fn moved(&mut self) -> Vec<axum::response::sse::Event> {
+        let live = self.parts.store.live_uploads();
+        let before = std::mem::take(&mut self.told);
+        let at_ms = self.parts.store.clock().now_ms();
+        let owner = self.caller.actor().to_string();
+        let mut events = Vec::new();
+        for upload in live {
+            let resource = Resource::Object(&upload.bucket, &upload.key);
+            let is_seen =
+                upload.owner == owner || self.caller.may(Action::ListObjects, &resource).allow;
+            if !is_seen {
+                continue;
+            }
+            self.told.insert(upload.id, upload.offset);
+            if before.get(&upload.id) == Some(&upload.offset) {
+                continue;
+            }
+            let body = EventBody::UploadProgress {
+                upload: upload.id.to_string(),
+                object: ObjectRef {
+                    bucket: upload.bucket.to_string(),
+                    key: upload.key.to_string(),
+                    version: None,
+                },
+                offset_bytes: upload.offset,
+                size_bytes: upload.length,
+                bytes_per_s: upload.bytes_per_s,
+            };
+            let sse = axum::response::sse::Event::default().event(body.name());
+            let event = Event {
+                seq: self.seq.max(0).unsigned_abs(),
+                at_ms,
+                body,
+            };
+            // Without an id: a reader that comes back goes on in the log where it was.
+            events.extend(sse.json_data(&event));
+        }
+        events
     }
 }
 

@@ -76,6 +76,8 @@ pub struct NodeFacts {
     pub started_ms: i64,
     /// The region that S3 clients name.
     pub region: String,
+    /// Largest body that upload clients are asked to send.
+    pub upload_chunk_bytes: Option<u64>,
 }
 
 /// Every route of the room; the layer `http::context` lies around them.
@@ -124,7 +126,7 @@ pub fn router(parts: AdminParts) -> Router {
         .route(routes::LINKS, get(links::list).post(links::create))
         .route(routes::LINK, axum::routing::delete(links::delete))
         .route(routes::UPLOADS, get(uploads::list))
-        .route(routes::UPLOAD, axum::routing::delete(uploads::delete))
+        .route(routes::UPLOAD, get(uploads::get).delete(uploads::delete))
         .route(routes::EVENTS, get(events::stream))
         .route(routes::DISCOVERY, get(operations::discovery))
         .route(routes::OPENAPI, get(operations::openapi))

@@ -3,11 +3,17 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use metrics::gauge;
 use nebula_api::{Discovery, contract, routes};
 
 use super::AdminParts;
 use crate::http::{Problem, require};
 use crate::identity::{Action, Caller, Resource};
+use crate::kernel::Millis;
+use crate::telemetry::metrics::{UPLOADS_OPEN, UPLOADS_STALLED};
+
+/// From when on an upload that sends nothing counts as stalled.
+pub(super) const STALLED_MS: Millis = 10_000;
 
 /// Alive: the process answers.
 pub(super) async fn healthz(State(parts): State<AdminParts>) -> String {
@@ -37,6 +43,10 @@ pub(super) async fn metrics(
     caller: Caller,
 ) -> Result<Response, Problem> {
     require(&caller, Action::ReadMetrics, &Resource::Node)?;
+    let stalled = parts.store.live_uploads();
+    let stalled = stalled.iter().filter(|live| live.quiet_ms >= STALLED_MS);
+    gauge!(UPLOADS_STALLED).set(stalled.count() as f64);
+    gauge!(UPLOADS_OPEN).set(parts.store.catalog().count_open_uploads().await? as f64);
     Ok((
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
         parts.exporter.render(),
@@ -51,6 +61,8 @@ pub(super) async fn discovery(State(parts): State<AdminParts>) -> axum::Json<Dis
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: routes::API.to_owned(),
         tus: routes::TUS.to_owned(),
+        upload: Some(routes::RESUMABLE.to_owned()),
+        upload_chunk_bytes: parts.node.upload_chunk_bytes,
         console: routes::CONSOLE.to_owned(),
         s3_region: parts.node.region.clone(),
     })

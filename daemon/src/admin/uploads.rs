@@ -6,11 +6,11 @@ use nebula_api::problem::code;
 use nebula_api::{Page, PageQuery, Upload, UploadProtocol};
 
 use super::{AdminParts, Query};
-use crate::catalog::Protocol;
+use crate::catalog::{Protocol, UploadRole};
 use crate::http::Problem;
 use crate::identity::{Action, Caller, Identity, Outcome, Resource};
 use crate::kernel::UploadId;
-use crate::store::{self, StoreError};
+use crate::store::{self, LiveUpload, StoreError};
 
 /// Uploads looked at for one listing; far above what an appliance has under way.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -37,10 +37,11 @@ pub(super) async fn list(
             .iter()
             .position(|upload| upload.id.to_string() == cursor)
     });
+    let live = parts.store.live_uploads();
     let rest = uploads.iter().zip(seen).skip(start.map_or(0, |at| at + 1));
     let mut items: Vec<Upload> = rest
         .filter(|(_, is_seen)| *is_seen)
-        .map(|(upload, _)| wire(upload))
+        .map(|(upload, _)| wire(upload, &live))
         .take(limit + 1)
         .collect();
     let next = (items.len() > limit).then(|| items[limit - 1].id.clone());
@@ -48,20 +49,44 @@ pub(super) async fn list(
     Ok(axum::Json(Page { items, next }))
 }
 
-pub(super) async fn delete(
+pub(super) async fn get(
     State(parts): State<AdminParts>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    let missing = || Problem::not_found(code::UPLOAD_NOT_FOUND, "There is no such upload.");
+) -> Result<axum::Json<Upload>, Problem> {
+    let upload = find(&parts, &caller, &id).await?;
+    if upload.is_complete && upload.role != UploadRole::Partial {
+        return Err(missing());
+    }
+    let live = parts.store.live_uploads();
+    Ok(axum::Json(wire(&upload, &live)))
+}
+
+fn missing() -> Problem {
+    Problem::not_found(code::UPLOAD_NOT_FOUND, "There is no such upload.")
+}
+
+/// The upload, if the caller may know of it.
+async fn find(parts: &AdminParts, caller: &Caller, id: &str) -> Result<store::Upload, Problem> {
     let id: UploadId = id.parse().map_err(|_| missing())?;
     let upload = match parts.store.upload(id).await {
         Err(StoreError::NoSuchUpload(_)) => return Err(missing()),
         other => other?,
     };
-    if !may(&parts.identity, &caller, &upload).await? {
-        return Err(missing());
+    if may(&parts.identity, caller, &upload).await? {
+        Ok(upload)
+    } else {
+        Err(missing())
     }
+}
+
+pub(super) async fn delete(
+    State(parts): State<AdminParts>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let upload = find(&parts, &caller, &id).await?;
+    let id = upload.id;
     let ended = parts.store.terminate_upload(id).await;
     let resource = Resource::Object(&upload.bucket, &upload.key);
     let outcome = if ended.is_ok() {
@@ -101,8 +126,12 @@ async fn may(
         || identity.decide(caller, action, &resource).await?.allow)
 }
 
-fn wire(upload: &store::Upload) -> Upload {
+fn wire(upload: &store::Upload, live: &[LiveUpload]) -> Upload {
+    let live = live.iter().find(|live| live.id == upload.id);
     Upload {
+        is_receiving: live.is_some(),
+        bytes_per_s: live.map(|live| live.bytes_per_s),
+        quiet_ms: live.map(|live| live.quiet_ms.max(0).unsigned_abs()),
         id: upload.id.to_string(),
         protocol: match upload.protocol {
             Protocol::Tus => UploadProtocol::Tus,

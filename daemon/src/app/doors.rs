@@ -30,7 +30,6 @@ pub(super) const REGION: &str = "us-east-1";
 const OWN: &str = "/-/";
 const WELL_KNOWN: &str = "/.well-known/";
 /// Milliseconds of an hour.
-const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// What a connection sees of the house.
 pub(super) struct House {
@@ -68,7 +67,8 @@ impl House {
                 .parse()
                 .expect("the configuration was checked"),
             size_max: config.limits.object_bytes_max,
-            idle_ms: config.limits.upload_expiry_h as i64 * HOUR_MS,
+            idle_ms: config.limits.upload_expiry_s as i64 * 1000,
+            chunk_bytes: Some(config.limits.upload_chunk_bytes).filter(|bytes| *bytes > 0),
             cut: life.cut(),
         };
         let node = NodeFacts {
@@ -81,6 +81,7 @@ impl House {
             },
             started_ms: house.clock.now_ms(),
             region: REGION.to_owned(),
+            upload_chunk_bytes: tus.chunk_bytes,
         };
         let parts = AdminParts {
             store: house.store.clone(),

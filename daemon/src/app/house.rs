@@ -18,6 +18,7 @@ use crate::media::{
 use crate::notify::{Notifier, NotifierParts, Target, Targets, Terms};
 use crate::queue::{Bell, Dispatcher, Embedded, Jobs, RedisQueue, SharedQueue, Sweeper};
 use crate::store::{LifecycleRunner, ScrubOptions, Store, StoreParts};
+use crate::telemetry::metrics::UPLOADS_EXPIRED_TOTAL;
 
 /// How often expired uploads and read events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -186,7 +187,10 @@ async fn sweep(store: Store, stop: CancellationToken) {
         }
         match store.sweep_uploads().await {
             Ok(0) => {}
-            Ok(swept) => tracing::info!(uploads = swept, "removed {swept} expired uploads"),
+            Ok(swept) => {
+                metrics::counter!(UPLOADS_EXPIRED_TOTAL).increment(swept as u64);
+                tracing::info!(uploads = swept, "removed {swept} expired uploads");
+            }
             Err(error) => tracing::warn!(%error, "expired uploads stay for now: {error}"),
         }
         if let Err(error) = store.sweep_dead().await {

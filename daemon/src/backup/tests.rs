@@ -500,6 +500,7 @@ async fn an_upload_goes_on_after_a_restore() {
         length: Some(film.len() as u64),
         metadata: "{}".into(),
         idle_ms: None,
+        lane: None,
     };
     let upload = house.store.begin_upload(new).await.unwrap();
     let append = async |house: &House, from: usize, to: usize| {

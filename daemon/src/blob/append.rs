@@ -38,11 +38,11 @@ pub struct Checkpoint {
 /// Dropping it keeps every byte that [`BlobAppender::write`] took: what waits is still written, and the lock is free only then.
 #[derive(Debug)]
 pub struct BlobAppender {
-    room: Arc<Room>,
-    id: BlobId,
-    sync: Arc<FileSync>,
-    lane: Lane<FileSink<Arc<File>>>,
-    written: watch::Receiver<u64>,
+    pub(super) room: Arc<Room>,
+    pub(super) id: BlobId,
+    pub(super) sync: Arc<FileSync>,
+    pub(super) lane: Lane<FileSink<Arc<File>>>,
+    pub(super) written: watch::Receiver<u64>,
 }
 
 /// An upload's file that is complete and durable; the row has it already, so there is nothing to keep.
@@ -86,7 +86,7 @@ impl Blobs {
                 file.set_len(offset).map_err(error)?;
             }
             let mut summer = summer;
-            sum_again(&file, &mut summer, offset).map_err(error)?;
+            sum_again(&file, 0, &mut summer, offset).map_err(error)?;
             let held = Arc::clone(&file);
             Ok(FileSink::new(Arc::clone(&room), held, file, summer))
         })
@@ -106,6 +106,19 @@ impl Blobs {
 impl Room {
     /// Opens a file for writing and takes its lock, waiting a moment for another writer's last bytes.
     pub(super) async fn lock_file(self: &Arc<Self>, id: BlobId) -> Result<Arc<File>, BlobError> {
+        self.lock_with(id, held::try_lock).await
+    }
+
+    /// Opens a file for writing beside others and takes a share of its lock, waiting a moment for whoever has it alone.
+    pub(super) async fn share_file(self: &Arc<Self>, id: BlobId) -> Result<Arc<File>, BlobError> {
+        self.lock_with(id, held::try_share).await
+    }
+
+    async fn lock_with(
+        self: &Arc<Self>,
+        id: BlobId,
+        take: fn(&File) -> io::Result<bool>,
+    ) -> Result<Arc<File>, BlobError> {
         let room = Arc::clone(self);
         let file = blocking("opening a file", move || {
             let found = File::options()
@@ -116,7 +129,7 @@ impl Room {
         })
         .await?;
         let locked = async {
-            while !held::try_lock(&file).map_err(|e| self.error("locking a file", e))? {
+            while !take(&file).map_err(|e| self.error("locking a file", e))? {
                 tokio::time::sleep(LOCK_POLL).await;
             }
             Ok(())
@@ -203,12 +216,12 @@ impl BlobAppender {
     }
 }
 
-/// Sums what the file holds between what is summed and `end`.
-fn sum_again(file: &File, summer: &mut Summer, end: u64) -> io::Result<()> {
+/// Sums what the file holds from `start` on, between what is summed and `end`.
+pub(super) fn sum_again(file: &File, start: u64, summer: &mut Summer, end: u64) -> io::Result<()> {
     let mut buffer = vec![0; SUM_BLOCK_BYTES as usize];
     while summer.size() < end {
         let len = (end - summer.size()).min(SUM_BLOCK_BYTES) as usize;
-        file.read_exact_at(&mut buffer[..len], summer.size())?;
+        file.read_exact_at(&mut buffer[..len], start + summer.size())?;
         summer.update(&buffer[..len]);
     }
     Ok(())

@@ -88,7 +88,16 @@ impl Drop for Held {
 
 /// Takes the exclusive lock of a file; `false` when somebody else has it.
 pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+    try_flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Takes a lock of a file that others may share; `false` when somebody has it alone.
+pub(super) fn try_share(file: &File) -> io::Result<bool> {
+    try_flock(file, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_flock(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match rustix::fs::flock(file, how) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),

@@ -4,8 +4,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +14,7 @@ use super::abreast::Meeting;
 use super::buffer::Buffers;
 use super::dirsync::{DirSync, sync_dir};
 use super::disks::Disks;
-use super::held::{self, BlobLock, Held};
+use super::held::{self, BlobLock};
 use super::idle::Idle;
 use super::open::OpenFiles;
 use super::space::Space;
@@ -61,6 +61,8 @@ pub(super) struct Room {
     pub(super) idle: Idle,
     /// Counts reads and writes of the disk that somebody waits for.
     pub(super) foreground: AtomicU64,
+    /// Held from asking for free space until it is taken, so that two do not take the same.
+    pub(super) taking: Mutex<()>,
 }
 
 impl Blobs {
@@ -88,17 +90,7 @@ impl Blobs {
     ///
     /// Keep the lock until the catalog has the row, or the orphan collector may take the file.
     pub async fn create_open(&self) -> Result<BlobLock, BlobError> {
-        let blobs = self.clone();
-        let id = BlobId::random();
-        let (room, held) = blocking("making a file", move || {
-            let room = blobs.pick(0, "")?;
-            let held = Held::create(&room.dir_of(id), id, &room.tracker)
-                .map_err(|e| room.error("making a file", e))?;
-            Ok((room, held))
-        })
-        .await?;
-        room.sync_dir_of(id).await?;
-        Ok(held.keep())
+        self.create_reserved(0).await
     }
 
     /// Bytes of the file: of an upload, those received so far.
@@ -191,6 +183,7 @@ impl Room {
             tracker,
             idle: Idle::default(),
             foreground: AtomicU64::new(0),
+            taking: Mutex::new(()),
             dir,
         })
     }

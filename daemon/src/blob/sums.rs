@@ -31,6 +31,8 @@ pub struct BlobDigest {
 /// Sums bytes as they come.
 #[derive(Debug)]
 pub(super) struct Summer {
+    /// Blocks of the blob before those that are summed here.
+    first: usize,
     /// Sums of the blocks before the current one.
     sums: Vec<u8>,
     /// The current block; it may be full, because only a byte more tells that it is not the last.
@@ -50,8 +52,22 @@ impl Summer {
         let known = (sums.len() / SUM_BYTES).min((offset / SUM_BLOCK_BYTES) as usize);
         let known = if known < 2 { 0 } else { known };
         Self {
+            first: 0,
             sums: sums[..known * SUM_BYTES].to_vec(),
             block: block_hasher(known),
+        }
+    }
+
+    /// For a stretch of a blob that begins with its block `first`, of which `offset` bytes are there and the sums of some full blocks are known.
+    ///
+    /// All sizes count from the stretch's first byte; it ends with [`Summer::finish_stretch`].
+    pub(super) fn stretch(first: u64, sums: &[u8], offset: u64) -> Self {
+        let known = (sums.len() / SUM_BYTES).min((offset / SUM_BLOCK_BYTES) as usize);
+        let first = first as usize;
+        Self {
+            first,
+            sums: sums[..known * SUM_BYTES].to_vec(),
+            block: block_hasher(first + known),
         }
     }
 
@@ -61,7 +77,7 @@ impl Summer {
             let mut room = SUM_BLOCK_BYTES - self.block.count();
             if room == 0 {
                 self.sums.extend_from_slice(&self.block.finalize_non_root());
-                self.block = block_hasher(self.sums.len() / SUM_BYTES);
+                self.block = block_hasher(self.first + self.sums.len() / SUM_BYTES);
                 room = SUM_BLOCK_BYTES;
             }
             let (now, later) = bytes.split_at(bytes.len().min(room as usize));
@@ -82,6 +98,14 @@ impl Summer {
             sums.extend_from_slice(&self.block.finalize_non_root());
         }
         sums
+    }
+
+    /// The sums of a stretch, its last block included.
+    pub(super) fn finish_stretch(mut self) -> Vec<u8> {
+        if self.block.count() > 0 {
+            self.sums.extend_from_slice(&self.block.finalize_non_root());
+        }
+        self.sums
     }
 
     /// The digest of what was summed.

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use nebula_md5::Md5;
@@ -17,6 +17,7 @@ use super::filesync::{EARLY_SYNC_BYTES, FileSync};
 use super::held::{BlobLock, Held};
 use super::lane::{LANE_PIECES_MAX, Lane, OnDrop, Sink};
 use super::room::{Blobs, Room, blocking};
+use super::stretch::Mark;
 use super::sums::{BlobDigest, Summer};
 use crate::kernel::BlobId;
 
@@ -301,6 +302,8 @@ pub(super) struct FileSink<H> {
     pub(super) written: Option<watch::Sender<u64>>,
     /// Seals what is to be written, where the blob is encrypted.
     frames: Option<Box<FrameWriter>>,
+    /// Where in a shared file the bytes go, and what notes how many there are.
+    mark: Option<Mark>,
 }
 
 /// A file that has all its bytes.
@@ -324,7 +327,30 @@ impl<H: Send + 'static> FileSink<H> {
             unsynced: 0,
             written: None,
             frames: None,
+            mark: None,
         }
+    }
+
+    /// For a stretch of a file that others fill as well, and whose space is taken already.
+    pub(super) fn stretch(
+        room: Arc<Room>,
+        held: H,
+        file: Arc<File>,
+        summer: Summer,
+        mark: Mark,
+    ) -> Self {
+        Self {
+            reserved: u64::MAX,
+            mark: Some(mark),
+            ..Self::new(room, held, file, summer)
+        }
+    }
+
+    /// Syncs a stretch, and hands out its length and sums.
+    pub(super) fn end_stretch(self) -> Result<(u64, Vec<u8>), BlobError> {
+        let synced = self.sync.sync();
+        synced.map_err(|e| self.room.error("syncing a file", e))?;
+        Ok((self.summer.size(), self.summer.finish_stretch()))
     }
 
     /// Takes space for a file of `size` bytes in one stretch where the file system can.
@@ -333,15 +359,10 @@ impl<H: Send + 'static> FileSink<H> {
         if size <= from || size <= self.reserved {
             return Ok(());
         }
-        self.room.admit(size - from)?;
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, size - from) {
-            Ok(()) => {
-                self.reserved = size;
-                Ok(())
-            }
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(self.room.error("taking space for a file", error)),
+        if take_space(&self.room, &self.file, from, size)? {
+            self.reserved = size;
         }
+        Ok(())
     }
 
     /// Gives back unused space, syncs the data if asked, and hands out what was held.
@@ -371,14 +392,19 @@ impl<H: Send + 'static> FileSink<H> {
     /// Writes pieces at the end of the file and sums them.
     fn store<P: AsRef<[u8]>>(&mut self, batch: &[P]) -> Result<(), BlobError> {
         self.room.foreground.fetch_add(1, Ordering::Relaxed);
-        let at = self.summer.size();
+        let size = self.summer.size();
+        let at = self.mark.as_ref().map_or(0, |mark| mark.start) + size;
         let len: u64 = batch.iter().map(|piece| piece.as_ref().len() as u64).sum();
         if at + len > self.reserved {
             self.room.admit(len)?;
         }
         write_at(&self.file, batch, at).map_err(|e| self.room.error("writing a file", e))?;
+        if let Some(mark) = &self.mark {
+            let noted = mark.note(size + len);
+            noted.map_err(|e| self.room.error("noting received bytes", e))?;
+        }
         if let Some(written) = &self.written {
-            written.send_replace(at + len);
+            written.send_replace(size + len);
         }
         self.unsynced += len;
         if self.unsynced >= EARLY_SYNC_BYTES {
@@ -402,6 +428,28 @@ impl<H: Send + 'static> Sink for FileSink<H> {
         }
         self.frames = Some(frames);
         Ok(())
+    }
+}
+
+/// Takes the space of the bytes from `from` to `size` of a file, unless it has them; `false` where the file system cannot.
+pub(super) fn take_space(
+    room: &Room,
+    file: &File,
+    from: u64,
+    size: u64,
+) -> Result<bool, BlobError> {
+    let stat = rustix::fs::fstat(file).map_err(|e| room.error("taking space for a file", e))?;
+    // In units of 512 bytes, whatever the block size (stat(3)).
+    let has = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+    if has >= size {
+        return Ok(true);
+    }
+    let _alone = room.taking.lock().unwrap_or_else(PoisonError::into_inner);
+    room.admit(size - from.max(has))?;
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, size - from) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(error) => Err(room.error("taking space for a file", error)),
     }
 }
 

@@ -96,7 +96,8 @@ pub(super) const DELETE_DEAD: &str = "DELETE FROM blob WHERE id = $1 AND state =
 pub(super) const COUNTED: &str = "SELECT b.id, b.size_bytes, b.state, \
      (SELECT COUNT(*) FROM extent e WHERE e.blob_id = b.id) \
      + (SELECT COUNT(*) FROM rendition_segment s WHERE s.blob_id = b.id) \
-     + (SELECT COUNT(*) FROM upload u WHERE u.blob_id = b.id) AS refs, b.blake3 \
+     + (SELECT COUNT(*) FROM upload u WHERE u.blob_id = b.id) \
+     + (SELECT COUNT(*) FROM upload u WHERE u.lane_blob_id = b.id) AS refs, b.blake3 \
      FROM blob b WHERE b.id > $1 ORDER BY b.id LIMIT $2";
 
 impl Catalog {

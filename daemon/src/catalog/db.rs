@@ -325,6 +325,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     7 "0007_damage",
     11 "0011_uploads",
     15 "0015_keys",
+    16 "0016_lanes",
     19 "0019_library",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
@@ -334,6 +335,7 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     7 "0007_damage",
     11 "0011_uploads",
     15 "0015_keys",
+    16 "0016_lanes",
     19 "0019_library",
 };
 

@@ -109,8 +109,11 @@ const POSTGRES_COUNTED: &str = "SELECT table_name::text, column_name::text FROM 
 const POSTGRES_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Blobs that nothing but renditions refers to are left out with them, and the others counted without them.
-const BLOB_REFS: &str =
-    "refs - (SELECT COUNT(*) FROM rendition_segment s WHERE s.blob_id = blob.id)";
+/// So are lanes: how far each of them is in their common file is known on this machine alone.
+const BLOB_REFS: &str = "refs - (SELECT COUNT(*) FROM rendition_segment s WHERE s.blob_id = blob.id) \
+     - (SELECT COUNT(*) FROM upload u WHERE u.lane_of IS NOT NULL AND (u.lane_blob_id = blob.id OR u.blob_id = blob.id))";
+/// The same where renditions are kept.
+const BLOB_REFS_WHOLE: &str = "refs - (SELECT COUNT(*) FROM upload u WHERE u.lane_of IS NOT NULL AND (u.lane_blob_id = blob.id OR u.blob_id = blob.id))";
 /// Of a file that grows, what is durable counts; its upload knows.
 const BLOB_SIZE: &str = "CASE WHEN state = 'open' THEN COALESCE((SELECT MAX(u.offset_bytes) FROM upload u \
      WHERE u.blob_id = blob.id), 0) ELSE size_bytes END";
@@ -220,6 +223,7 @@ impl Snapshot {
         let postgres = matches!(self.tx, Reading::Postgres(_));
         let column = |(name, kind): &(String, Kind)| match (name.as_str(), kind) {
             ("refs", _) if !whole => format!("{BLOB_REFS} AS \"refs\""),
+            ("refs", _) if table == "blob" => format!("{BLOB_REFS_WHOLE} AS \"refs\""),
             ("size_bytes", _) if table == "blob" => format!("{BLOB_SIZE} AS \"size_bytes\""),
             // Smaller integers are read as large ones.
             (name, Kind::Int) if postgres => format!("\"{name}\"::bigint AS \"{name}\""),
@@ -227,7 +231,8 @@ impl Snapshot {
         };
         let columns: Vec<String> = columns.iter().map(column).collect();
         let condition = match table.as_str() {
-            "blob" if whole => " WHERE state <> 'dead'".to_owned(),
+            "upload" => " WHERE lane_of IS NULL".to_owned(),
+            "blob" if whole => format!(" WHERE state <> 'dead' AND {BLOB_REFS_WHOLE} > 0"),
             "blob" => format!(" WHERE state <> 'dead' AND {BLOB_REFS} > 0"),
             _ => String::new(),
         };

@@ -61,7 +61,7 @@ pub use rendition::{
     RenditionState, RenditionTally, SegmentRow,
 };
 pub use temporary_key::TemporaryKeyRow;
-pub use upload::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
+pub use upload::{Lane, NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use upload_piece::UploadPiece;
 pub use usage::{OwnerUsageRow, WrongUsageRow};
 pub use write::TxFuture;

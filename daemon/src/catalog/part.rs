@@ -58,6 +58,8 @@ pub(super) const LIST: &str = "SELECT number, size_bytes, etag, checksums, exten
      WHERE upload_id = $1 AND number > $2 ORDER BY number LIMIT $3";
 pub(super) const EVERY: &str =
     "SELECT number, size_bytes, etag, checksums, extents, modified_ms FROM part";
+pub(super) const TOTAL: &str =
+    "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM part WHERE upload_id = $1";
 pub(super) const DELETE: &str = "DELETE FROM part WHERE upload_id = $1";
 
 impl Catalog {
@@ -73,6 +75,13 @@ impl Catalog {
             .bind(i64::from(after))
             .bind(limit)
             .fetch_all(pool).await)?)
+    }
+
+    /// Bytes of all parts of an upload.
+    pub async fn part_bytes(&self, upload: UploadId) -> Result<i64, CatalogError> {
+        Ok(
+            on_pool!(self, pool => sqlx::query_scalar(TOTAL).bind(upload.to_string()).fetch_one(pool).await)?,
+        )
     }
 
     /// Every part of every upload, for the check of reference counts.

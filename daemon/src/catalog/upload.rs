@@ -79,6 +79,17 @@ impl UploadRole {
     }
 }
 
+/// Where the bytes of a lane go: into a file that several uploads fill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lane {
+    /// The shared file.
+    pub blob: BlobId,
+    /// Where in it the lane begins, in bytes.
+    pub start: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
+
 /// An upload to be begun.
 #[derive(Clone, Debug)]
 pub struct NewUpload {
@@ -98,6 +109,8 @@ pub struct NewUpload {
     pub length: Option<u64>,
     /// The open blob that a sequential upload appends to; `None` for S3 parts, each a blob of its own.
     pub blob: Option<BlobId>,
+    /// The client's name for all lanes of one object and where this one goes, if it is a lane.
+    pub lane: Option<(String, Lane)>,
     /// JSON: headers of the object to be.
     pub headers: String,
     /// JSON: tags of the object to be.
@@ -131,6 +144,9 @@ pub struct UploadRow {
     length_bytes: Option<i64>,
     offset_bytes: i64,
     blob_id: Option<String>,
+    lane_blob_id: Option<String>,
+    lane_start: Option<i64>,
+    lane_total: Option<i64>,
     /// Chaining values of the durable whole MiBs.
     pub sums: Option<Vec<u8>>,
     /// JSON: headers of the object to be.
@@ -206,6 +222,20 @@ impl UploadRow {
     pub fn blob(&self) -> Result<Option<BlobId>, CatalogError> {
         blob_of(self.blob_id.as_ref())
     }
+
+    /// Where its bytes go, if it is a lane.
+    pub fn lane(&self) -> Result<Option<Lane>, CatalogError> {
+        let blob = blob_of(self.lane_blob_id.as_ref())?;
+        let (Some(blob), Some(start), Some(total)) = (blob, self.lane_start, self.lane_total)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Lane {
+            blob,
+            start: start as u64,
+            total: total as u64,
+        }))
+    }
 }
 
 pub(super) fn blob_of(id: Option<&String>) -> Result<Option<BlobId>, CatalogError> {
@@ -224,7 +254,7 @@ pub(super) fn parsed(id: &str) -> Result<UploadId, CatalogError> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.role, u.fence_bytes, u.length_bytes, u.offset_bytes, u.blob_id, ",
+            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.role, u.fence_bytes, u.length_bytes, u.offset_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.lane_total, ",
             "u.sums, u.headers, u.tags, u.metadata, u.extras, u.version_id, u.created_ms, u.expires_ms ",
             "FROM upload u JOIN bucket b ON b.id = u.bucket_id ",
             $rest
@@ -232,14 +262,16 @@ macro_rules! select {
     };
 }
 
-pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, extras, created_ms, expires_ms, role) \
-     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+pub(super) const INSERT: &str = "INSERT INTO upload (id, protocol, bucket_id, key, owner, state, length_bytes, blob_id, headers, tags, metadata, extras, created_ms, expires_ms, role, lane_of, lane_blob_id, lane_start, lane_total) \
+     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 pub(super) const GET: &str = select!("WHERE u.id = $1");
 pub(super) const OF_BUCKET: &str = select!(
     "WHERE u.bucket_id = $1 AND u.protocol = 's3' AND u.state = 'open' AND (u.key > $2 OR (u.key = $2 AND u.id > $3)) ORDER BY u.key, u.id LIMIT $4"
 );
 pub(super) const OPEN: &str =
     select!("WHERE u.state = 'open' ORDER BY u.created_ms DESC, u.id LIMIT $1");
+pub(super) const COUNT_OPEN: &str =
+    "SELECT COUNT(*) FROM upload WHERE state <> 'finished' AND state = 'open'";
 pub(super) const EXPIRED: &str =
     select!("WHERE u.expires_ms IS NOT NULL AND u.expires_ms <= $1 ORDER BY u.expires_ms LIMIT $2");
 pub(super) const TO_KEY: &str = select!(
@@ -252,6 +284,17 @@ pub(super) const FINISH: &str = "UPDATE upload SET state = 'finished', version_i
      length_bytes = $3, expires_ms = $4 WHERE id = $1 AND state = 'open'";
 pub(super) const SEAL: &str = "UPDATE upload SET state = 'sealed', sums = NULL, fence_bytes = NULL, offset_bytes = $2, length_bytes = $2 \
      WHERE id = $1 AND state = 'open'";
+/// A lane's own blob only noted how far it was.
+pub(super) const SEAL_LANE: &str = "UPDATE upload SET state = 'sealed', blob_id = NULL, sums = $3, fence_bytes = NULL, offset_bytes = $2 \
+     WHERE id = $1 AND state = 'open'";
+pub(super) const LANES: &str = select!(
+    "WHERE u.lane_of IS NOT NULL AND u.lane_of = $1 AND u.owner = $2 ORDER BY u.lane_start"
+);
+pub(super) const JOIN: &str = "UPDATE upload SET joined = 1 WHERE id IN (SELECT partial_id FROM upload_member WHERE final_id = $1)";
+pub(super) const UNFINISHED_OF_BUCKET: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
+     WHERE state <> 'finished' AND joined = 0 AND bucket_id = $1";
+pub(super) const UNFINISHED_OF_OWNER: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
+     WHERE state <> 'finished' AND joined = 0 AND owner IN ($1, $2, $3, $4)";
 pub(super) const SET_FENCE: &str =
     "UPDATE upload SET fence_bytes = $2 WHERE id = $1 AND state = 'open'";
 pub(super) const PUT_MEMBER: &str =
@@ -283,6 +326,25 @@ impl Catalog {
         ids.iter().map(|id| parsed(id)).collect()
     }
 
+    /// Whether an owner has begun lanes under a name.
+    pub async fn has_lanes(&self, name: &str, owner: &str) -> Result<bool, CatalogError> {
+        let lanes: Vec<UploadRow> = on_pool!(self, pool => sqlx::query_as(LANES).bind(name).bind(owner).fetch_all(pool).await)?;
+        Ok(!lanes.is_empty())
+    }
+
+    /// Declared bytes of uploads that are no object's yet: to a bucket, and of an owner.
+    pub async fn unfinished_bytes(
+        &self,
+        bucket_id: i64,
+        owner: &str,
+    ) -> Result<(i64, i64), CatalogError> {
+        let [key, user, node] =
+            ["key:", "tailnet:", "tailnet-node:"].map(|kind| format!("{kind}{owner}"));
+        let of_bucket: i64 = on_pool!(self, pool => sqlx::query_scalar(UNFINISHED_OF_BUCKET).bind(bucket_id).fetch_one(pool).await)?;
+        let of_owner: i64 = on_pool!(self, pool => sqlx::query_scalar(UNFINISHED_OF_OWNER).bind(owner).bind(&key).bind(&user).bind(&node).fetch_one(pool).await)?;
+        Ok((of_bucket, of_owner))
+    }
+
     /// Open S3 multipart uploads of a bucket after (`key`, `id`), by key and id.
     pub async fn bucket_uploads(
         &self,
@@ -311,6 +373,11 @@ impl Catalog {
         Ok(
             on_pool!(self, pool => sqlx::query_as(TO_KEY).bind(bucket).bind(key).bind(limit).fetch_all(pool).await)?,
         )
+    }
+
+    /// How many uploads are neither finished nor ended.
+    pub async fn count_open_uploads(&self) -> Result<i64, CatalogError> {
+        Ok(on_pool!(self, pool => sqlx::query_scalar(COUNT_OPEN).fetch_one(pool).await)?)
     }
 
     /// Uploads whose time is over, open or finished.
@@ -350,6 +417,10 @@ impl Tx {
             .bind(new.created_ms)
             .bind(new.expires_ms)
             .bind(new.role.as_str())
+            .bind(new.lane.as_ref().map(|(name, _)| name.as_str()))
+            .bind(new.lane.as_ref().map(|(_, lane)| lane.blob.to_string()))
+            .bind(new.lane.as_ref().map(|(_, lane)| lane.start as i64))
+            .bind(new.lane.as_ref().map(|(_, lane)| lane.total as i64))
             .execute(conn).await.map(|_| ()))?;
         Ok(())
     }
@@ -402,6 +473,46 @@ impl Tx {
     pub async fn seal_upload(&mut self, id: UploadId, size: u64) -> Result<bool, CatalogError> {
         let done = on_tx!(self, conn => sqlx::query(SEAL).bind(id.to_string()).bind(size as i64).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// Marks a lane whole, with the sums of its blocks; it keeps its hold on the shared file. `false` when it is not open.
+    pub async fn seal_lane(
+        &mut self,
+        id: UploadId,
+        size: u64,
+        sums: &[u8],
+    ) -> Result<bool, CatalogError> {
+        let done = on_tx!(self, conn => sqlx::query(SEAL_LANE).bind(id.to_string()).bind(size as i64).bind(sums).execute(conn).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// The lanes that an owner began under a name, by their starts.
+    pub async fn lanes(&mut self, name: &str, owner: &str) -> Result<Vec<UploadRow>, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_as(LANES).bind(name).bind(owner).fetch_all(conn).await)?,
+        )
+    }
+
+    /// Notes that the bytes of a final upload's partial ones are an object's now.
+    pub async fn join_upload(&mut self, id: UploadId) -> Result<(), CatalogError> {
+        on_tx!(self, conn => sqlx::query(JOIN).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Declared bytes of uploads to a bucket that are no object's yet.
+    pub async fn unfinished_of_bucket(&mut self, bucket_id: i64) -> Result<i64, CatalogError> {
+        Ok(
+            on_tx!(self, conn => sqlx::query_scalar(UNFINISHED_OF_BUCKET).bind(bucket_id).fetch_one(conn).await)?,
+        )
+    }
+
+    /// The same of an owner, whose name may stand in a row with its kind in front.
+    pub async fn unfinished_of_owner(&mut self, owner: &str) -> Result<i64, CatalogError> {
+        let [key, user, node] =
+            ["key:", "tailnet:", "tailnet-node:"].map(|kind| format!("{kind}{owner}"));
+        Ok(
+            on_tx!(self, conn => sqlx::query_scalar(UNFINISHED_OF_OWNER).bind(owner).bind(&key).bind(&user).bind(&node).fetch_one(conn).await)?,
+        )
     }
 
     /// Lets bytes from `fence` on not count, or all of them again; `false` when the upload is not open.

@@ -14,6 +14,8 @@ pub struct UploadPiece {
     offset_bytes: i64,
     length_bytes: Option<i64>,
     blob_id: Option<String>,
+    lane_blob_id: Option<String>,
+    lane_start: Option<i64>,
     /// Version of the object it became.
     pub version_id: Option<String>,
     /// When it may be swept.
@@ -41,14 +43,19 @@ impl UploadPiece {
         self.length_bytes.map(|n| n as u64)
     }
 
-    /// The blob that it appends to.
-    pub fn blob(&self) -> Result<Option<BlobId>, CatalogError> {
-        blob_of(self.blob_id.as_ref())
+    /// The blob that its bytes are in, and where in it they begin.
+    pub fn place(&self) -> Result<Option<(BlobId, u64)>, CatalogError> {
+        Ok(
+            match (blob_of(self.lane_blob_id.as_ref())?, self.lane_start) {
+                (Some(shared), Some(start)) => Some((shared, start as u64)),
+                _ => blob_of(self.blob_id.as_ref())?.map(|blob| (blob, 0)),
+            },
+        )
     }
 }
 
-pub(super) const GET: &str = "SELECT id, state, offset_bytes, length_bytes, blob_id, version_id, expires_ms FROM upload WHERE id = $1";
-pub(super) const MEMBERS: &str = "SELECT u.id, u.state, u.offset_bytes, u.length_bytes, u.blob_id, u.version_id, u.expires_ms \
+pub(super) const GET: &str = "SELECT id, state, offset_bytes, length_bytes, blob_id, lane_blob_id, lane_start, version_id, expires_ms FROM upload WHERE id = $1";
+pub(super) const MEMBERS: &str = "SELECT u.id, u.state, u.offset_bytes, u.length_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.version_id, u.expires_ms \
      FROM upload_member m JOIN upload u ON u.id = m.partial_id WHERE m.final_id = $1 ORDER BY m.ordinal LIMIT $2";
 
 impl Catalog {

@@ -16,8 +16,10 @@ pub struct LimitsConfig {
     pub idle_timeout_s: u64,
     /// Bytes of one object.
     pub object_bytes_max: u64,
-    /// Hours after which an unfinished upload that nobody continues is removed.
-    pub upload_expiry_h: u64,
+    /// Seconds after which an unfinished upload that nobody continues is removed.
+    pub upload_expiry_s: u64,
+    /// Largest body that upload clients are asked to send; 0 for any.
+    pub upload_chunk_bytes: u64,
 }
 
 impl Default for LimitsConfig {
@@ -27,7 +29,8 @@ impl Default for LimitsConfig {
             head_timeout_s: 30,
             idle_timeout_s: 75,
             object_bytes_max: 5 << 40,
-            upload_expiry_h: 168,
+            upload_expiry_s: 7 * 24 * 3600,
+            upload_chunk_bytes: 0,
         }
     }
 }
@@ -43,6 +46,21 @@ impl LimitsConfig {
         Fault::bounds("limits.head_timeout_s", self.head_timeout_s, 1, 3600)?;
         Fault::bounds("limits.idle_timeout_s", self.idle_timeout_s, 1, 86_400)?;
         Fault::bounds("limits.object_bytes_max", self.object_bytes_max, 1, 1 << 50)?;
-        Fault::bounds("limits.upload_expiry_h", self.upload_expiry_h, 1, 24 * 365)
+        Fault::bounds(
+            "limits.upload_expiry_s",
+            self.upload_expiry_s,
+            1,
+            365 * 24 * 3600,
+        )?;
+        if self.upload_chunk_bytes > 0 {
+            let (least, most) = (64 << 10, 1 << 40);
+            Fault::bounds(
+                "limits.upload_chunk_bytes",
+                self.upload_chunk_bytes,
+                least,
+                most,
+            )?;
+        }
+        Ok(())
     }
 }

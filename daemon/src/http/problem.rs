@@ -46,6 +46,21 @@ impl Problem {
         self
     }
 
+    /// Names the kind of problem by a registered URI (RFC 9457 §3.1.1).
+    #[must_use]
+    pub fn kind(mut self, uri: &str) -> Self {
+        uri.clone_into(&mut self.wire.kind);
+        self
+    }
+
+    /// Says where an upload stands and where the request believed it.
+    #[must_use]
+    pub fn offsets(mut self, expected: u64, provided: u64) -> Self {
+        self.wire.expected_offset = Some(expected);
+        self.wire.provided_offset = Some(provided);
+        self
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn retry_after_s(mut self, seconds: u64) -> Self {

@@ -67,6 +67,13 @@ impl From<StoreError> for Problem {
                     .detail(said)
                     .hint("Ask with HEAD where it stands and go on from there.")
             }
+            StoreError::Lanes(_) => Self::new(
+                StatusCode::CONFLICT,
+                code::CONFLICT,
+                "The parallel uploads are not of one object.",
+            )
+            .detail(said)
+            .hint("Lanes of one object have one total, bucket and key, and cover it without gap or overlap."),
             StoreError::UploadTakenOver | StoreError::LengthKnown => Self::new(
                 StatusCode::CONFLICT,
                 code::CONFLICT,

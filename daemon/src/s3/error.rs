@@ -32,7 +32,7 @@ pub(super) fn of(error: StoreError) -> S3Error {
         StoreError::IncompleteBody { .. } | StoreError::Body(_) => (C::IncompleteBody, None),
         StoreError::TooLarge { .. } => (C::EntityTooLarge, None),
         StoreError::InvalidPart(_) => (C::InvalidPart, None),
-        StoreError::InvalidPartOrder => (C::InvalidPartOrder, None),
+        StoreError::InvalidPartOrder | StoreError::Lanes(_) => (C::InvalidPartOrder, None),
         StoreError::PartTooSmall { .. } => (C::EntityTooSmall, None),
         StoreError::InvalidRange { .. } => (C::InvalidRange, None),
         StoreError::OffsetConflict { .. }

@@ -3,12 +3,12 @@
 use super::bucket::existing;
 use super::finish::{EncryptedUpload, FINISHED_KEPT_MS, bucket_of};
 use super::multipart::content_in;
-use super::object::{json, to_json};
+use super::object::json;
 use super::publish::{Condition, Draft, Outcome, PutObject, Source, publish_in};
-use super::upload::{NewResumable, Upload};
-use super::{Checksums, ObjectExtras, Planner, Store, StoreError};
+use super::upload::{NewResumable, Upload, row_of};
+use super::{Checksums, ObjectExtras, Planner, Store, StoreError, lanes};
 use crate::blob::Slice;
-use crate::catalog::{Extent, NewUpload, Tx, UploadRole, UploadRow, UploadState};
+use crate::catalog::{Tx, UploadRole, UploadRow, UploadState};
 use crate::kernel::{ETag, Id, Millis, ObjectKey, UploadId};
 
 /// Partial uploads of a final one, as many as S3 allows parts.
@@ -36,36 +36,16 @@ impl Store {
         let change = self.0.catalog.write(move |tx| {
             Box::pin(async move {
                 let bucket = existing(tx, &new.bucket).await?;
+                let mut rows = Vec::with_capacity(partials.len());
                 for partial in &partials {
                     match tx.upload(*partial).await? {
-                        Some(row) if row.role() == UploadRole::Partial => {}
+                        Some(row) if row.role() == UploadRole::Partial => rows.push(row),
                         _ => return Err(StoreError::NoSuchUpload(partial.to_string())),
                     }
                 }
-                let key = match new.key {
-                    Some(key) => key,
-                    None => id
-                        .to_string()
-                        .parse::<ObjectKey>()
-                        .map_err(|e| StoreError::Failed(format!("an upload id is no key: {e}")))?,
-                };
-                tx.insert_upload(&NewUpload {
-                    id,
-                    protocol: new.protocol,
-                    role: UploadRole::Final,
-                    bucket_id: bucket.id,
-                    key,
-                    owner: new.owner,
-                    length: None,
-                    blob: None,
-                    headers: to_json(&new.headers),
-                    tags: to_json(&new.tags),
-                    metadata: new.metadata,
-                    extras: to_json(&super::ObjectExtras::default()),
-                    created_ms: now_ms,
-                    expires_ms: new.idle_ms.map(|idle_ms| now_ms + idle_ms),
-                })
-                .await?;
+                lanes::check_order(&rows)?;
+                let row = row_of(new, id, bucket.id, None, None, now_ms)?;
+                tx.insert_upload(&row).await?;
                 tx.put_upload_members(id, &partials).await?;
                 Ok(())
             })
@@ -89,9 +69,10 @@ impl Store {
             .0
             .catalog
             .write(move |tx| Box::pin(async move { gather(tx, id).await }));
-        let Some((row, extents)) = gathered.await? else {
+        let Some((row, partials)) = gathered.await? else {
             return Ok(());
         };
+        let extents = lanes::extents_of(&partials)?;
         let slices = extents.iter().map(|extent| Slice {
             blob: extent.blob,
             offset: extent.offset,
@@ -138,32 +119,25 @@ fn id_of(new: &NewResumable, partials: &[UploadId]) -> UploadId {
     UploadId(Id::from_bytes(bytes))
 }
 
-/// The row of an unfinished final upload and where its bytes lie; `None` while some are missing, and once it is finished.
-async fn gather(tx: &mut Tx, id: UploadId) -> Result<Option<(UploadRow, Vec<Extent>)>, StoreError> {
+/// The row of an unfinished final upload and those of its parts; `None` while some are not whole, and once it is finished.
+async fn gather(
+    tx: &mut Tx,
+    id: UploadId,
+) -> Result<Option<(UploadRow, Vec<UploadRow>)>, StoreError> {
     let Some(row) = tx.upload(id).await? else {
         return Ok(None);
     };
     if row.state() != UploadState::Open {
         return Ok(None);
     }
-    let mut extents = Vec::new();
+    let mut partials = Vec::new();
     for partial in tx.upload_members(id).await? {
-        let Some(partial) = tx.upload(partial).await? else {
-            return Ok(None);
-        };
-        if partial.state() != UploadState::Sealed {
-            return Ok(None);
-        }
-        let (length, blob) = (partial.offset(), partial.blob()?);
-        if let (1.., Some(blob)) = (length, blob) {
-            extents.push(Extent {
-                blob,
-                offset: 0,
-                length,
-            });
+        match tx.upload(partial).await? {
+            Some(partial) if partial.state() == UploadState::Sealed => partials.push(partial),
+            _ => return Ok(None),
         }
     }
-    Ok(Some((row, extents)))
+    Ok(Some((row, partials)))
 }
 
 async fn final_in(
@@ -173,9 +147,11 @@ async fn final_in(
     planner: &Planner,
     now_ms: Millis,
 ) -> Result<Outcome, StoreError> {
-    let (row, extents) = gather(tx, id)
+    let (row, partials) = gather(tx, id)
         .await?
         .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+    lanes::complete(tx, &partials).await?;
+    let extents = lanes::extents_of(&partials)?;
     let size = extents.iter().map(|extent| extent.length).sum();
     let content_id = content_in(tx, &extents).await?;
     let mut extras: ObjectExtras = json("upload.extras", &row.extras)?;
@@ -210,6 +186,7 @@ async fn final_in(
     let until_ms = Some(now_ms + FINISHED_KEPT_MS);
     tx.finish_upload(id, version.as_str(), size, until_ms)
         .await?;
+    tx.join_upload(id).await?;
     tx.delete_upload_members(id).await?;
     Ok(outcome)
 }

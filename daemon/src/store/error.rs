@@ -112,6 +112,9 @@ pub enum StoreError {
     /// A deferred length was declared before.
     #[error("the length of the upload is known already")]
     LengthKnown,
+    /// A lane that does not fit beside the others of its object, or lanes that do not cover it.
+    #[error("the lanes do not fit together: {0}")]
+    Lanes(String),
     /// A bucket or an owner may not hold so much.
     #[error("this does not fit: {0}")]
     QuotaExceeded(String),

@@ -1,5 +1,7 @@
 //! The end of an upload: its file becomes an object's bytes, encrypted where its bucket wants that.
 
+use serde::Deserialize;
+
 use super::body::ObjectReader;
 use super::checksum::Checksums;
 use super::copy::pour;
@@ -53,6 +55,27 @@ impl Store {
             }
         }))
     }
+}
+
+/// What the door of an upload keeps in its row and its end obeys.
+#[derive(Default, Deserialize)]
+struct Wish {
+    /// The object may not be there yet.
+    #[serde(default)]
+    only_new: bool,
+}
+
+/// The condition under which an upload was begun.
+fn condition_of(row: &UploadRow) -> Result<Condition, StoreError> {
+    let wish: Wish = if row.metadata.contains("only_new") {
+        json("upload.metadata", &row.metadata)?
+    } else {
+        Wish::default()
+    };
+    Ok(Condition {
+        if_none_match: wish.only_new.then(|| "*".to_owned()),
+        ..Condition::default()
+    })
 }
 
 /// The bucket of an upload.
@@ -119,7 +142,7 @@ pub(super) async fn finish_in(
             tags,
             extras,
             owner: row.owner.clone(),
-            condition: Condition::default(),
+            condition: condition_of(row)?,
             etag: None,
         },
         size,

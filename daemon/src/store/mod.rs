@@ -32,12 +32,14 @@ mod fsck;
 mod headers;
 mod hold;
 mod keyring;
+mod lanes;
 mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
 mod object;
 mod parts;
+mod progress;
 mod publish;
 mod quota;
 mod reconcile;
@@ -71,6 +73,7 @@ pub use finding::Finding;
 pub use fsck::FsckReport;
 pub use headers::{ObjectHeaders, Tags};
 pub use keyring::Rotation;
+pub use lanes::NewLane;
 pub use lifecycle::{
     Ended, Expiration, Expiry, LifecycleRule, LifecycleRules, LifecycleRunner,
     NoncurrentExpiration, RuleFilter,
@@ -83,6 +86,7 @@ pub use lock::{
 pub use multipart::{CompletedPart, MultipartMetadata, NewMultipart};
 pub use object::Object;
 pub use parts::{Part, PartKeys};
+pub use progress::LiveUpload;
 pub use publish::{Condition, Copy, Published, PutObject};
 pub use quota::{OwnerUsage, Quota, Usage};
 pub use reconcile::Reconciled;
@@ -123,6 +127,7 @@ struct Inner {
     changes: watch::Sender<u64>,
     sessions: session::Sessions,
     arrivals: Arc<arriving::Arrivals>,
+    progress: progress::Progress,
     /// Rung when the rules of a bucket change.
     lifecycle_changed: tokio::sync::Notify,
     keys: keyring::Keyring,
@@ -165,6 +170,7 @@ impl Store {
             changes,
             sessions: session::Sessions::default(),
             arrivals: Arc::default(),
+            progress: progress::Progress::default(),
             lifecycle_changed: tokio::sync::Notify::new(),
             keys: keyring::Keyring::new(parts.master),
             burials: burial::Burials::default(),

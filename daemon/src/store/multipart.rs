@@ -79,6 +79,7 @@ impl Store {
                         owner: new.owner,
                         length: None,
                         blob: None,
+                        lane: None,
                         headers: to_json(&new.headers),
                         tags: to_json(&new.tags),
                         metadata: to_json(&MultipartMetadata {

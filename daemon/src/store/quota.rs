@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::json;
 use super::{Store, StoreError};
-use crate::catalog::{BucketRow, ObjectRow, OwnerUsageRow, Tx, Versioning};
+use crate::catalog::{BucketRow, NewUpload, ObjectRow, OwnerUsageRow, Tx, Versioning};
 use crate::kernel::{BucketName, ObjectKey};
 
 /// The setting of a bucket that bounds it.
@@ -179,6 +179,50 @@ pub(super) async fn count(
     Ok(())
 }
 
+/// Decides on a new upload's declared length in the transaction that enters its row, so that two cannot both be promised the last space.
+pub(super) async fn reserve(
+    tx: &mut Tx,
+    bucket: &BucketRow,
+    new: &NewUpload,
+) -> Result<(), StoreError> {
+    let quota = of_bucket(bucket)?;
+    if new.length.is_none() || (quota.is_unbounded() && !bucket.owners_are_bound) {
+        return Ok(());
+    }
+    let replaced = match bucket.versioning() {
+        Versioning::Enabled => None,
+        _ => tx.object(bucket.id, &new.key).await?,
+    };
+    let freed = replaced.map_or(0, |row| row.size());
+    let after = |bytes: i64, promised: i64| Usage {
+        bytes: u64::try_from(bytes.saturating_add(promised))
+            .unwrap_or(0)
+            .saturating_sub(freed),
+        objects: 0,
+    };
+    let grows = (new.length.is_some_and(|length| length > freed), false);
+    if !quota.is_unbounded() {
+        // Holds the bucket's figures on PostgreSQL, where another may be promised something at the same time.
+        tx.add_bucket_usage(bucket.id, 0, 0).await?;
+        let (held, _) = tx.bucket_usage(bucket.id).await?;
+        let promised = tx.unfinished_of_bucket(bucket.id).await?;
+        let of = format!("the bucket `{}`", bucket.name);
+        quota.check(&of, after(held, promised), grows)?;
+    }
+    if bucket.owners_are_bound {
+        let name = account(&new.owner);
+        tx.add_owner_usage(name, 0, 0).await?;
+        if let Some(row) = tx.owner_usage(name).await? {
+            let owner = of_owner(row);
+            let promised = tx.unfinished_of_owner(name).await?;
+            let held = i64::try_from(owner.usage.bytes).unwrap_or(i64::MAX);
+            let of = format!("the access key `{}`", owner.owner);
+            owner.quota.check(&of, after(held, promised), grows)?;
+        }
+    }
+    Ok(())
+}
+
 impl Store {
     /// Refuses what would go beyond a quota by its declared length; the commit decides again.
     ///
@@ -204,15 +248,25 @@ impl Store {
             None => None,
         };
         let freed = replaced.map_or(0, |row| row.size());
-        let beside = |usage: Usage| Usage {
-            bytes: usage.bytes.saturating_add(bytes).saturating_sub(freed),
+        // What unfinished uploads declared is promised to them.
+        let (of_bucket, of_owner) = self
+            .0
+            .catalog
+            .unfinished_bytes(row.id, &owner.owner)
+            .await?;
+        let beside = |usage: Usage, promised: i64| Usage {
+            bytes: usage
+                .bytes
+                .saturating_add(bytes)
+                .saturating_add(u64::try_from(promised).unwrap_or(0))
+                .saturating_sub(freed),
             ..usage
         };
-        let held = beside(Usage::of(row.usage_bytes, row.usage_objects));
+        let held = beside(Usage::of(row.usage_bytes, row.usage_objects), of_bucket);
         let grows = (bytes > freed, false);
         quota.check(&format!("the bucket `{bucket}`"), held, grows)?;
         let of = format!("the access key `{}`", owner.owner);
-        owner.quota.check(&of, beside(owner.usage), grows)
+        owner.quota.check(&of, beside(owner.usage, of_owner), grows)
     }
 
     /// How much a bucket may hold.

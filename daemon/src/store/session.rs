@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::counter;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::arriving::Live;
 use super::finish::finish_in;
+use super::progress::Shown;
 use super::publish::Published;
 use super::upload::Upload;
 use super::{Store, StoreError};
@@ -20,6 +22,7 @@ use crate::blob::{BlobAppender, Slice};
 use crate::catalog::{Protocol, UploadRole, UploadRow};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
 use crate::kernel::{Millis, UploadId};
+use crate::telemetry::metrics::{UPLOADS_FINISHED_TOTAL, UPLOADS_TAKEN_OVER_TOTAL};
 
 /// How long a daemon may hold an upload without renewing; renewed with every checkpoint.
 const LEASE_MS: Millis = 10_000;
@@ -66,6 +69,8 @@ pub struct UploadSession {
     stop: CancellationToken,
     /// Lets readers follow what is written, where it counts as it comes.
     live: Option<Live>,
+    /// Shows how far it is while it runs.
+    shown: Arc<Shown>,
     /// `None` only once the session has ended.
     held: Option<(BlobAppender, Turn)>,
 }
@@ -124,6 +129,9 @@ impl Store {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .cancel();
+        if slot.writing.try_lock().is_err() {
+            counter!(UPLOADS_TAKEN_OVER_TOTAL).increment(1);
+        }
         let waiting = tokio::time::timeout(TAKEOVER_TIMEOUT, slot.writing.clone().lock_owned());
         let writing = waiting.await.map_err(|_| StoreError::UploadBusy)?;
         let stop = CancellationToken::new();
@@ -213,15 +221,11 @@ impl Store {
         let blob = row
             .blob()?
             .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
-        self.0.blobs.admit(
-            row.length()
-                .map_or(0, |length| length.saturating_sub(offset)),
-        )?;
-        let mut appender = self
-            .0
-            .blobs
-            .append(blob, offset, row.sums.as_deref().unwrap_or_default())
-            .await?;
+        if row.length().is_none() {
+            // The space of a declared length was taken at the beginning.
+            self.0.blobs.admit(0)?;
+        }
+        let mut appender = self.appender(&row, blob, offset).await?;
         let fence = fenced.then_some(offset);
         if row.fence().is_some() && !fenced {
             // The refused bytes behind the old fence are cut off; that must last before the fence falls.
@@ -233,7 +237,9 @@ impl Store {
         }
         let stop = turn.stop.clone();
         let live = (!fenced).then(|| self.0.arrivals.enter(id, appender.written()));
+        let shown = self.0.progress.begin(&self.0.clock, id, &row, offset)?;
         Ok(UploadSession {
+            shown,
             store: self.clone(),
             row,
             id,
@@ -298,6 +304,25 @@ impl UploadSession {
         Box::pin(session.release()).await
     }
 
+    /// Declares that what is there is all, where no length was declared.
+    ///
+    /// # Errors
+    /// [`StoreError::IncompleteBody`] when another length was; those of the database.
+    pub async fn end_here(&mut self) -> Result<(), StoreError> {
+        match self.length() {
+            Some(length) if length == self.offset => Ok(()),
+            Some(declared) => Err(StoreError::IncompleteBody {
+                received: self.offset,
+                declared,
+            }),
+            None => {
+                self.store.set_upload_length(self.id, self.offset).await?;
+                self.row = self.store.row(self.id).await?;
+                Ok(())
+            }
+        }
+    }
+
     /// Whether every declared byte is there.
     pub fn is_complete(&self) -> bool {
         self.length() == Some(self.offset)
@@ -323,6 +348,7 @@ impl UploadSession {
         }
         self.appender()?.write(bytes).await?;
         self.offset = end;
+        self.shown.moved(end);
         Ok(())
     }
 
@@ -382,24 +408,39 @@ impl UploadSession {
         let (store, row, id, size) = (self.store.clone(), self.row.clone(), self.id, self.offset);
         let sealer = store.clone();
         let commit = async move {
-            let digest = appender.finish().await?.digest;
-            let change = sealer.0.catalog.write(move |tx| {
-                Box::pin(async move {
-                    let blob = row
-                        .blob()?
-                        .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
-                    let kept = tx
-                        .finish_blob(blob, size, &digest.blake3, &digest.sums)
-                        .await?;
-                    if kept && tx.seal_upload(id, size).await? {
-                        Ok(())
-                    } else {
-                        Err(StoreError::NoSuchUpload(id.to_string()))
-                    }
-                })
-            });
-            change.await?;
+            let blob = row
+                .blob()?
+                .ok_or_else(|| StoreError::NoSuchUpload(id.to_string()))?;
+            let dead = if row.lane()?.is_some() {
+                let (_, sums) = appender.finish_stretch().await?;
+                let change = sealer.0.catalog.write(move |tx| {
+                    Box::pin(async move {
+                        if !tx.seal_lane(id, size, &sums).await? {
+                            return Err(StoreError::NoSuchUpload(id.to_string()));
+                        }
+                        // The mark has done its work.
+                        Ok(tx.release_blob(blob, 1).await?.then_some(blob))
+                    })
+                });
+                change.await?
+            } else {
+                let digest = appender.finish().await?.digest;
+                let change = sealer.0.catalog.write(move |tx| {
+                    Box::pin(async move {
+                        let kept = tx
+                            .finish_blob(blob, size, &digest.blake3, &digest.sums)
+                            .await?;
+                        if kept && tx.seal_upload(id, size).await? {
+                            Ok(None)
+                        } else {
+                            Err(StoreError::NoSuchUpload(id.to_string()))
+                        }
+                    })
+                });
+                change.await?
+            };
             drop(turn);
+            sealer.bury(dead.into_iter().collect()).await;
             sealer.finish_finals_of(id).await
         };
         store.finish(None, commit).await?;
@@ -427,6 +468,7 @@ impl UploadSession {
         let received = self.offset;
         let (appender, turn) = self.complete()?;
         let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
+        let protocol = Protocol::parse(&row.protocol).map_or("other", Protocol::as_str);
         // To its end even when the caller goes away.
         let task = tokio::spawn(async move {
             let digest = appender.finish().await?.digest;
@@ -454,6 +496,7 @@ impl UploadSession {
                 });
                 let outcome = change.await?;
                 drop(turn);
+                counter!(UPLOADS_FINISHED_TOTAL, "protocol" => protocol).increment(1);
                 finisher.published(outcome).await
             };
             store.finish(fresh, commit).await
@@ -479,6 +522,7 @@ impl Drop for UploadSession {
             return;
         };
         let rest = Self {
+            shown: Arc::clone(&self.shown),
             store: self.store.clone(),
             row: self.row.clone(),
             id: self.id,

@@ -5,12 +5,13 @@
 
 use super::bucket::existing;
 use super::headers::{ObjectHeaders, Tags};
+use super::lanes::NewLane;
 use super::object::to_json;
 use super::parts::release_parts;
-use super::{Store, StoreError};
-use crate::catalog::{NewUpload, Protocol, UploadRole, UploadRow, UploadState};
+use super::{Store, StoreError, quota};
+use crate::catalog::{Lane, NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 use crate::kernel::limits::OBJECT_BYTES_MAX;
-use crate::kernel::{BucketName, Millis, ObjectKey, UploadId, VersionId};
+use crate::kernel::{BlobId, BucketName, Millis, ObjectKey, UploadId, VersionId};
 
 /// Expired uploads swept in one round.
 const SWEEP_MAX: i64 = 100;
@@ -38,6 +39,43 @@ pub struct NewResumable {
     pub metadata: String,
     /// How long it may rest before it is swept.
     pub idle_ms: Option<Millis>,
+    /// For a partial upload with a length: where in a file that it shares its bytes go.
+    pub lane: Option<NewLane>,
+}
+
+/// The row of a new upload; without a key it gets its id as one.
+pub(super) fn row_of(
+    new: NewResumable,
+    id: UploadId,
+    bucket_id: i64,
+    blob: Option<BlobId>,
+    lane: Option<(String, Lane)>,
+    now_ms: Millis,
+) -> Result<NewUpload, StoreError> {
+    let key = match new.key {
+        Some(key) => key,
+        None => id
+            .to_string()
+            .parse()
+            .map_err(|e| StoreError::Failed(format!("an upload id is no key: {e}")))?,
+    };
+    Ok(NewUpload {
+        id,
+        protocol: new.protocol,
+        role: new.role,
+        bucket_id,
+        key,
+        owner: new.owner,
+        length: new.length,
+        blob,
+        lane,
+        headers: to_json(&new.headers),
+        tags: to_json(&new.tags),
+        metadata: new.metadata,
+        extras: to_json(&super::ObjectExtras::default()),
+        created_ms: now_ms,
+        expires_ms: new.idle_ms.map(|idle_ms| now_ms + idle_ms),
+    })
 }
 
 /// An upload as a door shows it.
@@ -94,41 +132,23 @@ impl Store {
         let declared = new.length.unwrap_or(0);
         self.admit(&new.bucket, new.key.as_ref(), &new.owner, declared)
             .await?;
-        self.room_for(new.length.unwrap_or(0)).await?;
-        let file = self.0.blobs.create_open().await?;
+        if let Some(lane) = new.lane.clone() {
+            return self.begin_lane(new, lane).await;
+        }
+        self.room_for(declared).await?;
+        // The space is taken now: whoever comes next is told of what is left.
+        let file = self.0.blobs.create_reserved(declared).await?;
         let blob = file.id();
         let store = self.clone();
         self.finish(None, async move {
             let now_ms = store.0.clock.now_ms();
-            let key = match new.key {
-                Some(key) => key,
-                None => id
-                    .to_string()
-                    .parse()
-                    .map_err(|e| StoreError::Failed(format!("an upload id is no key: {e}")))?,
-            };
             let change = store.0.catalog.write(move |tx| {
                 Box::pin(async move {
                     let bucket = existing(tx, &new.bucket).await?;
                     tx.insert_open_blob(blob, now_ms).await?;
-                    tx.insert_upload(&NewUpload {
-                        id,
-                        protocol: new.protocol,
-                        role: new.role,
-                        bucket_id: bucket.id,
-                        key,
-                        owner: new.owner,
-                        length: new.length,
-                        blob: Some(blob),
-                        headers: to_json(&new.headers),
-                        tags: to_json(&new.tags),
-                        metadata: new.metadata,
-                        extras: to_json(&super::ObjectExtras::default()),
-                        created_ms: now_ms,
-                        expires_ms: new.idle_ms.map(|idle_ms| now_ms + idle_ms),
-                    })
-                    .await?;
-                    Ok::<_, StoreError>(())
+                    let row = row_of(new, id, bucket.id, Some(blob), None, now_ms)?;
+                    tx.insert_upload(&row).await?;
+                    quota::reserve(tx, &bucket, &row).await
                 })
             });
             let outcome = change.await;
@@ -181,8 +201,14 @@ impl Store {
     ) -> Result<Upload, StoreError> {
         let offset = match (row.state(), row.blob()?) {
             (UploadState::Open, Some(blob)) => {
-                let len = self.0.blobs.len(blob).await?;
+                let len = match row.lane()? {
+                    None => self.0.blobs.len(blob).await?,
+                    Some(_) => self.lane_bytes(blob, row.offset()).await?,
+                };
                 row.fence().map_or(len, |fence| len.min(fence))
+            }
+            (UploadState::Open, None) if row.protocol == Protocol::S3.as_str() => {
+                u64::try_from(self.0.catalog.part_bytes(id).await?).unwrap_or(0)
             }
             _ => row.offset(),
         };
@@ -218,7 +244,8 @@ impl Store {
                 limit: OBJECT_BYTES_MAX,
             });
         }
-        self.row(id).await?;
+        let row = self.row(id).await?;
+        self.0.blobs.admit(length.saturating_sub(row.offset()))?;
         let set = self
             .0
             .catalog
@@ -258,10 +285,11 @@ impl Store {
                     tx.delete_parts(id).await?;
                     tx.delete_upload(id).await?;
                     let mut dead = release_parts(tx, &parts).await?;
-                    if let Some(blob) = row.blob()?
-                        && tx.release_blob(blob, 1).await?
-                    {
-                        dead.push(blob);
+                    let shared = row.lane()?.map(|lane| lane.blob);
+                    for blob in row.blob()?.into_iter().chain(shared) {
+                        if tx.release_blob(blob, 1).await? {
+                            dead.push(blob);
+                        }
                     }
                     Ok::<_, StoreError>(dead)
                 })

@@ -1,7 +1,7 @@
 //! The registry: every metric of the daemon, once.
 //!
 //! Units are base units and stand last, as Prometheus has it. A label's values are a closed, small set:
-//! `door` (s3, tus, stream, admin), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `target` (a webhook of the configuration).
+//! `door` (s3, tus, stream, admin), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `protocol` (tus, rufh), `target` (a webhook of the configuration).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -95,6 +95,16 @@ registry! {
         "What the lifecycle rules of buckets ended, by kind (current, noncurrent, marker, upload).";
     UPLOADS_OPEN = Gauge Count "nebula_uploads_open"
         "Uploads that are neither finished nor ended.";
+    UPLOADS_ACTIVE = Gauge Count "nebula_uploads_active"
+        "Uploads with a request that is sending in this moment.";
+    UPLOADS_STALLED = Gauge Count "nebula_uploads_stalled"
+        "Those of them from which no byte has come for ten seconds.";
+    UPLOADS_RECEIVED_BYTES_TOTAL = Counter Bytes "nebula_uploads_received_bytes_total"
+        "Bytes of resumable uploads that were received, by protocol (tus, rufh).";
+    UPLOADS_FINISHED_TOTAL = Counter Count "nebula_uploads_finished_total"
+        "Resumable uploads that became objects, by protocol (tus, rufh).";
+    UPLOADS_TAKEN_OVER_TOTAL = Counter Count "nebula_uploads_taken_over_total"
+        "Requests that ended an older one of the same upload.";
     UPLOADS_EXPIRED_TOTAL = Counter Count "nebula_uploads_expired_total"
         "Unfinished uploads removed because nobody continued them.";
     JOBS_WAITING = Gauge Count "nebula_jobs_waiting"

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checksum::Check;
-use super::headers::{bytes, http_date, is_offset_stream};
+use super::headers::{OFFSET_STREAM, bytes, http_date, is_offset_stream};
 use super::inspect::find;
 use super::{Door, problem};
 use crate::catalog::UploadRole;
@@ -36,9 +36,22 @@ pub(super) enum Taken {
     Whole {
         /// All bytes.
         offset: u64,
+        /// The object's entity tag, without quotes.
+        etag: String,
     },
     /// They are not those of their checksum, and none was kept.
     Refused(Problem),
+}
+
+/// Where an upload ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// At its declared length.
+    AtLength,
+    /// Behind this body, which must reach the declared length, if one was declared.
+    Here,
+    /// Not with this body.
+    Open,
 }
 
 /// Takes the right to append.
@@ -60,7 +73,7 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &()).await?;
     if !is_offset_stream(&parts.headers) {
-        return Err(problem::content_type());
+        return Err(problem::content_type(OFFSET_STREAM));
     }
     let offset = bytes(&parts.headers, "upload-offset")?;
     let offset = offset.ok_or_else(|| Problem::invalid("The header Upload-Offset is needed."))?;
@@ -102,12 +115,13 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
         return Err(problem::too_large(total));
     }
     let session = begin(&door, upload.id, offset, check.is_some()).await?;
-    let (offset, expires_ms) = match take(session, Some(body), check, &door.options.cut).await? {
+    let taken = take(session, Some(body), check, &door.options.cut, End::AtLength);
+    let (offset, expires_ms) = match taken.await? {
         Taken::Part { offset } => (
             offset,
             Some(door.store.clock().now_ms() + door.options.idle_ms),
         ),
-        Taken::Whole { offset } => {
+        Taken::Whole { offset, .. } => {
             note_stored(&parts.extensions, &caller, &upload).await?;
             (offset, None)
         }
@@ -164,6 +178,7 @@ pub(super) async fn take(
     body: Option<Body>,
     mut check: Option<Check>,
     cut: &CancellationToken,
+    end: End,
 ) -> Result<Taken, StoreError> {
     let mut taken_over = std::pin::pin!(session.taken_over());
     let mut synced = (session.offset(), Instant::now());
@@ -220,15 +235,28 @@ pub(super) async fn take(
         }
         session.verified().await?;
     }
-    if session.is_complete() && session.role() == UploadRole::Partial {
+    let is_whole = match end {
+        End::AtLength => session.is_complete(),
+        End::Open => false,
+        End::Here => match session.end_here().await {
+            Ok(()) => true,
+            Err(error) => {
+                // What came is kept: the client may go on from there.
+                session.release().await?;
+                return Err(error);
+            }
+        },
+    };
+    if is_whole && session.role() == UploadRole::Partial {
         return Ok(Taken::Part {
             offset: session.seal().await?,
         });
     }
-    if session.is_complete() {
+    if is_whole {
         let published = session.finish().await?;
         return Ok(Taken::Whole {
             offset: published.object.size,
+            etag: published.object.etag.as_str().to_owned(),
         });
     }
     Ok(Taken::Part {

@@ -5,10 +5,10 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::append::{self, Taken, note_stored, take};
+use super::append::{self, End, Taken, note_stored, take};
 use super::checksum::Check;
 use super::concat::{Concat, UPLOAD_CONCAT};
-use super::headers::{declared_length, http_date, is_offset_stream, text};
+use super::headers::{OFFSET_STREAM, declared_length, http_date, is_offset_stream, text};
 use super::inspect::{find, may_write_somewhere};
 use super::metadata::Metadata;
 use super::{Door, problem, repeat};
@@ -39,7 +39,7 @@ pub(super) async fn create(
     let metadata = Metadata::parse(raw)?;
     let with_bytes = parts.headers.contains_key(header::CONTENT_TYPE);
     if with_bytes && !is_offset_stream(&parts.headers) && !body.is_end_stream() {
-        return Err(problem::content_type());
+        return Err(problem::content_type(OFFSET_STREAM));
     }
     let bucket = metadata
         .bucket
@@ -74,6 +74,8 @@ pub(super) async fn create(
         length,
         metadata: serde_json::json!({ "raw": raw, "concat": said }).to_string(),
         idle_ms: Some(door.options.idle_ms),
+        // Anything else is made in a file of its own.
+        lane: metadata.lane.filter(|_| concat == Concat::Partial),
     };
     let action = Action::WriteObject;
     let id = repeat::id(&parts.headers, &caller)?;
@@ -107,11 +109,12 @@ pub(super) async fn create(
             if has_bytes { Some(body) } else { None },
             check,
             &door.options.cut,
+            End::AtLength,
         )
         .await?
         {
             Taken::Part { offset: at } => offset = at,
-            Taken::Whole { offset: at } => {
+            Taken::Whole { offset: at, .. } => {
                 note_stored(&parts.extensions, &caller, &upload).await?;
                 offset = at;
                 expires_ms = None;
@@ -165,7 +168,11 @@ async fn join(
 }
 
 /// Makes the upload, or finds the one that the same creation made before.
-async fn begin(door: &Door, id: Option<UploadId>, new: NewResumable) -> Result<Upload, Problem> {
+pub(super) async fn begin(
+    door: &Door,
+    id: Option<UploadId>,
+    new: NewResumable,
+) -> Result<Upload, Problem> {
     inbox(door, &new.bucket).await?;
     let Some(id) = id else {
         return Ok(door.store.begin_upload(new).await?);

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::concat::UPLOAD_CONCAT;
 use super::headers::http_date;
 use super::{Door, problem};
-use crate::catalog::UploadRole;
+use crate::catalog::{Protocol, UploadRole};
 use crate::http::{Problem, identity_of, require_here};
 use crate::identity::{Action, Caller, Identity, Outcome, Resource, Role};
 use crate::kernel::UploadId;
@@ -33,6 +33,11 @@ pub(super) async fn find(
         Err(StoreError::NoSuchUpload(_)) => return Err(problem::no_upload()),
         other => other?,
     };
+    let now_ms = door.store.clock().now_ms();
+    let is_over = !upload.is_complete && upload.expires_ms.is_some_and(|at| at <= now_ms);
+    if is_over || upload.protocol == Protocol::S3 {
+        return Err(problem::no_upload());
+    }
     let is_owner = caller.actor().to_string() == upload.owner;
     let resource = Resource::Object(&upload.bucket, &upload.key);
     if is_owner && upload.role == UploadRole::Partial {

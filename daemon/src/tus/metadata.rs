@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::http::Problem;
 use crate::kernel::{BucketName, ObjectKey};
+use crate::store::NewLane;
 
 /// Longest header that is read; far above what a key of 1,024 bytes needs.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
@@ -22,7 +23,12 @@ pub(super) struct Metadata {
     pub(super) content_type: Option<String>,
     /// `mtime`: when the file was changed, in seconds since the epoch with a fraction.
     pub(super) mtime: Option<String>,
+    /// `lane-of`, `lane-start` and `lane-total`, of a partial upload that shares its file with others.
+    pub(super) lane: Option<NewLane>,
 }
+
+/// Bounds of `lane-of`: long enough to be random, short enough for a row.
+const LANE_NAME_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
 
 impl Metadata {
     /// Reads the header (tus 1.0, "Upload-Metadata").
@@ -48,6 +54,19 @@ impl Metadata {
                     .map_err(|_| Problem::invalid(format!("The metadata `{key}` is not UTF-8.")))
             }
         };
+        let lane = match [text("lane-of")?, text("lane-start")?, text("lane-total")?] {
+            [Some(of), Some(start), Some(total)] => Some(NewLane {
+                of: lane_name(of)?,
+                start: lane_bytes("lane-start", start)?,
+                total: lane_bytes("lane-total", total)?,
+            }),
+            [None, None, None] => None,
+            _ => {
+                return Err(Problem::invalid(
+                    "A lane needs `lane-of`, `lane-start` and `lane-total` together.",
+                ));
+            }
+        };
         let content_type = text("filetype")?.filter(|value| is_content_type(value));
         Ok(Self {
             bucket: text("bucket")?.map(str::parse).transpose()?,
@@ -56,8 +75,27 @@ impl Metadata {
             mtime: text("mtime")?
                 .filter(|value| is_time(value))
                 .map(str::to_owned),
+            lane,
         })
     }
+}
+
+fn lane_name(text: &str) -> Result<String, Problem> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if LANE_NAME_CHARS.contains(&text.len()) && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Problem::invalid(
+        "The metadata `lane-of` must be 16 to 64 of A-Z, a-z, 0-9, `-` and `_`.",
+    ))
+}
+
+fn lane_bytes(name: &str, text: &str) -> Result<u64, Problem> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number.ok_or_else(|| {
+        Problem::invalid(format!("The metadata `{name}` must be a number of bytes."))
+    })
 }
 
 fn pairs(header: &str) -> Result<BTreeMap<&str, Vec<u8>>, Problem> {
@@ -148,6 +186,9 @@ mod tests {
             "a Zm9v,, b YmFy",
             "a !!notbase64!!",
             "filename /w==",
+            "lane-of bmFtZW5hbWVuYW1lbmFtZQ==",
+            "lane-of eA==,lane-start MA==,lane-total MTA=",
+            "lane-of bmFtZW5hbWVuYW1lbmFtZQ==,lane-start LTE=,lane-total MTA=",
         ] {
             assert!(Metadata::parse(Some(bad)).is_err(), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! The resumable upload door: tus 1.0 at `/-/tus/`.
+//! The resumable upload door: tus 1.0 at `/-/tus/`, the IETF's resumable uploads at `/-/upload/` (`rufh`).
 //!
 //! Protocol in, store out: a creation makes an upload row and its file, a PATCH appends to that file in place, and the last byte publishes the object.
 //! Every received byte counts: after a drop the offset is what came in, and an offset that was told is durable.
@@ -11,11 +11,13 @@ mod append;
 mod checksum;
 mod concat;
 mod create;
+mod fields;
 mod headers;
 mod inspect;
 mod metadata;
 mod problem;
 mod repeat;
+mod rufh;
 
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const METHOD_OVERRIDE: &str = "x-http-method-override";
 /// What pages of other origins may read.
-const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, \
+const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Limit, Upload-Offset, Upload-Length, \
      Upload-Defer-Length, Upload-Metadata, Upload-Concat, Upload-Expires, Tus-Checksum-Algorithm, X-Request-Id";
 
 /// What the door is made of.
@@ -51,6 +53,8 @@ pub struct TusOptions {
     pub size_max: u64,
     /// How long an unfinished upload may rest.
     pub idle_ms: Millis,
+    /// Largest body that clients are asked to send, for proxies that gather bodies before they pass them on.
+    pub chunk_bytes: Option<u64>,
     /// Cancelled when the daemon stops: running bodies end, and what they brought is kept.
     pub cut: CancellationToken,
 }
@@ -73,7 +77,8 @@ pub fn router(store: Store, options: TusOptions) -> Router {
         .route("/-/tus/{id}", any(upload))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(door.clone(), protocol))
-        .with_state(door)
+        .with_state(door.clone())
+        .merge(rufh::router(door))
 }
 
 /// Version negotiation and the headers of every answer (tus 1.0, "Tus-Resumable").
@@ -99,16 +104,11 @@ async fn protocol(State(door): State<Door>, mut request: Request, next: Next) ->
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
+    if let Some(bytes) = door.options.chunk_bytes {
+        headers.insert("upload-limit", chunk_limit(bytes));
+    }
     if origin {
-        // A page of another origin acts with a credential that it was given, never with the browser's.
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(EXPOSED),
-        );
+        cross_origin(headers, EXPOSED);
     }
     response
 }
@@ -134,20 +134,46 @@ fn options(door: &Door, request: &HeaderMap) -> Response {
         HeaderValue::from_static(checksum::ALGORITHMS),
     );
     headers.insert("tus-max-size", door.options.size_max.into());
-    if request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        let methods = HeaderValue::from_static("POST, HEAD, PATCH, DELETE, OPTIONS");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            asked.unwrap_or(HeaderValue::from_static("*")),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_MAX_AGE,
-            HeaderValue::from_static("86400"),
-        );
-    }
+    preflight(request, headers, "POST, HEAD, PATCH, DELETE, OPTIONS");
     response
+}
+
+/// What clients of tus are told of the bound of a body; the header is that of the IETF's protocol, as tus has none.
+fn chunk_limit(bytes: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("max-append-size={bytes}"))
+        .unwrap_or(HeaderValue::from_static("min-size=0"))
+}
+
+/// A page of another origin acts with a credential that it was given, never with the browser's.
+fn cross_origin(headers: &mut HeaderMap, exposed: &'static str) {
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(exposed),
+    );
+}
+
+/// What a browser asks before it lets such a page send.
+fn preflight(request: &HeaderMap, headers: &mut HeaderMap, methods: &'static str) {
+    if !request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return;
+    }
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static(methods),
+    );
+    let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        asked.unwrap_or(HeaderValue::from_static("*")),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("86400"),
+    );
 }
 
 async fn collection(state: State<Door>, request: Request) -> Response {

@@ -41,17 +41,14 @@ pub(super) fn too_large(size_max: u64) -> Problem {
     .detail(format!("At most {size_max} bytes are taken."))
 }
 
-/// 415: the body is not an offset stream.
-pub(super) fn content_type() -> Problem {
+/// 415: the body is of a type that carries no upload.
+pub(super) fn content_type(expected: &str) -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "content_type",
         "The body is of another type.",
     )
-    .detail(format!(
-        "The Content-Type must be {}.",
-        super::headers::OFFSET_STREAM
-    ))
+    .detail(format!("The Content-Type must be {expected}."))
 }
 
 /// 403: a final upload takes no bytes.

@@ -11,7 +11,7 @@ mod reader;
 
 pub use reader::{ArrivingBody, ArrivingReader};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -346,14 +346,18 @@ impl Inner {
             // It grew as plaintext and was encrypted into another file; both rows are of one commit.
             return Ok(ended_ms == Some(object.modified_ms));
         }
-        let mut places = HashMap::new();
+        let mut places = BTreeMap::new();
         let mut start = 0;
         for extent in self.store.0.catalog.extents(object.row_id).await? {
             places.insert(start, (extent.blob, extent.offset));
             start += extent.length;
         }
+        // Lanes of one file are one extent in the end.
         let same = |piece: &Piece| {
-            places.get(&piece.start) == Some(&(piece.slice.blob, piece.slice.offset))
+            let around = places.range(..=piece.start).next_back();
+            around.is_some_and(|(start, (blob, offset))| {
+                (*blob, offset + (piece.start - start)) == (piece.slice.blob, piece.slice.offset)
+            })
         };
         Ok(pieces
             .iter()
@@ -367,14 +371,14 @@ fn pieces(rows: &[UploadPiece]) -> Result<Vec<Piece>, StoreError> {
     let mut pieces = Vec::new();
     let mut start = 0_u64;
     for row in rows {
-        if let Some(blob) = row.blob()? {
+        if let Some((blob, offset)) = row.place()? {
             let length = row.offset();
             pieces.push(Piece {
                 start,
                 upload: Some(row.id()?),
                 slice: Slice {
                     blob,
-                    offset: 0,
+                    offset,
                     length,
                 },
                 full: row.length(),

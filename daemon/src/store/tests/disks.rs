@@ -420,6 +420,7 @@ async fn begin(store: &Store, name: &str) -> crate::kernel::UploadId {
         length: Some(100_000),
         metadata: "{}".into(),
         idle_ms: None,
+        lane: None,
     };
     store.begin_upload(new).await.unwrap().id
 }

@@ -321,6 +321,7 @@ async fn a_resumable_upload_is_encrypted_at_its_end_and_its_plaintext_goes() {
             length: Some(size as u64),
             metadata: "{}".into(),
             idle_ms: None,
+            lane: None,
         };
         let id = store.begin_upload(new).await.unwrap().id;
         let mut session = store.append(id, 0, None).await.unwrap();

@@ -14,6 +14,7 @@ pub(super) fn resumable(length: Option<u64>) -> NewResumable {
         length,
         metadata: "{}".into(),
         idle_ms: Some(1000),
+        lane: None,
     }
 }
 
