@@ -48,7 +48,7 @@ fn of_type<'a>(said: &'a [Value], kind: &str) -> Vec<&'a Value> {
 #[tokio::test]
 async fn what_a_push_says_it_sent_is_what_came() {
     within(LIMIT, async {
-        let (house, cli, wire) = house().await;
+        let (_house, cli, wire) = house().await;
         let mut total = 0;
         for (name, bytes) in [
             ("f/a.bin", 5 << 20),
