@@ -29,8 +29,6 @@ pub(super) const REGION: &str = "us-east-1";
 /// A bucket's name starts with a letter or a digit, so this is nobody's.
 const OWN: &str = "/-/";
 const WELL_KNOWN: &str = "/.well-known/";
-/// Milliseconds of an hour.
-
 /// What a connection sees of the house.
 pub(super) struct House {
     router: Router,

@@ -61,12 +61,11 @@ impl Store {
         let mark = self.0.blobs.create_open().await?;
         let mark_id = mark.id();
         // Only the first lane makes the file; who is first is decided again in the transaction.
-        let file = match self.0.catalog.has_lanes(&lane.of, &new.owner).await? {
-            true => None,
-            false => {
-                self.room_for(lane.total).await?;
-                Some(self.0.blobs.create_reserved(lane.total).await?)
-            }
+        let file = if self.0.catalog.has_lanes(&lane.of, &new.owner).await? {
+            None
+        } else {
+            self.room_for(lane.total).await?;
+            Some(self.0.blobs.create_reserved(lane.total).await?)
         };
         let file_id = file.as_ref().map(crate::blob::BlobLock::id);
         let store = self.clone();

@@ -111,15 +111,20 @@ fn options(door: &Door, request: &HeaderMap) -> Response {
 
 /// What the client shall keep to; `max-age` counts from now.
 fn limit(door: &Door, expires_ms: Option<Millis>) -> HeaderValue {
-    let mut text = format!("max-size={}, min-size=0", door.options.size_max);
-    if let Some(bytes) = door.options.chunk_bytes {
-        text.push_str(&format!(", max-append-size={bytes}"));
-    }
-    if let Some(at_ms) = expires_ms {
+    let mut terms = vec![
+        format!("max-size={}", door.options.size_max),
+        "min-size=0".into(),
+    ];
+    terms.extend(
+        door.options
+            .chunk_bytes
+            .map(|bytes| format!("max-append-size={bytes}")),
+    );
+    terms.extend(expires_ms.map(|at_ms| {
         let left_ms = at_ms - door.store.clock().now_ms();
-        text.push_str(&format!(", max-age={}", left_ms.max(0) / 1000));
-    }
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("min-size=0"))
+        format!("max-age={}", left_ms.max(0) / 1000)
+    }));
+    HeaderValue::from_str(&terms.join(", ")).unwrap_or(HeaderValue::from_static("min-size=0"))
 }
 
 /// The length that a request says, by itself or by its body.

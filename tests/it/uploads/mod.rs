@@ -7,6 +7,7 @@ mod promises;
 mod rufh;
 mod tus;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -179,7 +180,7 @@ async fn early(
         head.push_str("Tus-Resumable: 1.0.0\r\n");
     }
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     head.push_str("\r\n");
     let mut socket = tokio::net::TcpStream::connect(appliance.address())

@@ -303,6 +303,51 @@ async fn progress_is_told_while_bytes_arrive() {
     .await;
 }
 
+/// Headers that noise is made of.
+const NAMES: [&str; 14] = [
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Defer-Length",
+    "Upload-Concat",
+    "Upload-Metadata",
+    "Upload-Checksum",
+    "Upload-Complete",
+    "Content-Type",
+    "X-HTTP-Method-Override",
+    "Tus-Resumable",
+    "Expect",
+    "If-None-Match",
+    "Trailer",
+    "Upload-Draft-Interop-Version",
+];
+/// Values of them, sound and not.
+const VALUES: [&str; 24] = [
+    "0",
+    "1",
+    "5",
+    "-1",
+    "1048577",
+    "99999999999999999999",
+    "?0",
+    "?1",
+    "?2;a",
+    "partial",
+    "final;/-/tus/x",
+    "final;",
+    "sha1 AAAA",
+    "crc32c yZRlqg==",
+    "bucket ZmlsbXM=,filename eA==",
+    "filename /w==",
+    "a,,b",
+    "application/offset+octet-stream",
+    "application/partial-upload",
+    "PATCH",
+    "1.0.0",
+    "*",
+    "Upload-Checksum",
+    "\u{fc}",
+];
+
 /// Whatever is asked, the answer is one of the protocol's.
 #[tokio::test]
 async fn no_request_is_answered_with_an_error_of_the_daemon() {
@@ -324,48 +369,6 @@ async fn no_request_is_answered_with_an_error_of_the_daemon() {
         ]
         .map(str::to_owned)
         .to_vec();
-        const NAMES: [&str; 14] = [
-            "Upload-Length",
-            "Upload-Offset",
-            "Upload-Defer-Length",
-            "Upload-Concat",
-            "Upload-Metadata",
-            "Upload-Checksum",
-            "Upload-Complete",
-            "Content-Type",
-            "X-HTTP-Method-Override",
-            "Tus-Resumable",
-            "Expect",
-            "If-None-Match",
-            "Trailer",
-            "Upload-Draft-Interop-Version",
-        ];
-        const VALUES: [&str; 24] = [
-            "0",
-            "1",
-            "5",
-            "-1",
-            "1048577",
-            "99999999999999999999",
-            "?0",
-            "?1",
-            "?2;a",
-            "partial",
-            "final;/-/tus/x",
-            "final;",
-            "sha1 AAAA",
-            "crc32c yZRlqg==",
-            "bucket ZmlsbXM=,filename eA==",
-            "filename /w==",
-            "a,,b",
-            "application/offset+octet-stream",
-            "application/partial-upload",
-            "PATCH",
-            "1.0.0",
-            "*",
-            "Upload-Checksum",
-            "\u{fc}",
-        ];
         for round in 0..400 {
             let path = paths[seed.within(0, paths.len() as u64 - 1) as usize].clone();
             let method = pick(
