@@ -116,6 +116,8 @@ async fn content(appliance: &Appliance, key: &str) -> Option<Vec<u8>> {
     let path = format!("/-/file/films/{key}");
     let answer = appliance.get(&path).send().await.unwrap();
     match answer.status().as_u16() {
+        // It is read while it arrives; there it is when it is whole.
+        200 if answer.headers().contains_key("upload-complete") => None,
         200 => Some(answer.bytes().await.unwrap().to_vec()),
         404 => None,
         other => panic!("{other}"),
