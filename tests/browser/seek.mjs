@@ -115,6 +115,8 @@ async function watch({ name, url, count, patience_ms }) {
   // The same places in every run: a generator of 31 bits.
   let state = 20_240_611;
   const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+  // Where a seek lands is told by a picture that stands: one that plays has moved on by the time a busy page looks.
+  video.pause();
   const seeks_ms = [];
   let off_s = 0;
   for (let seek = 0; seek < count; seek += 1) {
@@ -127,6 +129,7 @@ async function watch({ name, url, count, patience_ms }) {
     off_s = Math.max(off_s, Math.abs(video.currentTime - to));
   }
   // It goes on playing where it is.
+  void video.play();
   const at = video.currentTime;
   const end = performance.now() + patience_ms;
   while (video.currentTime < Math.min(at + 0.5, video.duration - 0.1)) {
