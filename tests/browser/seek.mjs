@@ -4,11 +4,7 @@
 //
 // Prints one line of JSON: for each player its errors, how long it took to start, and how long each seek took until
 // the picture of its place was there.
-import { createServer } from "node:http";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { stage } from "./stage.mjs";
 
 const [hls_url, dash_url, executablePath, count] = process.argv.slice(2);
 /** For each thing that is waited for. */
@@ -19,43 +15,7 @@ const PLAYERS = [
   { name: "shaka-dash", url: dash_url },
 ];
 
-const libraries = {
-  "/hls.js": "node_modules/hls.js/dist/hls.min.js",
-  "/shaka.js": "node_modules/shaka-player/dist/shaka-player.compiled.js",
-};
-const server = createServer(async (request, response) => {
-  const file = libraries[request.url];
-  if (file) {
-    response.setHeader("content-type", "text/javascript");
-    response.end(await readFile(new URL(file, import.meta.url)));
-  } else if (request.url === "/") {
-    response.setHeader("content-type", "text/html");
-    response.end(`<!doctype html><meta charset="utf-8"><title>player</title>
-<video muted playsinline width="640"></video><script src="/hls.js"></script><script src="/shaka.js"></script>`);
-  } else {
-    response.statusCode = 404;
-    response.end();
-  }
-});
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
-const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-
-// Without the background flags Chromium asks the internet for things that no test needs.
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const { context, address, close } = await stage(executablePath);
 
 let failed = false;
 try {
@@ -65,7 +25,7 @@ try {
     page.setDefaultTimeout(PATIENCE_MS);
     const complaints = [];
     page.on("pageerror", (error) => complaints.push(`page: ${error.message}`));
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    await page.goto(address);
     const result = await page.evaluate(watch, { ...player, count: Number(count), patience_ms: PATIENCE_MS });
     told[player.name] = { ...result, errors: [...complaints, ...result.errors] };
     await page.close();
@@ -75,9 +35,7 @@ try {
   console.error(error.message);
   failed = true;
 } finally {
-  await context.close();
-  server.close();
-  await rm(profile, { recursive: true, force: true });
+  await close();
 }
 process.exit(failed ? 1 : 0);
 
