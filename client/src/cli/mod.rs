@@ -166,3 +166,13 @@ pub fn closest<'a>(typed: &str, names: &'a [String]) -> Option<&'a str> {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
 }
+
+/// How a transfer of several files ended: one thing alone is told as an error is; of several each had its line.
+fn ended(files: usize, failed: usize, first: Option<Error>) -> Result<Exit, Error> {
+    match first {
+        None => Ok(Exit::Ok),
+        Some(error) if files == 0 && failed == 1 => Err(error),
+        Some(error) if files == 0 => Ok(error.exit()),
+        Some(_) => Ok(Exit::Partly),
+    }
+}

@@ -239,13 +239,7 @@ impl Tally {
     }
 
     fn end(self) -> Result<Exit, Error> {
-        match self.error {
-            None => Ok(Exit::Ok),
-            // One thing alone is told as an error is; of several each had its line.
-            Some(error) if self.files == 0 && self.failed == 1 => Err(error),
-            Some(error) if self.files == 0 => Ok(error.exit()),
-            Some(_) => Ok(Exit::Partly),
-        }
+        super::ended(self.files, self.failed, self.error)
     }
 }
 
