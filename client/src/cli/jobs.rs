@@ -1,11 +1,13 @@
 //! What the node is working on.
 
 use super::{
-    Context,
+    Context, SHORT_ID,
     args::{Jobs, JobsCommand},
+    short_id,
 };
 use crate::term::{
     self, human,
+    live::{self, Live},
     table::{Column, Table},
     text::Text,
     theme::{BAD, BOLD, BUSY, DIM, GOOD, PLAIN, WARN},
@@ -15,17 +17,13 @@ use nebula_client::{
     Client, Error, Exit,
     api::{Job, JobState, JobsQuery, MAX_PAGE_ITEMS, Problem, problem::code},
 };
-use std::{collections::HashMap, fmt::Write as _, io::Write as _, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
 use tokio::time::timeout;
 
 /// How long a broken event stream is tried again; the clock redraws meanwhile.
 const PATIENCE: Duration = Duration::from_hours(1);
 /// How long a live table stands without being drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
-/// How many characters of an id are shown.
-const SHORT_ID: usize = 8;
-/// How many cells a progress bar takes.
-const BAR_CELLS: usize = 12;
 
 /// Lists, watches, cancels or retries.
 pub async fn run(cx: &Context, args: &Jobs) -> Result<Exit, Error> {
@@ -86,16 +84,11 @@ async fn whole_id(client: &Client, id: &str) -> Result<String, Error> {
         ..JobsQuery::default()
     };
     let jobs = client.jobs(&query).await?.items;
-    let mut matching = jobs.into_iter().filter(|j| j.id.starts_with(id));
-    match (matching.next(), matching.next()) {
-        (Some(job), None) => Ok(job.id),
-        (Some(_), Some(_)) => Err(Error::Usage {
-            message: format!("Several jobs are called {id}."),
-            hint: Some("Type more of the id.".into()),
-        }),
+    match super::the_one("jobs", id, jobs, |job| &job.id)? {
+        Some(job) => Ok(job.id),
         // Not among the latest; the node may know it all the same.
-        (None, _) if id.len() > SHORT_ID => Ok(id.to_owned()),
-        (None, _) => Err(Error::NotFound(Box::new(
+        None if id.len() > SHORT_ID => Ok(id.to_owned()),
+        None => Err(Error::NotFound(Box::new(
             Problem::new(404, code::JOB_NOT_FOUND, &format!("There is no job {id}"))
                 .hint("nebula jobs"),
         ))),
@@ -139,20 +132,9 @@ fn table(jobs: &[Job]) -> Table {
     table
 }
 
-/// The beginning of an id; commands take it as well.
-fn short_id(id: &str) -> &str {
-    id.get(..SHORT_ID).unwrap_or(id)
-}
-
 fn progress(job: &Job) -> Text {
     match job.state {
-        JobState::Running => {
-            let share = job.progress.clamp(0.0, 1.0);
-            let full = (share * BAR_CELLS as f64).round() as usize;
-            Text::styled(BUSY, "━".repeat(full))
-                .and(DIM, "━".repeat(BAR_CELLS - full))
-                .and(PLAIN, format!(" {}", human::percent(share)))
-        }
+        JobState::Running => live::bar(job.progress),
         JobState::Done => took(job),
         _ => Text::default(),
     }
@@ -202,27 +184,14 @@ fn footer(jobs: &[Job]) -> String {
 /// Draws the table again and again, in place; an event of the node wakes it early.
 async fn watch(client: &Client, args: &Jobs) -> Result<Exit, Error> {
     let mut events = client.events(None, PATIENCE);
-    let mut drawn = 0;
+    let mut live = Live::default();
     loop {
         let jobs = client.jobs(&query(args)).await?.items;
-        let mut frame = if jobs.is_empty() {
+        live.draw(if jobs.is_empty() {
             "There are no jobs.\n".to_owned()
         } else {
             table(&jobs).framed("Jobs", &footer(&jobs), term::columns())
-        };
-        let hint = Text::styled(DIM, " Ctrl-C ends");
-        let _ = writeln!(frame, "{hint}");
-        let mut out = anstream::stdout().lock();
-        // Up to where the last frame began, and away with it.
-        let up = if drawn > 0 {
-            format!("\x1b[{drawn}A\r\x1b[J")
-        } else {
-            String::new()
-        };
-        let _ = write!(out, "{up}{frame}");
-        let _ = out.flush();
-        drop(out);
-        drawn = frame.lines().count();
+        });
         // Without an event stream the clock alone will do; bursts of events are drawn once.
         let _ = timeout(REDRAW, events.next()).await;
         tokio::time::sleep(Duration::from_millis(100)).await;

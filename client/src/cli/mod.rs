@@ -30,6 +30,9 @@ use args::{Cli, Command, Global};
 use nebula_client::{Client, Credentials, Error, Exit, api::problem::code, profile::Profiles};
 use serde::Serialize;
 
+/// How many characters of an id are shown.
+const SHORT_ID: usize = 8;
+
 /// What every verb gets: the options of every command, and the node once it is needed.
 pub struct Context {
     pub global: Global,
@@ -165,6 +168,28 @@ pub fn closest<'a>(typed: &str, names: &'a [String]) -> Option<&'a str> {
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+/// The beginning of an id; commands take it as well.
+fn short_id(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
+}
+
+/// The one whose id begins like this; `what` says of which kind they are.
+fn the_one<T>(
+    what: &str,
+    id: &str,
+    all: Vec<T>,
+    id_of: impl Fn(&T) -> &str,
+) -> Result<Option<T>, Error> {
+    let mut matching = all.into_iter().filter(|one| id_of(one).starts_with(id));
+    match (matching.next(), matching.next()) {
+        (Some(_), Some(_)) => Err(Error::Usage {
+            message: format!("Several {what} are called {id}."),
+            hint: Some("Type more of the id.".into()),
+        }),
+        (one, _) => Ok(one),
+    }
 }
 
 /// How a transfer of several files ended: one thing alone is told as an error is; of several each had its line.

@@ -1,25 +1,22 @@
 //! Uploads that are not finished: how far they are, how fast they come, and which stand still.
 
-use super::Context;
+use super::{Context, short_id};
 use crate::term::{
     self, human,
+    live::{self, Live},
     table::{Column, Table},
     text::Text,
-    theme::{BOLD, BUSY, DIM, PLAIN, WARN},
+    theme::{BOLD, DIM, WARN},
 };
 use clap::{Args, Subcommand};
 use nebula_client::{
     Client, Error, Exit,
     api::{Problem, Upload, problem::code},
 };
-use std::{collections::HashMap, fmt::Write as _, io::Write as _, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 /// How long a live table stands without being drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
-/// How many characters of an id are shown.
-const SHORT_ID: usize = 8;
-/// How many cells a progress bar takes.
-const BAR_CELLS: usize = 12;
 /// From when on an upload that sends nothing is said to be stalled.
 const STALLED_MS: u64 = 10_000;
 
@@ -82,22 +79,12 @@ async fn list(cx: &Context, client: &Client) -> Result<Exit, Error> {
 /// The upload whose id starts like this.
 async fn whole(client: &Client, id: &str) -> Result<Upload, Error> {
     let uploads = client.all_uploads().await?;
-    let mut matching = uploads.into_iter().filter(|u| u.id.starts_with(id));
-    match (matching.next(), matching.next()) {
-        (Some(upload), None) => Ok(upload),
-        (Some(_), Some(_)) => Err(Error::Usage {
-            message: format!("Several uploads are called {id}."),
-            hint: Some("Type more of the id.".into()),
-        }),
-        (None, _) => Err(Error::NotFound(Box::new(
-            Problem::new(
-                404,
-                code::UPLOAD_NOT_FOUND,
-                &format!("There is no unfinished upload {id}"),
-            )
-            .hint("nebula uploads"),
-        ))),
-    }
+    let one = super::the_one("uploads", id, uploads, |upload| &upload.id)?;
+    one.ok_or_else(|| {
+        let title = format!("There is no unfinished upload {id}");
+        let problem = Problem::new(404, code::UPLOAD_NOT_FOUND, &title);
+        Error::NotFound(Box::new(problem.hint("nebula uploads")))
+    })
 }
 
 fn table(uploads: &[Upload]) -> Table {
@@ -112,7 +99,7 @@ fn table(uploads: &[Upload]) -> Table {
     ]);
     for upload in uploads {
         table.row([
-            Text::styled(BOLD, upload.id.get(..SHORT_ID).unwrap_or(&upload.id)),
+            Text::styled(BOLD, short_id(&upload.id)),
             Text::plain(format!("{}:{}", upload.bucket, upload.key)),
             progress(upload),
             Text::plain(match upload.size_bytes {
@@ -135,14 +122,10 @@ fn table(uploads: &[Upload]) -> Table {
 }
 
 fn progress(upload: &Upload) -> Text {
-    let Some(size) = upload.size_bytes.filter(|size| *size > 0) else {
-        return Text::default();
-    };
-    let share = (upload.offset_bytes as f64 / size as f64).clamp(0.0, 1.0);
-    let full = (share * BAR_CELLS as f64).round() as usize;
-    Text::styled(BUSY, "━".repeat(full))
-        .and(DIM, "━".repeat(BAR_CELLS - full))
-        .and(PLAIN, format!(" {}", human::percent(share)))
+    match upload.size_bytes {
+        Some(size) if size > 0 => live::bar(upload.offset_bytes as f64 / size as f64),
+        _ => Text::default(),
+    }
 }
 
 /// What comes in a second, or why nothing does.
@@ -180,26 +163,14 @@ fn footer(uploads: &[Upload]) -> String {
 
 /// Draws the table again and again, in place.
 async fn watch(client: &Client) -> Result<Exit, Error> {
-    let mut drawn = 0;
+    let mut live = Live::default();
     loop {
         let uploads = client.all_uploads().await?;
-        let mut frame = if uploads.is_empty() {
+        live.draw(if uploads.is_empty() {
             "There are no unfinished uploads.\n".to_owned()
         } else {
             table(&uploads).framed("Uploads", &footer(&uploads), term::columns())
-        };
-        let _ = writeln!(frame, "{}", Text::styled(DIM, " Ctrl-C ends"));
-        let mut out = anstream::stdout().lock();
-        // Up to where the last frame began, and away with it.
-        let up = if drawn > 0 {
-            format!("\x1b[{drawn}A\r\x1b[J")
-        } else {
-            String::new()
-        };
-        let _ = write!(out, "{up}{frame}");
-        let _ = out.flush();
-        drop(out);
-        drawn = frame.lines().count();
+        });
         tokio::time::sleep(REDRAW).await;
     }
 }

@@ -7,6 +7,7 @@ pub mod bars;
 pub mod boxed;
 pub mod help;
 pub mod human;
+pub mod live;
 pub mod prompt;
 pub mod table;
 pub mod text;
