@@ -1,4 +1,6 @@
-//! Unfinished uploads.
+//! Unfinished uploads; a final one stands for the partial ones that it is made of.
+
+use std::collections::HashSet;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +12,7 @@ use crate::catalog::{Protocol, UploadRole};
 use crate::http::Problem;
 use crate::identity::{Action, Caller, Identity, Outcome, Resource};
 use crate::kernel::UploadId;
-use crate::store::{self, LiveUpload, StoreError};
+use crate::store::{self, LiveUpload, Store, StoreError};
 
 /// Uploads looked at for one listing; far above what an appliance has under way.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -26,22 +28,27 @@ pub(super) async fn list(
         ));
     }
     let limit = query.limit_items() as usize;
-    let uploads = parts.store.open_uploads(LOOKED_AT_MAX).await?;
+    let mut uploads = Vec::new();
+    for upload in parts.store.open_uploads(LOOKED_AT_MAX).await? {
+        uploads.push(Whole::of(&parts.store, upload).await?);
+    }
+    let lanes: HashSet<UploadId> = uploads.iter().flat_map(|one| &one.lanes).copied().collect();
+    uploads.retain(|one| !lanes.contains(&one.upload.id));
     let mut seen = Vec::with_capacity(uploads.len());
-    for upload in &uploads {
-        seen.push(may(&parts.identity, &caller, upload).await?);
+    for one in &uploads {
+        seen.push(may(&parts.identity, &caller, &one.upload).await?);
     }
     // The page after the cursor; one that ended meanwhile starts the list again rather than losing any.
     let start = query.cursor.as_deref().and_then(|cursor| {
         uploads
             .iter()
-            .position(|upload| upload.id.to_string() == cursor)
+            .position(|one| one.upload.id.to_string() == cursor)
     });
     let live = parts.store.live_uploads();
     let rest = uploads.iter().zip(seen).skip(start.map_or(0, |at| at + 1));
     let mut items: Vec<Upload> = rest
         .filter(|(_, is_seen)| *is_seen)
-        .map(|(upload, _)| wire(upload, &live))
+        .map(|(one, _)| one.wire(&live))
         .take(limit + 1)
         .collect();
     let next = (items.len() > limit).then(|| items[limit - 1].id.clone());
@@ -59,7 +66,8 @@ pub(super) async fn get(
         return Err(missing());
     }
     let live = parts.store.live_uploads();
-    Ok(axum::Json(wire(&upload, &live)))
+    let whole = Whole::of(&parts.store, upload).await?;
+    Ok(axum::Json(whole.wire(&live)))
 }
 
 fn missing() -> Problem {
@@ -86,8 +94,9 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let upload = find(&parts, &caller, &id).await?;
-    let id = upload.id;
-    let ended = parts.store.terminate_upload(id).await;
+    let whole = Whole::of(&parts.store, upload).await?;
+    let ended = whole.end(&parts.store).await;
+    let upload = whole.upload;
     let resource = Resource::Object(&upload.bucket, &upload.key);
     let outcome = if ended.is_ok() {
         Outcome::Done
@@ -126,26 +135,60 @@ async fn may(
         || identity.decide(caller, action, &resource).await?.allow)
 }
 
-fn wire(upload: &store::Upload, live: &[LiveUpload]) -> Upload {
-    let live = live.iter().find(|live| live.id == upload.id);
-    Upload {
-        is_receiving: live.is_some(),
-        bytes_per_s: live.map(|live| live.bytes_per_s),
-        quiet_ms: live.map(|live| live.quiet_ms.max(0).unsigned_abs()),
-        id: upload.id.to_string(),
-        protocol: match upload.protocol {
-            Protocol::Tus => UploadProtocol::Tus,
-            Protocol::Rufh => UploadProtocol::Rufh,
-            Protocol::S3 => UploadProtocol::S3,
-        },
-        bucket: upload.bucket.to_string(),
-        key: upload.key.to_string(),
-        size_bytes: upload.length,
-        offset_bytes: upload.offset,
-        content_type: None,
-        created_by: Some(upload.owner.clone()),
-        created_at_ms: upload.created_ms,
-        updated_at_ms: upload.created_ms,
-        expires_at_ms: upload.expires_ms,
+/// An upload, and where it is a final one, its partial ones with what they received.
+struct Whole {
+    upload: store::Upload,
+    lanes: Vec<UploadId>,
+}
+
+impl Whole {
+    async fn of(store: &Store, mut upload: store::Upload) -> Result<Self, StoreError> {
+        let mut lanes = Vec::new();
+        if upload.role == UploadRole::Final && !upload.is_complete {
+            let partials = store.partials(upload.id).await?;
+            upload.offset = partials.iter().map(|(_, offset, _)| offset).sum();
+            upload.length = partials.iter().map(|(_, _, length)| *length).sum();
+            lanes.extend(partials.iter().map(|(id, ..)| *id));
+        }
+        Ok(Self { upload, lanes })
+    }
+
+    /// Gives it up, and what was sent for it.
+    async fn end(&self, store: &Store) -> Result<(), StoreError> {
+        store.terminate_upload(self.upload.id).await?;
+        for lane in &self.lanes {
+            match store.terminate_upload(*lane).await {
+                Ok(()) | Err(StoreError::NoSuchUpload(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wire(&self, live: &[LiveUpload]) -> Upload {
+        let upload = &self.upload;
+        let is_ours = |live: &&LiveUpload| live.id == upload.id || self.lanes.contains(&live.id);
+        let live: Vec<&LiveUpload> = live.iter().filter(is_ours).collect();
+        let quiet_ms = live.iter().map(|live| live.quiet_ms).min();
+        Upload {
+            is_receiving: !live.is_empty(),
+            bytes_per_s: (!live.is_empty()).then(|| live.iter().map(|live| live.bytes_per_s).sum()),
+            quiet_ms: quiet_ms.map(|quiet_ms| quiet_ms.max(0).unsigned_abs()),
+            id: upload.id.to_string(),
+            protocol: match upload.protocol {
+                Protocol::Tus => UploadProtocol::Tus,
+                Protocol::Rufh => UploadProtocol::Rufh,
+                Protocol::S3 => UploadProtocol::S3,
+            },
+            bucket: upload.bucket.to_string(),
+            key: upload.key.to_string(),
+            size_bytes: upload.length,
+            offset_bytes: upload.offset,
+            content_type: None,
+            created_by: Some(upload.owner.clone()),
+            created_at_ms: upload.created_ms,
+            updated_at_ms: upload.created_ms,
+            expires_at_ms: upload.expires_ms,
+        }
     }
 }

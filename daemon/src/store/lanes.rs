@@ -5,6 +5,7 @@
 //! The common file has a reference for each lane, so it lives as long as one of them or an object needs it.
 
 use super::bucket::existing;
+use super::concat::PARTIALS_MAX;
 use super::upload::{NewResumable, Upload, row_of};
 use super::{Store, StoreError, quota};
 use crate::blob::{BlobAppender, Stretch, sums};
@@ -94,6 +95,31 @@ impl Store {
             .await?;
         tracing::debug!(upload.id = %found, blob.id = %file, "lane {found} fills {file}");
         self.upload(found).await
+    }
+
+    /// The partial uploads of an unfinished final one, in order: what each has received, and what it will have where that is declared.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn partials(
+        &self,
+        id: UploadId,
+    ) -> Result<Vec<(UploadId, u64, Option<u64>)>, StoreError> {
+        let pieces = self.0.catalog.upload_pieces(id, PARTIALS_MAX as i64);
+        let mut partials = Vec::new();
+        for piece in pieces.await? {
+            let (id, mut offset) = (piece.id()?, piece.offset());
+            if piece.length() != Some(offset) {
+                match self.upload(id).await {
+                    Ok(upload) => offset = upload.offset,
+                    // It ended in this moment, or its disk is away.
+                    Err(StoreError::NoSuchUpload(_) | StoreError::DiskAway(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            partials.push((id, offset, piece.length()));
+        }
+        Ok(partials)
     }
 
     /// Bytes of an open lane: what its mark tells, and never less than what is durable.
