@@ -1,8 +1,9 @@
 // Sends one file by tus. A chunk of its own: tus-js-client comes when the first file does.
 
 import { DetailedError, Upload } from "tus-js-client";
-import { Failure, headers, problemIn } from "./api";
+import { Failure, get, headers, problemIn } from "./api";
 import type { Sending, Transfer } from "./transfers";
+import type { Discovery } from "./wire";
 
 /** Waits before each new try; progress starts the list again. */
 const RETRY_MS = [0, 500, 1000, 2000, 4000, 8000, 15_000, 30_000, 60_000];
@@ -18,8 +19,11 @@ interface Tell {
 export async function send(one: Transfer, tell: Tell): Promise<Sending> {
   const { file, bucket, key } = one;
   const rate = meter();
+  // Behind a proxy that gathers bodies, the node asks for short ones.
+  const { tus, upload_chunk_bytes } = await get<Discovery>("/.well-known/nebula");
   const upload = new Upload(file, {
-    endpoint: "/-/tus/",
+    endpoint: tus,
+    chunkSize: upload_chunk_bytes ?? Number.POSITIVE_INFINITY,
     headers: headers(),
     metadata: { bucket, filename: key, filetype: file.type },
     retryDelays: RETRY_MS,

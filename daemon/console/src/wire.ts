@@ -107,6 +107,14 @@ export interface Stream {
   duration_ms?: number;
 }
 
+/** What a node says of itself to whoever asks. */
+export interface Discovery {
+  /** Where uploads are begun. */
+  tus: string;
+  /** The largest body of an upload; any when absent. */
+  upload_chunk_bytes?: number;
+}
+
 export interface Upload {
   id: string;
   protocol: string;
