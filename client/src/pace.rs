@@ -17,6 +17,12 @@ const REST: Duration = Duration::from_secs(15);
 /// How long a failure keeps the count from growing.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
+/// The most lanes of each of so many files that are transferred beside each other: those are lanes too.
+pub fn lanes_each(most: u32, files_at_once: usize) -> u32 {
+    let files = u32::try_from(files_at_once.max(1)).unwrap_or(u32::MAX);
+    (most / files).max(1)
+}
+
 /// Chooses the number of lanes by what they bring.
 #[derive(Debug)]
 pub(crate) struct Pace {

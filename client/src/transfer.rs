@@ -14,6 +14,16 @@ pub enum Step {
     },
     /// The source is not the one that an earlier, unfinished transfer was about: starts anew.
     StartedAnew,
+    /// The node has begun to receive the object: from now on what is there of it can be read at its address.
+    Begun {
+        /// Whether it is of a kind that plays from its beginning while the rest is on its way.
+        plays: bool,
+    },
+    /// What was sent did not arrive before it was whole, so less is sent at once.
+    SendingLess {
+        /// How much content one request carries from now on.
+        bytes: u64,
+    },
     /// So many bytes of the content are on their way or there.
     Moved {
         /// How much of the content that is, whatever its order.

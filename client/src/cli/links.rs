@@ -9,9 +9,12 @@ use crate::term::{
 };
 use nebula_client::{
     Client, Error, Exit, Remote,
-    api::{CreateLink, Link, Urls},
+    api::{CreateLink, Link, Urls, routes},
 };
 use serde_json::json;
+
+/// How long the link of a player works: longer than any film with its pauses.
+const PLAYER_LINK_S: u64 = 24 * 3600;
 
 /// Prints an object's addresses; signed ones when a time is given.
 pub async fn url(cx: &Context, object: &Remote, expires_in_s: Option<u64>) -> Result<Exit, Error> {
@@ -81,6 +84,18 @@ pub async fn make(client: &Client, what: &Remote, expires_in_s: u64) -> Result<L
             expires_in_s,
         })
         .await
+}
+
+/// Where a player reads an object that may be on its way yet: signed, unless the tailnet knows this machine.
+pub async fn for_player(client: &Client, object: &Remote) -> Result<Urls, Error> {
+    if client.has_credentials() {
+        let link = make(client, object, PLAYER_LINK_S).await?;
+        return Ok(link.urls.unwrap_or_default());
+    }
+    Ok(Urls {
+        file: routes::file(&object.bucket, &object.key),
+        ..Urls::default()
+    })
 }
 
 fn print(

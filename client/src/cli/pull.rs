@@ -16,6 +16,7 @@ use nebula_client::{
     api::{MAX_PAGE_ITEMS, Object, ObjectsQuery},
     client::MAX_LISTED,
     download::{self, Options, Pulled},
+    pace::lanes_each,
     transfer::Verified,
 };
 use serde_json::json;
@@ -121,8 +122,8 @@ async fn stream(cx: &Context, client: &Client, args: &Pull) -> Result<Exit, Erro
 
 fn options(args: &Pull, files_at_once: usize) -> Options {
     Options {
-        lanes: (u32::from(args.lanes) / files_at_once as u32).max(1),
-        patience: Duration::from_secs(args.patience),
+        lanes: lanes_each(args.lanes.into(), files_at_once),
+        patience: Duration::from_secs(args.patience).into(),
         ..Options::default()
     }
 }

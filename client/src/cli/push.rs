@@ -1,6 +1,6 @@
 //! Uploading files and folders.
 
-use super::{Context, args::Push, tick};
+use super::{Context, args::Push, links, tick};
 use crate::{
     failed_line,
     term::{
@@ -8,14 +8,15 @@ use crate::{
         bars::{Bars, Show},
         human,
         text::Text,
-        theme::{BAD, BOLD, DIM, PLAIN},
+        theme::{BAD, BOLD, DIM, PLAIN, TYPE_THIS},
     },
 };
 use futures::StreamExt as _;
 use nebula_client::{
     Client, Error, Exit, Remote,
     api::ObjectsQuery,
-    transfer::Verified,
+    pace::lanes_each,
+    transfer::{Observer as _, Step, Verified},
     upload::{self, Options, Pushed},
 };
 use serde_json::json;
@@ -24,9 +25,12 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// No more files than this are sent in one go.
 const MAX_FILES: usize = 1_000_000;
+/// A film that is there within a moment is played then.
+const PLAYS_FROM_BYTES: u64 = 32 << 20;
 /// What a person calls standard input.
 const STDIN: &str = "standard input";
 
@@ -83,7 +87,14 @@ pub async fn run(cx: &Context, args: &Push) -> Result<Exit, Error> {
     let at_once = usize::from(args.parallel);
     let options = options(args, found.items.len().clamp(1, at_once));
     let mut running = futures::stream::iter(&found.items)
-        .map(async |item| (item, send(&client, args, &options, item, &bars).await))
+        .map(async |item| {
+            let play = async || {
+                if of == 1 {
+                    play_early(cx, &client, args, item, &bars).await;
+                }
+            };
+            (item, send(&client, args, &options, item, &bars, play).await)
+        })
         .buffer_unordered(at_once);
     while let Some((item, result)) = running.next().await {
         bars.file_ended();
@@ -154,8 +165,8 @@ fn options(args: &Push, files_at_once: usize) -> Options {
         content_type: args.content_type.clone(),
         even_if_there: args.again,
         // Files beside each other are lanes too.
-        lanes: (u32::from(args.lanes) / files_at_once as u32).max(1),
-        patience: Duration::from_secs(args.patience),
+        lanes: lanes_each(args.lanes.into(), files_at_once),
+        patience: Duration::from_secs(args.patience).into(),
         ..Options::default()
     }
 }
@@ -166,11 +177,28 @@ async fn send(
     options: &Options,
     item: &Item,
     bars: &Bars,
+    play: impl AsyncFnOnce(),
 ) -> Result<Pushed, Error> {
     let name = format!("{}:{}", args.to.bucket, item.key);
     let bar = bars.file(&name, Some(item.size_bytes));
     let (bucket, key) = (args.to.bucket.as_str(), item.key.as_str());
-    let pushed = upload::push(client, &item.path, bucket, key, options, &bar).await?;
+    let plays = Notify::new();
+    let observer = |step: Step| {
+        if step == (Step::Begun { plays: true }) {
+            plays.notify_one();
+        }
+        bar.step(step);
+    };
+    let push = upload::push(client, &item.path, bucket, key, options, &observer);
+    let told = async {
+        plays.notified().await;
+        play().await;
+    };
+    tokio::pin!(push);
+    let pushed = tokio::select! {
+        pushed = &mut push => pushed?,
+        () = told => push.await?,
+    };
     if pushed.was_there || pushed.copied {
         bar.skipped();
     }
@@ -213,6 +241,31 @@ fn told(cx: &Context, bars: &Bars, source: &str, pushed: &Pushed, alone: Option<
         );
     }
     bars.result(&tick(line).to_string());
+}
+
+/// Where a film plays from now on, while the rest of it is on its way.
+async fn play_early(cx: &Context, client: &Client, args: &Push, item: &Item, bars: &Bars) {
+    if item.size_bytes < PLAYS_FROM_BYTES || cx.global.quiet {
+        return;
+    }
+    let object = Remote {
+        bucket: args.to.bucket.clone(),
+        key: item.key.clone(),
+    };
+    // Who may write but not read, or finds the node busy, can do without it.
+    let Ok(urls) = links::for_player(client, &object).await else {
+        return;
+    };
+    let file = client.absolute(&urls.file);
+    let hls = urls.hls.as_deref().map(|hls| client.absolute(hls));
+    if cx.global.json {
+        let event = json!({"type": "plays", "bucket": object.bucket, "key": object.key,
+            "file": file, "hls": hls});
+        bars.result(&event.to_string());
+        return;
+    }
+    let line = Text::styled(DIM, "▶ plays from now on  ");
+    bars.say(&line.and(TYPE_THIS, hls.unwrap_or(file)));
 }
 
 /// What a person may want next.

@@ -13,6 +13,7 @@ use crate::{
 use futures::StreamExt as _;
 use nebula_client::{
     Client, Error, Exit, Remote, download,
+    pace::{MOST_LANES, lanes_each},
     sync::{self, Compare, Deletion, Filter, Plan, Transfer, Way, Wish},
     upload::{self, Options},
 };
@@ -156,7 +157,6 @@ async fn transfer(
         match carried {
             Ok(wire_bytes) => {
                 done.files += 1;
-                done.wire_bytes += wire_bytes;
                 told(cx, &bars, sides, one, wire_bytes);
             }
             Err(error) => {
@@ -167,6 +167,8 @@ async fn transfer(
     }
     drop(running);
     bars.finish();
+    // Those of transfers that failed too.
+    done.wire_bytes = bars.wire_bytes();
     done
 }
 
@@ -176,12 +178,20 @@ async fn carry(client: &Client, sides: &Sides, one: &Transfer, bars: &Bars) -> R
     let bucket = &sides.remote.bucket;
     let (wire_bytes, was_there) = match sides.wish.way {
         Way::ToBucket => {
-            let options = Options::default();
+            let options = Options {
+                lanes: lanes_each(MOST_LANES, sides.wish.parallel),
+                ..Options::default()
+            };
             let pushed = upload::push(client, &one.path, bucket, &one.key, &options, &bar).await?;
             (pushed.sent_bytes, pushed.was_there || pushed.copied)
         }
         Way::FromBucket => {
-            let pulled = download::pull(client, bucket, &one.key, None, &one.path, &bar).await?;
+            let options = download::Options {
+                lanes: lanes_each(MOST_LANES, sides.wish.parallel),
+                ..download::Options::default()
+            };
+            let (key, to) = (one.key.as_str(), one.path.as_path());
+            let pulled = download::pull_with(client, bucket, key, None, to, &options, &bar).await?;
             (pulled.received_bytes, pulled.was_there)
         }
     };

@@ -17,7 +17,7 @@ pub struct Push {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub parallel: u8,
     /// At most so many connections for long files; as many are used as make it faster
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub lanes: u8,
     /// How long to go on trying when nothing gets on
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = human::parse_span)]

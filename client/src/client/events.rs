@@ -27,7 +27,7 @@ impl Client {
             after,
             response: None,
             parser: Parser::default(),
-            backoff: Backoff::new(patience),
+            backoff: Backoff::new(&patience.into()),
         }
     }
 }
@@ -48,7 +48,7 @@ impl Events {
                     self.response = None;
                     self.parser = Parser::default();
                     let wait = self.backoff.next_wait(e.retry_after()).ok_or(e)?;
-                    tokio::time::sleep(wait).await;
+                    self.backoff.rest(wait).await;
                 }
                 Err(e) => return Err(e),
             }

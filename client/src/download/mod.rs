@@ -12,7 +12,7 @@ pub use stream::pull_stream;
 
 use crate::{
     Client, Error,
-    backoff::{Backoff, Hope, PATIENCE},
+    backoff::{Backoff, Hope, Patience},
     lanes::{Carried, Lanes},
     pace::MOST_LANES,
     transfer::{self, MTIME, Observer, Step, Verified},
@@ -41,7 +41,7 @@ pub struct Options {
     /// The most lanes that fetch one object.
     pub lanes: u32,
     /// How long to go on without any progress.
-    pub patience: Duration,
+    pub patience: Patience,
     /// How long the network may bring nothing.
     pub stall: Duration,
 }
@@ -50,7 +50,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             lanes: MOST_LANES,
-            patience: PATIENCE,
+            patience: Patience::default(),
             stall: STALL,
         }
     }
@@ -121,7 +121,7 @@ pub async fn pull_with(
             received: &received,
             position: AtomicU64::new(part.there_bytes()),
             lanes: Lanes::default(),
-            hope: Hope::new(options.patience),
+            hope: Hope::new(&options.patience),
         };
         match fetching.everything().await {
             Ok(()) => {}
@@ -166,14 +166,14 @@ async fn known(
     version: Option<&str>,
     options: &Options,
 ) -> Result<ObjectDetails, Error> {
-    let mut backoff = Backoff::new(options.patience);
+    let mut backoff = Backoff::new(&options.patience);
     loop {
         match client.object(bucket, key, version).await {
             Ok(Some(object)) => return Ok(object),
             Ok(None) => return Err(not_there(bucket, key)),
             // A first refusal of the connection is told at once: the node may simply not run.
             Err(e @ Error::Busy { .. }) => match backoff.next_wait(e.retry_after()) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => backoff.rest(wait).await,
                 None => return Err(e),
             },
             Err(e) => return Err(e),
@@ -296,7 +296,7 @@ impl Fetching<'_> {
                         reason: error.to_string(),
                         wait,
                     });
-                    tokio::time::sleep(wait).await;
+                    backoff.rest(wait).await;
                 }
                 Err(error) => return Err(error),
             }

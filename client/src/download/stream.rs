@@ -36,7 +36,7 @@ pub async fn pull_stream(
         hasher: blake3::Hasher::new(),
         at: 0,
     };
-    let mut backoff = Backoff::new(options.patience);
+    let mut backoff = Backoff::new(&options.patience);
     while writing.at < size {
         let before = writing.at;
         let stalled = || Error::Unreachable {
@@ -84,7 +84,7 @@ pub async fn pull_stream(
             reason: error.to_string(),
             wait,
         });
-        tokio::time::sleep(wait).await;
+        backoff.rest(wait).await;
     }
     // An empty write flushes.
     let writing = writing.write(Bytes::new()).await.map_err(fail)?;

@@ -16,6 +16,8 @@ use std::{
 
 /// How often progress is told off a terminal.
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often people who read lines are told of the same wait.
+const SAME_AGAIN: Duration = Duration::from_mins(1);
 /// How often an event tells a machine of one file's progress.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
 /// A rate is that of the last so many seconds.
@@ -53,6 +55,8 @@ struct Shared {
     wire_bytes: AtomicU64,
     rate: Mutex<Rate>,
     told: Mutex<Instant>,
+    /// What was last said to be waited for, and when.
+    waiting: Mutex<Option<(String, Instant)>>,
 }
 
 /// One file's part in it.
@@ -69,7 +73,6 @@ struct At {
     offset_bytes: u64,
     wire_bytes: u64,
     told: Option<Instant>,
-    note: String,
 }
 
 /// How fast the last seconds were.
@@ -125,6 +128,7 @@ impl Bars {
             wire_bytes: AtomicU64::new(0),
             rate: Mutex::new(Rate(VecDeque::from([(now, 0)]))),
             told: Mutex::new(now),
+            waiting: Mutex::new(None),
         }))
     }
 
@@ -153,7 +157,6 @@ impl Bars {
                 offset_bytes: 0,
                 wire_bytes: 0,
                 told: None,
-                note: String::new(),
             }),
         }
     }
@@ -179,6 +182,23 @@ impl Bars {
     /// How many bytes of content went over the wire, those of failed attempts too.
     pub fn wire_bytes(&self) -> u64 {
         self.0.wire_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether people who read lines are to be told what is waited for; one reason holds up many files, and often many times.
+    fn is_news(&self, reason: &str) -> bool {
+        let mut waiting = lock(&self.0.waiting);
+        let is_news = waiting.as_ref().is_none_or(|(said, at)| {
+            let rest = if said == reason {
+                SAME_AGAIN
+            } else {
+                TELL_EVERY
+            };
+            at.elapsed() >= rest
+        });
+        if is_news {
+            *waiting = Some((reason.to_owned(), Instant::now()));
+        }
+        is_news
     }
 
     /// Takes the bars away.
@@ -300,15 +320,11 @@ impl Bar {
         }
     }
 
-    /// A line for people who read lines; the same one is not said twice in a row.
-    fn say_once(&self, text: String) {
-        if self.all.0.show != Show::Lines {
-            return;
-        }
-        let mut at = lock(&self.at);
-        if at.note != text {
-            self.all.say(&Text::plain(&text));
-            at.note = text;
+    /// A line for people who read lines.
+    fn say(&self, text: &str) {
+        if self.all.0.show == Show::Lines {
+            let line = format!("{}: {text}", self.name);
+            self.all.say(&Text::plain(line));
         }
     }
 
@@ -334,6 +350,8 @@ impl Bar {
             }
             Step::Lanes { lanes } => self.event("lanes", json!({"lanes": lanes})),
             Step::StartedAnew => self.event("started_anew", json!({})),
+            Step::Begun { plays } => self.event("begun", json!({"plays": plays})),
+            Step::SendingLess { bytes } => self.event("sending_less", json!({"bytes": bytes})),
             Step::Verifying => self.event("verifying", json!({})),
             Step::Comparing => {}
         }
@@ -364,11 +382,11 @@ impl Observer for Bar {
                     bar.reset_elapsed();
                 }
                 let at = human::size(offset_bytes);
-                self.say_once(format!("{}: goes on at {at}", self.name));
+                self.say(&format!("goes on at {at}"));
             }
             Step::StartedAnew => {
                 self.set(0, 0);
-                self.say_once(format!("{}: starts anew", self.name));
+                self.say("starts anew");
             }
             Step::Moved {
                 offset_bytes,
@@ -384,12 +402,18 @@ impl Observer for Bar {
                     self.all.say(&Text::plain(line));
                 }
             }
-            Step::Lanes { .. } => {}
+            Step::Lanes { .. } | Step::Begun { .. } => {}
+            Step::SendingLess { bytes } => {
+                let size = human::size(bytes);
+                self.say(&format!(
+                    "what was sent was lost; sends {size} at a time now"
+                ));
+            }
             Step::Waiting { reason, wait } => {
                 self.words(&format!("waiting: {reason}"));
                 // The first few waits of a restart are over before a line could be read.
-                if wait >= Duration::from_secs(1) {
-                    self.say_once(format!("{}: {reason} Trying again.", self.name));
+                if wait >= Duration::from_secs(1) && self.all.is_news(&reason) {
+                    self.say(&format!("{reason} Trying again."));
                 }
             }
             Step::Verifying => self.words("verifying"),
@@ -508,6 +532,18 @@ mod tests {
             line.starts_with("push 0 of 2 files: 300 B of 300 B (100%)"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn the_same_wait_is_told_once() {
+        let bars = Bars::new(Show::Lines, "push", 2, 300);
+        assert!(bars.is_news("Connection refused."));
+        assert!(!bars.is_news("Connection refused."));
+        assert!(!bars.is_news("Connection reset."));
+        let earlier = Instant::now().checked_sub(TELL_EVERY);
+        *lock(&bars.0.waiting) = earlier.map(|at| ("Connection refused.".to_owned(), at));
+        assert!(!bars.is_news("Connection refused."));
+        assert!(bars.is_news("Connection reset."));
     }
 
     #[test]

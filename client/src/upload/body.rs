@@ -107,6 +107,10 @@ fn read(
         let mut rest = rest.split_off(from.min(rest.len()));
         while !rest.is_empty() {
             let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            if rest.is_empty() && to == stretch.end {
+                // Before the node can have all of it: what was read until now is of one state of the file.
+                source.see_unchanged()?;
+            }
             if send.blocking_send(Ok(piece)).is_err() {
                 return Ok(());
             }
@@ -114,4 +118,34 @@ fn read(
         at = to;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use futures::StreamExt as _;
+
+    #[tokio::test]
+    async fn a_change_in_the_middle_of_a_body_keeps_its_end_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("film");
+        std::fs::write(&path, vec![1; 4_000_000]).unwrap();
+        let source = Source::open(&path).await.unwrap();
+        let counts = [Taken::default(), Taken::default()];
+        let (stream, failure) = body(&source, &Notes::default(), 0..4_000_000, counts.clone());
+        let mut stream = std::pin::pin!(stream);
+        // Only a few pieces are read ahead.
+        stream.next().await.unwrap().unwrap();
+        std::fs::write(&path, vec![2; 4_000_000]).unwrap();
+        let last = loop {
+            match stream.next().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(last.unwrap().is_err(), "the body breaks off");
+        assert!(counts[0].bytes() < 4_000_000);
+        assert!(matches!(failure.take(), Some(Error::SourceChanged { .. })));
+    }
 }

@@ -1,7 +1,8 @@
 //! Sending a file until it is there.
 //!
 //! [`push`] opens the source, asks the node whether it has the very same content already, and otherwise sends it over tus:
-//! a short file as one upload, a long one in parts that several lanes carry at once, as many as make it faster ([`crate::pace`]).
+//! a small file in one request, a short one as one upload, a long one in parts that several lanes carry at once, as many as make it faster ([`crate::pace`]).
+//! The parts are joined as soon as they are begun, so what is there of a file can be read, and a film be played, while the rest is on its way.
 //! Each failure that passes (a cut, a restart, a busy node) is answered with a wait and the question how far it got.
 //! A journal per node, source and destination remembers addresses and sums from before the first byte until the end,
 //! so the same call after Ctrl-C or a reboot goes on where it stopped.
@@ -29,7 +30,8 @@ pub use stream::push_stream;
 
 use crate::{
     Client, Error,
-    backoff::{Backoff, PATIENCE},
+    backoff::{Backoff, Patience},
+    pace::MOST_LANES,
     transfer::{self, Observer, Step, Verified},
 };
 use body::Taken;
@@ -59,7 +61,7 @@ pub struct Options {
     /// The most content one PATCH carries.
     pub patch_bytes: u64,
     /// How long to go on without any progress.
-    pub patience: Duration,
+    pub patience: Patience,
     /// How long the network may take nothing.
     pub stall: Duration,
     /// Where unfinished uploads are remembered; nowhere when absent.
@@ -71,9 +73,9 @@ impl Default for Options {
         Self {
             content_type: None,
             even_if_there: false,
-            lanes: 1,
+            lanes: MOST_LANES,
             patch_bytes: PATCH_BYTES,
-            patience: PATIENCE,
+            patience: Patience::default(),
             stall: STALL,
             state: Some(StateDir::of_user()),
         }
@@ -115,14 +117,16 @@ pub async fn push(
         target: &target,
         observer,
     };
-    let is_fresh = left.is_none() && !options.even_if_there;
+    // What an earlier call only meant to send may be there by now.
+    let is_fresh = !left.as_ref().is_some_and(Left::has_begun) && !options.even_if_there;
     if is_fresh && let Some(there) = look.before(&source).await? {
+        forget(state);
         return Ok(there);
     }
     let wire = Taken::default();
     let mut anew = false;
     let (object, source) = loop {
-        let went_on = left.is_some();
+        let went_on = left.as_ref().is_some_and(Left::has_begun);
         let state_ref = state.as_ref();
         let sending = Sending::new(
             client,
@@ -161,7 +165,7 @@ pub async fn push(
         // From here on this upload is over: going on with it would only prove the same thing.
         clear(state.as_ref())?;
         observer.step(Step::Verifying);
-        match published(client, bucket, key, options.patience).await? {
+        match published(client, bucket, key, &options.patience).await? {
             Some(object) => break (object, source),
             // An earlier call had finished it, and what it made was deleted since.
             None if !sending.was_begun() && !anew => {
@@ -243,10 +247,10 @@ async fn pick_up(
     if left.is_of(source) && left.head.content_type == target.content_type {
         return Ok(Some(left));
     }
-    if !left.urls.is_empty() {
+    if left.has_begun() {
         observer.step(Step::StartedAnew);
     }
-    for url in left.urls.values() {
+    for url in left.joined.iter().chain(left.urls.values()) {
         // Best effort: what stays behind expires on the node.
         let _ = tus::terminate(client, url).await;
     }
@@ -269,14 +273,14 @@ async fn published(
     client: &Client,
     bucket: &str,
     key: &str,
-    patience: Duration,
+    patience: &Patience,
 ) -> Result<Option<ObjectDetails>, Error> {
     let mut backoff = Backoff::new(patience);
     loop {
         match client.object(bucket, key, None).await {
             Ok(found) => return Ok(found),
             Err(e) if e.is_passing() => match backoff.next_wait(e.retry_after()) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => backoff.rest(wait).await,
                 None => return Err(e),
             },
             Err(e) => return Err(e),

@@ -2,6 +2,8 @@
 //!
 //! A short file is one upload.
 //! A longer one is cut into parts that several lanes carry at once; the parts are smaller than a lane's share, so that the number of lanes can change on the way.
+//! What can be played while it arrives begins with small parts, each at most a sixteenth of what lies before it:
+//! lanes beside each other then run ahead of the first gap by less than two thirds of what is before it, and a player follows close behind.
 //! An mp4 whose index (`moov`) lies at its end is cut there, and its tail goes first: with it and the beginning a player can start while the rest is on its way.
 
 use super::source::Source;
@@ -12,9 +14,13 @@ const MIB: u64 = 1 << 20;
 pub(super) const PARTS_FROM_BYTES: u64 = 64 * MIB;
 /// Films from here on are worth a cut before their index.
 const TAIL_FIRST_FROM_BYTES: u64 = 8 * MIB;
-/// The least that a part carries.
+/// The least that a part carries, but for those at the beginning of a film.
 const PART_BYTES: u64 = 32 * MIB;
-/// About the most parts of a file.
+/// The least that a part at the beginning of a film carries.
+const FIRST_PART_BYTES: u64 = 4 * MIB;
+/// How much of what lies before it a part at the beginning of a film may be.
+const SHARE_OF_FRONT: u64 = 16;
+/// About the most parts of a file; the beginning of a film has as many again.
 const MOST_PARTS: u64 = 64;
 /// No more boxes than this are looked at before an index.
 const MOST_BOXES: usize = 64;
@@ -27,25 +33,30 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Cuts a file for so many lanes; for one alone it stays whole.
-    pub(super) fn of(size_bytes: u64, index_at: Option<u64>, lanes: u32) -> Self {
-        if lanes <= 1 {
-            return Self::again(vec![(0, size_bytes)], None);
-        }
+    /// Cuts a file for so many lanes; for one alone it is cut before its index only.
+    pub(super) fn of(size_bytes: u64, index_at: Option<u64>, is_film: bool, lanes: u32) -> Self {
         let index_at = index_at
             .map(|at| at / MIB * MIB)
             .filter(|at| *at > 0 && *at < size_bytes && size_bytes >= TAIL_FIRST_FROM_BYTES);
-        if size_bytes < PARTS_FROM_BYTES && index_at.is_none() {
-            return Self::again(vec![(0, size_bytes)], None);
-        }
-        let part = (size_bytes / MOST_PARTS)
-            .next_multiple_of(MIB)
-            .max(PART_BYTES);
+        let most = match lanes {
+            0 | 1 => u64::MAX,
+            _ if size_bytes < PARTS_FROM_BYTES => u64::MAX,
+            _ => (size_bytes / MOST_PARTS)
+                .next_multiple_of(MIB)
+                .max(PART_BYTES),
+        };
+        let length_at = |at: u64| {
+            if is_film && most < u64::MAX {
+                (at / SHARE_OF_FRONT / MIB * MIB).clamp(FIRST_PART_BYTES, most)
+            } else {
+                most
+            }
+        };
         let mut parts = Vec::new();
         let mut cut = |from: u64, to: u64| {
             let mut at = from;
             while at < to {
-                let length = part.min(to - at);
+                let length = length_at(at).min(to - at);
                 parts.push((at, length));
                 at += length;
             }
@@ -55,6 +66,8 @@ impl Plan {
                 cut(0, at);
                 cut(at, size_bytes);
             }
+            // An empty file is an upload too.
+            None if size_bytes == 0 => parts.push((0, 0)),
             None => cut(0, size_bytes),
         }
         Self::again(parts, index_at)
@@ -116,27 +129,47 @@ mod tests {
 
     #[test]
     fn parts_cover_the_file_without_a_gap() {
-        for size in [0, 1, 5 * MIB, 64 * MIB, 300 * MIB + 7, 900 << 30] {
-            for index_at in [None, Some(3 * MIB + 5), Some(size.saturating_sub(MIB / 2))] {
-                let plan = Plan::of(size, index_at, 8);
-                let mut at = 0;
-                for (start, length) in &plan.parts {
-                    assert_eq!((*start, start % MIB), (at, 0), "{size} {index_at:?}");
-                    at += length;
+        for (is_film, most) in [(false, 70), (true, 210)] {
+            for size in [0, 1, 5 * MIB, 64 * MIB, 300 * MIB + 7, 20 << 30, 900 << 30] {
+                for index_at in [None, Some(3 * MIB + 5), Some(size.saturating_sub(MIB / 2))] {
+                    let plan = Plan::of(size, index_at, is_film, 8);
+                    let mut at = 0;
+                    for (start, length) in &plan.parts {
+                        assert_eq!((*start, start % MIB), (at, 0), "{size} {index_at:?}");
+                        at += length;
+                    }
+                    assert_eq!(at, size);
+                    assert!(plan.parts.len() <= most, "{}", plan.parts.len());
+                    let mut order = plan.order.clone();
+                    order.sort_unstable();
+                    assert_eq!(order, (0..plan.parts.len()).collect::<Vec<_>>());
                 }
-                assert_eq!(at, size);
-                assert!(plan.parts.len() <= 70, "{}", plan.parts.len());
-                let mut order = plan.order.clone();
-                order.sort_unstable();
-                assert_eq!(order, (0..plan.parts.len()).collect::<Vec<_>>());
             }
         }
-        assert_eq!(Plan::of(5 * MIB, None, 8).parts, [(0, 5 * MIB)]);
-        let film = Plan::of(100 * MIB, Some(97 * MIB + 3), 8);
-        let whole = Plan::of(100 * MIB, Some(97 * MIB + 3), 1);
-        assert_eq!(whole.parts, [(0, 100 * MIB)]);
-        assert_eq!(film.parts.last(), Some(&(97 * MIB, 3 * MIB)));
-        assert_eq!(film.order, [4, 0, 1, 2, 3]);
+        assert_eq!(Plan::of(5 * MIB, None, true, 8).parts, [(0, 5 * MIB)]);
+        assert_eq!(Plan::of(0, None, true, 8).parts, [(0, 0)]);
+        let index_at = Some(97 * MIB + 3);
+        let tail = Some(&(97 * MIB, 3 * MIB));
+        let whole = Plan::of(100 * MIB, index_at, true, 1);
+        assert_eq!((whole.parts.last(), &whole.order[..]), (tail, &[1, 0][..]));
+        let lanes = Plan::of(100 * MIB, index_at, false, 8);
+        assert_eq!(
+            (lanes.parts.last(), &lanes.order[..]),
+            (tail, &[4, 0, 1, 2, 3][..])
+        );
+    }
+
+    #[test]
+    fn lanes_of_a_film_stay_close_to_its_first_gap() {
+        let plan = Plan::of(30 << 30, None, true, 8);
+        for parts in plan.parts.windows(8) {
+            let (front, (last, length)) = (parts[0].0, parts[7]);
+            let ahead = last + length - front;
+            assert!(
+                ahead <= (front / 2 + front / 8).max(40 * MIB),
+                "{ahead} at {front}"
+            );
+        }
     }
 
     async fn index_of(boxes: &[(&[u8; 4], u64)]) -> Option<u64> {

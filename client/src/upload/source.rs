@@ -83,17 +83,19 @@ impl Source {
     /// Fails when the open file, or the one that has its name now, is not what was opened.
     pub async fn check_unchanged(&self) -> Result<(), Error> {
         let this = self.clone();
-        blocking(move || {
-            let same = |meta: io::Result<Metadata>| {
-                meta.is_ok_and(|m| Fingerprint::of(&m) == this.fingerprint)
-            };
-            if same(this.file.metadata()) && same(std::fs::metadata(&this.path)) {
-                Ok(())
-            } else {
-                Err(this.changed())
-            }
-        })
-        .await
+        blocking(move || this.see_unchanged()).await
+    }
+
+    /// The same. Blocks.
+    pub(super) fn see_unchanged(&self) -> Result<(), Error> {
+        let same = |meta: io::Result<Metadata>| {
+            meta.is_ok_and(|m| Fingerprint::of(&m) == self.fingerprint)
+        };
+        if same(self.file.metadata()) && same(std::fs::metadata(&self.path)) {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
     }
 
     /// Takes in what an earlier run saw of it.

@@ -38,6 +38,8 @@ pub(super) struct Left {
     pub(super) head: Head,
     /// The address of each part's upload that was begun.
     pub(super) urls: BTreeMap<usize, String>,
+    /// The address of the upload that joins them.
+    pub(super) joined: Option<String>,
     /// The sums of the blocks that may have been sent.
     pub(super) sums: BTreeMap<usize, [u8; 32]>,
 }
@@ -63,6 +65,8 @@ enum Line {
     Begin(Head),
     /// A part's upload; forgotten by the node without an address.
     Part(usize, Option<String>),
+    /// The upload that joins the parts.
+    Joined(String),
     /// A block's sum in hex.
     Sum(usize, String),
 }
@@ -141,6 +145,7 @@ impl Left {
                     left = Some(Self {
                         head,
                         urls: BTreeMap::new(),
+                        joined: None,
                         sums: BTreeMap::new(),
                     });
                 }
@@ -150,6 +155,7 @@ impl Left {
                 (Line::Part(part, None), Some(left)) => {
                     left.urls.remove(&part);
                 }
+                (Line::Joined(url), Some(left)) => left.joined = Some(url),
                 (Line::Sum(block, sum), Some(left)) => {
                     if let Ok(sum) = blake3::Hash::from_hex(sum) {
                         left.sums.insert(block, *sum.as_bytes());
@@ -159,6 +165,11 @@ impl Left {
             }
         }
         left
+    }
+
+    /// Whether a node may have anything of it.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.urls.is_empty() || !self.sums.is_empty()
     }
 
     /// Whether it is about the file as it is now.
@@ -207,10 +218,18 @@ impl State {
 impl Notes {
     /// A part's upload was begun there, or is no more. Blocks.
     pub(super) fn part(&self, part: usize, url: Option<&str>) -> Result<(), Error> {
-        let line = Line::Part(part, url.map(str::to_owned));
+        self.add(&Line::Part(part, url.map(str::to_owned)))
+    }
+
+    /// The parts were joined there. Blocks.
+    pub(super) fn joined(&self, url: &str) -> Result<(), Error> {
+        self.add(&Line::Joined(url.to_owned()))
+    }
+
+    fn add(&self, line: &Line) -> Result<(), Error> {
         match &self.journal {
-            Some(journal) if self.is_synced => journal.add_durably(&line),
-            Some(journal) => journal.add(&line),
+            Some(journal) if self.is_synced => journal.add_durably(line),
+            Some(journal) => journal.add(line),
             None => Ok(()),
         }
     }
@@ -263,6 +282,7 @@ mod tests {
         notes.part(1, Some("/-/tus/1")).unwrap();
         notes.part(0, Some("/-/tus/0")).unwrap();
         notes.part(0, None).unwrap();
+        notes.joined("/-/tus/whole").unwrap();
         notes.sum(0, [7; 32]).unwrap();
         notes.sum(0, [7; 32]).unwrap();
         assert!(matches!(open(), Err(Error::InUse { .. })));
@@ -271,6 +291,7 @@ mod tests {
         let left = state.take_left().unwrap();
         assert_eq!(left.head, head);
         assert_eq!(left.urls, BTreeMap::from([(1, "/-/tus/1".to_owned())]));
+        assert_eq!(left.joined.as_deref(), Some("/-/tus/whole"));
         assert_eq!(left.sums, BTreeMap::from([(0, [7; 32])]));
         assert!(left.is_of(&source));
         fs::write(&file, b"other").unwrap();

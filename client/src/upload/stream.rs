@@ -57,6 +57,7 @@ pub async fn push_stream(
         observer,
         name: random_name(),
         url: None,
+        body_bytes_max: u64::MAX,
         offset: 0,
         sent_bytes: 0,
     };
@@ -72,7 +73,7 @@ pub async fn push_stream(
     };
     observer.step(Step::Verifying);
     let what = format!("{bucket}:{key}");
-    let found = published(client, bucket, key, options.patience).await?;
+    let found = published(client, bucket, key, &options.patience).await?;
     let object = found.ok_or_else(|| Error::Mismatch {
         what: what.clone(),
         detail: "every byte was sent, and the node has no such object".into(),
@@ -136,6 +137,8 @@ struct Streaming<'a> {
     /// Drawn by lot, so that a repeated creation is one.
     name: String,
     url: Option<String>,
+    /// The largest body that the node asks for.
+    body_bytes_max: u64,
     /// How much the node has acknowledged.
     offset: u64,
     sent_bytes: u64,
@@ -171,7 +174,7 @@ impl Streaming<'_> {
     /// Sends one chunk until the node has it.
     async fn send(&mut self, chunk: Bytes, is_last: bool) -> Result<(), Error> {
         let end = self.offset + chunk.len() as u64;
-        let mut backoff = Backoff::new(self.options.patience);
+        let mut backoff = Backoff::new(&self.options.patience);
         let mut is_known = true;
         loop {
             let before = self.offset;
@@ -190,7 +193,7 @@ impl Streaming<'_> {
                         reason: error.to_string(),
                         wait,
                     });
-                    tokio::time::sleep(wait).await;
+                    backoff.rest(wait).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -206,13 +209,17 @@ impl Streaming<'_> {
         is_known: bool,
     ) -> Result<bool, Error> {
         let Some(url) = self.url.clone() else {
-            self.url = Some(tus::create(self.client, None, self.target, None, &self.name).await?);
+            let begun = tus::create(self.client, None, self.target, None, &self.name).await?;
+            self.body_bytes_max = begun.body_bytes_max.unwrap_or(u64::MAX);
+            self.url = Some(begun.url);
+            let plays = self.target.plays();
+            self.observer.step(Step::Begun { plays });
             return Ok(false);
         };
         let start = end - chunk.len() as u64;
         if !is_known {
             self.offset = match tus::offset(self.client, &url, None).await? {
-                Offset::At(offset) if (start..=end).contains(&offset) => offset,
+                (Offset::At(offset), _) if (start..=end).contains(&offset) => offset,
                 _ => return Err(self.lost()),
             };
         }
@@ -220,7 +227,9 @@ impl Streaming<'_> {
             return Ok(true);
         }
         let from = usize::try_from(self.offset - start).unwrap_or(usize::MAX);
-        let rest = chunk.slice(from.min(chunk.len())..);
+        let mut rest = chunk.slice(from.min(chunk.len())..);
+        rest.truncate(usize::try_from(self.body_bytes_max).unwrap_or(usize::MAX));
+        let is_last = is_last && self.offset + rest.len() as u64 == end;
         self.sent_bytes += rest.len() as u64;
         let length = is_last.then_some(end);
         let new = tus::patch_bytes(self.client, &url, self.offset, rest, length).await;

@@ -35,6 +35,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether it is a film or a recording: those play from their beginning while the rest is on its way.
+    pub(super) fn plays(&self) -> bool {
+        self.content_type.starts_with("video/") || self.content_type.starts_with("audio/")
+    }
+
     /// As `Upload-Metadata`.
     fn metadata(&self) -> String {
         let mut text = format!(
@@ -71,7 +76,18 @@ pub(super) enum Offset {
     Gone,
 }
 
-/// Begins an upload (creation extension) of so many bytes, or of a length that is told later. Returns its address.
+/// An upload that the node has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// Its address.
+    pub(super) url: String,
+    /// What the node has of it: something, where it was begun before or the first bytes came along.
+    pub(super) offset: u64,
+    /// The largest body that the node asks for, where it asks for one.
+    pub(super) body_bytes_max: Option<u64>,
+}
+
+/// Begins an upload (creation extension) of so many bytes, or of a length that is told later.
 ///
 /// Repeated with the same `once`, it finds the upload that the first call made.
 pub(super) async fn create(
@@ -80,13 +96,37 @@ pub(super) async fn create(
     target: &Target,
     lane: Option<&Lane<'_>>,
     once: &str,
-) -> Result<String, Error> {
+) -> Result<Begun, Error> {
+    let request = creation(client, length, target, lane, once)?.header(CONTENT_LENGTH, 0);
+    begun(client, &client.send(request).await?)
+}
+
+/// Begins an upload with all of its content in the same request (creation-with-upload extension); `taken` counts it on its way.
+pub(super) async fn create_with(
+    client: &Client,
+    target: &Target,
+    once: &str,
+    piece: &Piece<'_>,
+    taken: &Taken,
+) -> Result<Begun, Error> {
+    let length = piece.stretch.end - piece.stretch.start;
+    let request = creation(client, Some(length), target, None, once)?;
+    let answer = send_piece(client, request.header(CONTENT_TYPE, PIECE), piece, taken).await?;
+    begun(client, &answer)
+}
+
+fn creation(
+    client: &Client,
+    length: Option<u64>,
+    target: &Target,
+    lane: Option<&Lane<'_>>,
+    once: &str,
+) -> Result<RequestBuilder, Error> {
     let mut metadata = target.metadata();
     let mut request = client
         .request(Method::POST, routes::TUS)?
         .header(VERSION.0, VERSION.1)
-        .header("Idempotency-Key", once)
-        .header(CONTENT_LENGTH, 0);
+        .header("Idempotency-Key", once);
     if let Some(lane) = lane {
         let hints = [
             ("lane-of", lane.group.to_owned()),
@@ -99,16 +139,31 @@ pub(super) async fn create(
         request = request.header("Upload-Concat", "partial");
     }
     request = request.header("Upload-Metadata", metadata);
-    request = match length {
+    Ok(match length {
         Some(length) => request.header("Upload-Length", length),
         None => request.header("Upload-Defer-Length", 1),
-    };
-    let response = client.send(request).await?;
-    location(client, &response)
+    })
 }
 
-/// Makes the object of finished partial uploads (concatenation extension); a repeated call finds what the first one made.
-pub(super) async fn join(client: &Client, target: &Target, urls: &[&str]) -> Result<(), Error> {
+fn begun(client: &Client, response: &Response) -> Result<Begun, Error> {
+    Ok(Begun {
+        url: location(client, response)?,
+        offset: number(response, "Upload-Offset").unwrap_or(0),
+        body_bytes_max: body_bytes_max(response),
+    })
+}
+
+/// The largest body that the node asks for (`Upload-Limit` of the IETF's resumable uploads, which it sends with answers of tus as well).
+fn body_bytes_max(response: &Response) -> Option<u64> {
+    let limits = response.headers().get("Upload-Limit")?.to_str().ok()?;
+    let terms = limits.split(',').filter_map(|term| term.split_once('='));
+    let mut sizes = terms.filter(|(name, _)| name.trim() == "max-append-size");
+    let (_, size) = sizes.next()?;
+    size.trim().parse().ok().filter(|size| *size > 0)
+}
+
+/// Makes the object of partial uploads (concatenation extension): at once when all of them are whole, otherwise with the last byte of the last one. A repeated call finds what the first one made. Returns its address.
+pub(super) async fn join(client: &Client, target: &Target, urls: &[&str]) -> Result<String, Error> {
     let request = client
         .patient_request(Method::POST, routes::TUS)?
         .header(VERSION.0, VERSION.1)
@@ -116,7 +171,7 @@ pub(super) async fn join(client: &Client, target: &Target, urls: &[&str]) -> Res
         .header("Upload-Concat", format!("final;{}", urls.join(" ")))
         .header(CONTENT_LENGTH, 0)
         .timeout(ANSWER);
-    client.send(request).await.map(drop)
+    location(client, &client.send(request).await?)
 }
 
 fn location(client: &Client, response: &Response) -> Result<String, Error> {
@@ -128,29 +183,30 @@ fn location(client: &Client, response: &Response) -> Result<String, Error> {
     })
 }
 
-/// Asks how far an upload of this length is.
+/// Asks how far an upload of this length is, and which largest body the node asks for.
 pub(super) async fn offset(
     client: &Client,
     url: &str,
     length: Option<u64>,
-) -> Result<Offset, Error> {
+) -> Result<(Offset, Option<u64>), Error> {
     let request = client
         .request(Method::HEAD, url)?
         .header(VERSION.0, VERSION.1);
     match client.send(request).await {
         Ok(response) => {
+            let most = body_bytes_max(&response);
             let declared = number(&response, "Upload-Length");
             if declared.is_some_and(|declared| length.is_some_and(|length| declared != length)) {
-                return Ok(Offset::Gone);
+                return Ok((Offset::Gone, most));
             }
             let offset = upload_offset(client, &response)?;
-            Ok(if length.is_none_or(|length| offset <= length) {
-                Offset::At(offset)
+            if length.is_none_or(|length| offset <= length) {
+                Ok((Offset::At(offset), most))
             } else {
-                Offset::Gone
-            })
+                Ok((Offset::Gone, most))
+            }
         }
-        Err(e) if is_gone(&e) => Ok(Offset::Gone),
+        Err(e) if is_gone(&e) => Ok((Offset::Gone, None)),
         Err(e) => Err(e),
     }
 }
@@ -201,9 +257,22 @@ pub(super) async fn patch(
     taken: &Taken,
 ) -> Result<u64, Error> {
     let length = piece.stretch.end - piece.stretch.start;
+    let request = patch_request(client, url, offset)?;
+    let answer = send_piece(client, request, piece, taken).await?;
+    advanced(client, &answer, offset, length)
+}
+
+/// Sends a request with a piece as its body.
+async fn send_piece(
+    client: &Client,
+    request: RequestBuilder,
+    piece: &Piece<'_>,
+    taken: &Taken,
+) -> Result<Response, Error> {
+    let length = piece.stretch.end - piece.stretch.start;
     let counts = [piece.wire.clone(), taken.clone()];
     let (stream, failure) = body(piece.source, piece.notes, piece.stretch.clone(), counts);
-    let request = patch_request(client, url, offset)?
+    let request = request
         .header(CONTENT_LENGTH, length)
         .body(Body::wrap_stream(stream));
     let result = watched(client, client.send(request), taken, length, piece.stall).await;
@@ -214,7 +283,7 @@ pub(super) async fn patch(
         }
         piece.source.check_unchanged().await?;
     }
-    advanced(client, &result?, offset, length)
+    result
 }
 
 /// Sends one piece out of memory at an upload's `offset`, which may be its last: then `length` is that of the whole. Returns the node's new offset.

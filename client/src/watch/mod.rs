@@ -13,6 +13,7 @@ pub use unit::Unit;
 
 use crate::{
     Client, Error, Remote,
+    pace::{MOST_LANES, lanes_each},
     sync::{self, Here},
     upload::{self, Fingerprint, Options, Pushed, blocking},
 };
@@ -297,6 +298,7 @@ async fn send(client: &Client, wish: &Wish, prefix: &str, name: &str) -> Result<
     };
     let options = Options {
         content_type: wish.content_type.clone(),
+        lanes: lanes_each(MOST_LANES, wish.parallel),
         ..Options::default()
     };
     let (bucket, key) = (&wish.to.bucket, format!("{prefix}{name}"));

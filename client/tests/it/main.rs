@@ -5,4 +5,6 @@
 mod command;
 mod network;
 mod node;
+mod pushes;
+mod stage;
 mod transfers;

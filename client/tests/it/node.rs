@@ -4,7 +4,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -34,10 +34,16 @@ pub struct Inner {
     pub received_bytes: u64,
     /// How many uploads were begun.
     pub begun: u64,
-    /// Where the parts began, in the order in which they were begun.
+    /// Where the parts began whose first bytes came, in the order in which they came.
     pub lanes: Vec<u64>,
-    /// Answer this many requests with 503.
-    pub busy: u32,
+    /// Which uploads are joined to which object, in order.
+    pub joined: Vec<(String, String, Vec<String>)>,
+    /// The largest body of an upload, as it is told and kept to.
+    pub body_bytes_max: Option<u64>,
+    /// Answer the next requests of these methods with these, from the last on.
+    pub refusals: Vec<(Method, u16)>,
+    /// How many requests were answered.
+    pub requests: u64,
     /// Flip the first byte of the next object.
     pub corrupt: bool,
     /// Forget every upload once this much was received.
@@ -51,6 +57,14 @@ pub struct Upload {
     content: Vec<u8>,
     /// Where in the whole it begins, when it is a part.
     pub lane_start: Option<u64>,
+    /// What its creation was called.
+    once: String,
+}
+
+impl Upload {
+    fn is_whole(&self) -> bool {
+        self.size == Some(self.content.len() as u64)
+    }
 }
 
 impl Inner {
@@ -59,6 +73,46 @@ impl Inner {
             content[0] ^= 1;
         }
         self.objects.insert((bucket.into(), key.into()), content);
+    }
+
+    /// Makes the objects of which every byte is there.
+    fn finish(&mut self, id: &str) {
+        let Some(upload) = self.uploads.get(id).filter(|upload| upload.is_whole()) else {
+            return;
+        };
+        if upload.lane_start.is_none() {
+            let (bucket, key) = (upload.bucket.clone(), upload.key.clone());
+            let content = upload.content.clone();
+            self.publish(&bucket, &key, content);
+        }
+        for (bucket, key, parts) in self.joined.clone() {
+            let parts: Option<Vec<&Upload>> = parts.iter().map(|id| self.uploads.get(id)).collect();
+            let Some(parts) = parts.filter(|parts| parts.iter().all(|part| part.is_whole())) else {
+                continue;
+            };
+            let mut whole = Vec::new();
+            for part in parts {
+                assert_eq!(part.lane_start, Some(whole.len() as u64));
+                whole.extend_from_slice(&part.content);
+            }
+            self.publish(&bucket, &key, whole);
+        }
+    }
+
+    /// Takes in what came for an upload.
+    fn receive(&mut self, id: &str, piece: &[u8]) {
+        self.received_bytes += piece.len() as u64;
+        if let Some(upload) = self.uploads.get_mut(id) {
+            if upload.content.is_empty() {
+                self.lanes.extend(upload.lane_start);
+            }
+            upload.content.extend_from_slice(piece);
+        }
+        let limit = self.forget_after_bytes;
+        if limit.is_some_and(|limit| self.received_bytes >= limit) {
+            self.forget_after_bytes = None;
+            self.uploads.clear();
+        }
     }
 }
 
@@ -119,15 +173,23 @@ async fn gate(
     if !known && request.uri().path() != routes::DISCOVERY {
         return no(401, problem::code::UNAUTHENTICATED);
     }
-    let busy = node.with(|n| {
-        let busy = n.busy > 0;
-        n.busy = n.busy.saturating_sub(1);
-        busy
+    let is_upload = request.uri().path().starts_with(routes::TUS);
+    let refusal = node.with(|n| {
+        n.requests += 1;
+        let is_next = |(method, _): &mut (Method, u16)| method == request.method();
+        n.refusals.pop_if(is_next)
     });
-    if busy {
-        return no(503, problem::code::UNAVAILABLE);
+    if let Some((_, status)) = refusal {
+        return no(status, problem::code::UNAVAILABLE);
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if let Some(most) = node.with(|n| n.body_bytes_max).filter(|_| is_upload) {
+        let limit = format!("min-size=0, max-append-size={most}").parse();
+        response
+            .headers_mut()
+            .insert("upload-limit", limit.unwrap());
+    }
+    response
 }
 
 async fn discovery() -> Json<Discovery> {
@@ -308,7 +370,7 @@ async fn file(
     builder.body(body).unwrap()
 }
 
-async fn create(State(node): State<Node>, headers: HeaderMap) -> Response {
+async fn create(State(node): State<Node>, headers: HeaderMap, body: Body) -> Response {
     let metadata: BTreeMap<String, String> = headers["upload-metadata"]
         .to_str()
         .unwrap()
@@ -327,38 +389,56 @@ async fn create(State(node): State<Node>, headers: HeaderMap) -> Response {
         size: text("upload-length").map(|length| length.parse().unwrap()),
         content: Vec::new(),
         lane_start: metadata.get("lane-start").map(|at| at.parse().unwrap()),
+        once: text("idempotency-key").unwrap_or_default().to_owned(),
     };
     if !node.with(|n| n.buckets.contains(&upload.bucket)) {
         return no(404, problem::code::BUCKET_NOT_FOUND);
     }
     if let Some(urls) = concat.strip_prefix("final;") {
+        let ids = urls.split(' ').map(|url| url.rsplit('/').next().unwrap());
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
         return node.with(|n| {
-            let mut whole = Vec::new();
-            for url in urls.split(' ') {
-                let id = url.rsplit('/').next().unwrap();
-                match n.uploads.get(id) {
-                    Some(part) if part.size == Some(part.content.len() as u64) => {
-                        assert_eq!(part.lane_start, Some(whole.len() as u64));
-                        whole.extend_from_slice(&part.content);
-                    }
-                    _ => return no(404, problem::code::UPLOAD_NOT_FOUND),
-                }
+            if ids.iter().any(|id| !n.uploads.contains_key(id)) {
+                return no(404, problem::code::UPLOAD_NOT_FOUND);
             }
-            n.uploads.retain(|_, upload| upload.lane_start.is_none());
-            n.publish(&upload.bucket, &upload.key, whole);
+            let joined = (upload.bucket, upload.key, ids.clone());
+            if !n.joined.contains(&joined) {
+                n.joined.push(joined);
+                n.finish(&ids[0]);
+            }
             let location = format!("{}final", routes::TUS);
             (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
         });
     }
     let id = node.with(|n| {
+        let known = n
+            .uploads
+            .iter()
+            .find(|(_, known)| known.once == upload.once);
+        if let Some((id, _)) = known {
+            return id.clone();
+        }
         n.begun += 1;
         let id = format!("u{}", n.begun);
-        n.lanes.extend(upload.lane_start);
         n.uploads.insert(id.clone(), upload);
         id
     });
+    let is_new = node.with(|n| n.uploads[&id].content.is_empty());
+    if headers.contains_key(header::CONTENT_TYPE) && is_new {
+        let mut body = body.into_data_stream();
+        while let Some(Ok(piece)) = body.next().await {
+            node.with(|n| n.receive(&id, &piece));
+        }
+        node.with(|n| n.finish(&id));
+    }
+    let offset = node.with(|n| n.uploads.get(&id).map_or(0, |upload| upload.content.len()));
     let location = format!("{}{id}", routes::TUS);
-    (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
+    Response::builder()
+        .status(StatusCode::CREATED)
+        .header(header::LOCATION, location)
+        .header("upload-offset", offset)
+        .body(Body::empty())
+        .unwrap()
 }
 
 async fn offset(State(node): State<Node>, Path(id): Path<String>) -> Response {
@@ -397,32 +477,21 @@ async fn patch(
         let length = length.to_str().unwrap().parse().unwrap();
         node.with(|n| n.uploads.get_mut(&id).unwrap().size = Some(length));
     }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length: u64 = length.map_or(0, |length| length.to_str().unwrap().parse().unwrap());
+    assert!(
+        node.with(|n| n.body_bytes_max)
+            .is_none_or(|most| length <= most),
+        "{length}"
+    );
     let mut body = body.into_data_stream();
     while let Some(Ok(piece)) = body.next().await {
         // Every byte counts, also of a request that breaks off later.
-        node.with(|n| {
-            n.received_bytes += piece.len() as u64;
-            if let Some(upload) = n.uploads.get_mut(&id) {
-                upload.content.extend_from_slice(&piece);
-            }
-            if n.forget_after_bytes
-                .is_some_and(|limit| n.received_bytes >= limit)
-            {
-                n.forget_after_bytes = None;
-                n.uploads.clear();
-            }
-        });
+        node.with(|n| n.receive(&id, &piece));
     }
     let new = node.with(|n| {
-        let upload = n.uploads.get(&id)?;
-        if upload.size == Some(upload.content.len() as u64) && upload.lane_start.is_none() {
-            let (content, bucket, key) = (
-                upload.content.clone(),
-                upload.bucket.clone(),
-                upload.key.clone(),
-            );
-            n.publish(&bucket, &key, content);
-        }
+        n.uploads.get(&id)?;
+        n.finish(&id);
         Some(n.uploads[&id].content.len())
     });
     match new {

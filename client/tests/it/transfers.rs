@@ -1,119 +1,16 @@
 //! Uploads and downloads that are cut, stopped, forgotten, falsified and changed under way.
 
-use crate::{
-    network::{Network, Way},
-    node::{KEY, Node},
-};
+use crate::{network::Way, stage::Stage};
 use nebula_client::{
-    Client, Credentials, Error, download,
+    Client, Error, download,
     transfer::{Step, Unwatched, Verified},
-    upload::{self, Options, StateDir},
+    upload,
 };
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
 };
-
-struct Stage {
-    node: Node,
-    network: Network,
-    client: Client,
-    dir: tempfile::TempDir,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let (node, address) = Node::start().await;
-        let network = Network::to(address).await;
-        let credentials = Credentials {
-            access_key: KEY.0.into(),
-            secret_key: KEY.1.into(),
-        };
-        let client = Client::new(&network.url(), Some(credentials)).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        Self {
-            node,
-            network,
-            client,
-            dir,
-        }
-    }
-
-    fn file(&self, bytes: usize) -> (PathBuf, Vec<u8>) {
-        let content: Vec<u8> = (0..bytes).map(|i| (i * 31 + i / 997) as u8).collect();
-        let path = self.dir.path().join("film.mp4");
-        fs::write(&path, &content).unwrap();
-        (path, content)
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            lanes: 8,
-            patch_bytes: 1 << 20,
-            patience: Duration::from_secs(20),
-            state: Some(StateDir::at(self.dir.path().join("state"))),
-            ..Options::default()
-        }
-    }
-
-    fn states(&self) -> usize {
-        fs::read_dir(self.dir.path().join("state")).map_or(0, Iterator::count)
-    }
-
-    /// Drops a push once so much of it is there.
-    async fn push_until(&self, path: &Path, bytes: u64) {
-        let options = self.options();
-        let push = upload::push(
-            &self.client,
-            path,
-            "films",
-            "film.mp4",
-            &options,
-            &Unwatched,
-        );
-        tokio::pin!(push);
-        // What was sent may still be lost on its way when the connection ends: the node says what it has.
-        while self.node.with(|n| n.received_bytes) < bytes {
-            tokio::select! {
-                biased;
-                done = &mut push => panic!("too fast: {done:?}"),
-                () = tokio::task::yield_now() => {}
-            }
-        }
-    }
-
-    /// Drops a pull once so much of it is here.
-    async fn pull_until(&self, to: &Path, bytes: u64) {
-        self.network
-            .cut_after(Way::FromNode, &[usize::try_from(bytes).unwrap()]);
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let watch = move |step: Step| {
-            if matches!(step, Step::Waiting { .. }) {
-                let _ = tell.send(());
-            }
-        };
-        let pull = download::pull(&self.client, "films", "film.mp4", None, to, &watch);
-        tokio::select! {
-            biased;
-            _ = told.recv() => {}
-            done = pull => panic!("too fast: {done:?}"),
-        }
-    }
-
-    async fn push(&self, path: &Path) -> Result<upload::Pushed, Error> {
-        upload::push(
-            &self.client,
-            path,
-            "films",
-            "film.mp4",
-            &self.options(),
-            &Unwatched,
-        )
-        .await
-    }
-}
 
 #[tokio::test]
 async fn a_file_arrives_whole_and_is_not_sent_twice() {
@@ -254,15 +151,6 @@ async fn a_forgotten_upload_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_busy_node_is_asked_again() {
-    let stage = Stage::set().await;
-    let (path, content) = stage.file(100_000);
-    stage.node.with(|n| n.busy = 4);
-    stage.push(&path).await.unwrap();
-    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
-}
-
-#[tokio::test]
 async fn falsified_content_is_noticed() {
     let stage = Stage::set().await;
     let (path, _) = stage.file(100_000);
@@ -330,59 +218,6 @@ fn parts_beside(to: &Path) -> usize {
     entries
         .filter(|e| e.file_name().to_string_lossy().contains(".part"))
         .count()
-}
-
-/// An mp4 whose index comes behind its media, as cameras write them.
-fn film_with_its_index_last(stage: &Stage, media: usize, index: usize) -> (PathBuf, Vec<u8>) {
-    let (path, mut content) = stage.file(32 + media + index);
-    let mut head = |at: usize, length: usize, kind: &[u8; 4]| {
-        content[at..at + 4].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
-        content[at + 4..at + 8].copy_from_slice(kind);
-    };
-    head(0, 32, b"ftyp");
-    head(32, media, b"mdat");
-    head(32 + media, index, b"moov");
-    fs::write(&path, &content).unwrap();
-    (path, content)
-}
-
-#[tokio::test]
-async fn a_film_with_its_index_last_is_sent_tail_first() {
-    let stage = Stage::set().await;
-    let (path, content) = film_with_its_index_last(&stage, 9 << 20, 1 << 20);
-    let pushed = stage.push(&path).await.unwrap();
-    assert_eq!(pushed.verified, Verified::Hash);
-    assert_eq!(pushed.sent_bytes, content.len() as u64);
-    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
-    // The cut lies at the whole MiB before the index.
-    assert_eq!(stage.node.with(|n| n.lanes.clone()), [9 << 20, 0]);
-}
-
-#[tokio::test]
-async fn cut_parts_go_on_each_where_it_was() {
-    let stage = Stage::set().await;
-    let (path, content) = stage.file(70 << 20);
-    stage
-        .network
-        .cut_after(Way::ToNode, &[3_000_000, 800_000, 1_000]);
-    let options = Options {
-        patch_bytes: 64 << 20,
-        ..stage.options()
-    };
-    let pushed = upload::push(
-        &stage.client,
-        &path,
-        "films",
-        "film.mp4",
-        &options,
-        &Unwatched,
-    );
-    let pushed = pushed.await.unwrap();
-    assert_eq!(stage.network.cuts_left(), 0);
-    assert_eq!(pushed.verified, Verified::Hash);
-    assert_eq!(stage.node.content("film.mp4").unwrap(), content);
-    assert_eq!(stage.node.with(|n| n.received_bytes), 70 << 20);
-    assert_eq!(stage.states(), 0);
 }
 
 #[tokio::test]

@@ -1,12 +1,18 @@
 //! Sending the parts of one file until the node has every byte.
+//!
+//! The parts are begun and joined while the first of them is carried already: what is there of the file can be read from then on,
+//! and the last byte of the last part makes the object.
+//! So what an earlier call sent is held against the file before that byte: one part, the keystone, waits with its last block for the proof.
+
+mod begin;
 
 use super::{
     Options,
     body::Taken,
     plan::Plan,
-    source::{Source, blocking},
+    source::Source,
     state::{Head, Left, Notes, State},
-    tus::{self, Lane, Offset, Piece, Target},
+    tus::{self, Piece, Target},
 };
 use crate::{
     Client, Error,
@@ -15,21 +21,23 @@ use crate::{
     sums,
     transfer::{Observer, Step},
 };
-use futures::StreamExt as _;
+use begin::{MAX_BEGINNINGS, no_conflict};
+use futures::try_join;
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-/// How often one call begins a part anew because the node had forgotten it.
-const MAX_BEGINNINGS: u32 = 5;
-/// How many parts are asked about at once when an upload is taken up again.
-const ASK_AT_ONCE: usize = 8;
-/// A proxy that refuses larger bodies is sent smaller ones, down to here.
+/// A proxy that refuses larger bodies, or loses them, is sent smaller ones, down to here.
 const LEAST_PATCH_BYTES: u64 = 256 << 10;
+/// Files up to here are sent with the request that begins their upload.
+const ONE_REQUEST_BYTES: u64 = LEAST_PATCH_BYTES;
+/// So often in a row all that was sent is lost before less is sent at once.
+const IN_VAIN: u32 = 2;
 
 /// One upload under way.
 pub(super) struct Sending<'a> {
@@ -46,9 +54,16 @@ pub(super) struct Sending<'a> {
     wire: Taken,
     hope: Hope,
     lanes: Lanes,
+    /// The most content one request carries.
     patch_bytes: AtomicU64,
     /// Whether an earlier call sent some of it, which is to be held against the file before the end.
     unproven: AtomicBool,
+    /// The part whose last block waits for that; beyond all parts when the node has all of them.
+    keystone: AtomicUsize,
+    /// The address of the upload that joins the parts.
+    joined: Mutex<Option<String>>,
+    /// Whether it was told that the node has begun to receive the object.
+    is_announced: AtomicBool,
 }
 
 /// One part of it.
@@ -58,6 +73,8 @@ struct Part {
     /// How much of it is there or on its way.
     position: Taken,
     known: Mutex<Known>,
+    /// Held by whoever begins it.
+    beginning: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -68,6 +85,12 @@ struct Known {
     offset: Option<u64>,
     furthest: u64,
     beginnings: u32,
+    /// Whether it may have been begun without our hearing of it.
+    in_doubt: bool,
+    /// Whether it was tried to begin it and send it in one request.
+    tried_at_once: bool,
+    /// How often in a row bytes were sent and none of them arrived.
+    in_vain: u32,
 }
 
 impl Part {
@@ -76,7 +99,9 @@ impl Part {
         self.position.set(offset);
         let mut known = self.known();
         known.offset = Some(offset);
-        known.furthest = known.furthest.max(offset);
+        if offset > known.furthest {
+            (known.furthest, known.in_vain) = (offset, 0);
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -102,8 +127,11 @@ impl<'a> Sending<'a> {
     ) -> Result<Self, Error> {
         let index_at = super::plan::index_behind_media(source).await?;
         let mut noted = Vec::new();
+        let mut joined = None;
+        let unproven = left.as_ref().is_some_and(Left::has_begun);
         let (plan, name, mut urls) = match left {
             Some(left) => {
+                joined = left.joined;
                 for (block, sum) in left.sums {
                     source.tell(block, sum);
                     noted.push(block);
@@ -112,7 +140,8 @@ impl<'a> Sending<'a> {
                 (plan, left.head.name, left.urls)
             }
             None => {
-                let plan = Plan::of(source.size_bytes(), index_at, options.lanes);
+                let size_bytes = source.size_bytes();
+                let plan = Plan::of(size_bytes, index_at, target.plays(), options.lanes);
                 let name = random_name();
                 let head = Head {
                     server: client.origin(),
@@ -140,9 +169,10 @@ impl<'a> Sending<'a> {
                 length: *length,
                 position: Taken::default(),
                 known: Mutex::new(known),
+                beginning: tokio::sync::Mutex::default(),
             }
         });
-        let sending = Self {
+        Ok(Self {
             client,
             source,
             target,
@@ -155,13 +185,14 @@ impl<'a> Sending<'a> {
             parts: parts.collect(),
             plan,
             wire: wire.clone(),
-            hope: Hope::new(options.patience),
+            hope: Hope::new(&options.patience),
             lanes: Lanes::default(),
             patch_bytes: AtomicU64::new(options.patch_bytes.max(1)),
-            unproven: AtomicBool::new(false),
-        };
-        sending.ask_all().await;
-        Ok(sending)
+            unproven: AtomicBool::new(unproven),
+            keystone: AtomicUsize::new(0),
+            joined: Mutex::new(joined),
+            is_announced: AtomicBool::new(false),
+        })
     }
 
     /// Whether the node had forgotten some of it, so that it was begun more than once.
@@ -176,50 +207,18 @@ impl<'a> Sending<'a> {
 
     /// Sends until the node has every byte, and has made the object of them.
     pub(super) async fn run(&self) -> Result<(), Error> {
-        loop {
-            self.carry_all().await?;
-            if self.is_whole() {
-                return Ok(());
-            }
-            self.prove().await?;
+        self.ask_all().await?;
+        if self.is_whole() {
+            return self.carry_all().await;
+        }
+        for _ in 0..MAX_BEGINNINGS {
+            try_join!(self.carry_all(), self.join())?;
+            // Again, as the upload that joins them may have expired under a slow transfer; most often this only finds it.
             if self.join().await? {
                 return Ok(());
             }
         }
-    }
-
-    /// Gives up what the node has of it. Best effort: what stays behind expires there.
-    pub(super) async fn terminate(&self) {
-        let urls = self.parts.iter().filter_map(|part| part.known().url.take());
-        futures::stream::iter(urls)
-            .for_each_concurrent(ASK_AT_ONCE, async |url| {
-                let _ = tus::terminate(self.client, &url).await;
-            })
-            .await;
-    }
-
-    /// Asks how far the parts are that an earlier call began.
-    async fn ask_all(&self) {
-        let begun = self.parts.iter().filter(|part| part.known().url.is_some());
-        futures::stream::iter(begun)
-            .for_each_concurrent(ASK_AT_ONCE, async |part| {
-                let url = part.known().url.clone().unwrap_or_default();
-                // What cannot be asked now is asked again by the lane that carries it.
-                if let Ok(Offset::At(at)) = tus::offset(self.client, &url, Some(part.length)).await
-                {
-                    part.position.set(at);
-                    let mut known = part.known();
-                    (known.offset, known.furthest) = (Some(at), at);
-                }
-            })
-            .await;
-        let offset_bytes = self.position();
-        if self.parts.iter().any(|part| part.known().url.is_some()) {
-            self.unproven.store(true, Ordering::Relaxed);
-            if offset_bytes > 0 {
-                self.observer.step(Step::Resumed { offset_bytes });
-            }
-        }
+        Err(self.forgetful())
     }
 
     fn position(&self) -> u64 {
@@ -282,7 +281,7 @@ impl<'a> Sending<'a> {
             reason: error.to_string(),
             wait,
         });
-        tokio::time::sleep(wait).await;
+        backoff.rest(wait).await;
         Ok(())
     }
 
@@ -294,50 +293,109 @@ impl<'a> Sending<'a> {
             (known.url.clone(), known.offset)
         };
         let (url, offset) = match (url, offset) {
+            (None, _) if self.may_go_at_once(part) => return self.send_at_once(part).await,
             (None, _) => {
-                let url = self.begin(n, part).await?;
+                let (url, offset) = self.begin(n, part).await?;
                 if part.length == 0 {
-                    return self.patch(part, &url, 0).await;
+                    return self.patch(n, part, &url, 0).await;
                 }
-                (url, 0)
+                (url, offset)
             }
             (Some(url), Some(offset)) => (url, offset),
-            (Some(url), None) => match tus::offset(self.client, &url, Some(part.length)).await? {
-                Offset::At(offset) => (url, offset),
-                Offset::Gone => return self.forget(n, part).map(|()| false),
+            (Some(url), None) => match self.ask(n, part).await? {
+                Some(offset) => (url, offset),
+                None => return Ok(false),
             },
         };
         part.reached(offset);
         if offset == part.length {
             return Ok(true);
         }
-        match self.patch(part, &url, offset).await {
-            Err(error) if tus::is_gone(&error) => self.forget(n, part).map(|()| false),
-            Err(Error::Full(problem)) if problem.status == 413 && self.send_less() => Ok(false),
-            other => other,
+        let before = part.position.bytes();
+        match self.patch(n, part, &url, offset).await {
+            Err(error) if tus::is_gone(&error) => self.forget(n, part).await.map(|()| false),
+            Err(Error::Full(problem)) if problem.status == 413 && self.send_less(2) => Ok(false),
+            Err(error) => {
+                let is_in_vain = part.position.bytes().saturating_sub(before) >= LEAST_PATCH_BYTES;
+                part.known().in_vain += u32::from(is_in_vain && error.is_passing());
+                self.notice(part);
+                Err(error)
+            }
+            done => done,
         }
     }
 
-    async fn patch(&self, part: &Part, url: &str, offset: u64) -> Result<bool, Error> {
+    /// Whether something in between takes bodies and passes them on only once they are whole: then shorter ones get through.
+    fn notice(&self, part: &Part) {
+        let is_noticed = {
+            let mut known = part.known();
+            let is_noticed = known.in_vain >= IN_VAIN;
+            if is_noticed {
+                known.in_vain = 0;
+            }
+            is_noticed
+        };
+        if is_noticed && self.send_less(4) {
+            let bytes = self.patch_bytes.load(Ordering::Relaxed);
+            self.observer.step(Step::SendingLess { bytes });
+        }
+    }
+
+    /// Whether a part is so short that it begins and ends with one request.
+    fn may_go_at_once(&self, part: &Part) -> bool {
+        let is_short = self.is_whole() && (1..=ONE_REQUEST_BYTES).contains(&part.length);
+        // What an earlier call sent is asked about first.
+        let is_new = !self.unproven.load(Ordering::Relaxed);
+        is_short && is_new && !std::mem::replace(&mut part.known().tried_at_once, true)
+    }
+
+    /// Begins a short file's upload with its content. Returns whether the node has all of it.
+    async fn send_at_once(&self, part: &Part) -> Result<bool, Error> {
+        let piece = self.piece(0..part.length);
+        let once = self.once(0);
+        part.known().in_doubt = true;
+        let begun = tus::create_with(self.client, self.target, &once, &piece, &part.position).await;
+        let begun = match begun {
+            // It may be the body that is too large for something in between.
+            Err(Error::Full(problem)) if problem.status == 413 => {
+                part.position.set(0);
+                return Ok(false);
+            }
+            other => other.map_err(no_conflict)?,
+        };
+        let is_done = begun.offset == part.length;
+        self.note_begun(0, part, begun, !is_done).await?;
+        self.tell();
+        Ok(is_done)
+    }
+
+    fn piece(&self, stretch: Range<u64>) -> Piece<'_> {
+        Piece {
+            source: self.source,
+            notes: &self.notes,
+            stretch,
+            wire: &self.wire,
+            stall: self.options.stall,
+        }
+    }
+
+    async fn patch(&self, n: usize, part: &Part, url: &str, offset: u64) -> Result<bool, Error> {
         let start = part.start + offset;
         let length = self.patch_bytes.load(Ordering::Relaxed);
-        let mut end = (part.start + part.length).min(start + length);
-        // The last byte of an upload of the whole makes the object: what an earlier call sent is proven before.
-        if self.is_whole() && end == part.length && self.unproven.load(Ordering::Relaxed) {
-            let last = (end - 1) / sums::block_bytes(part.length) * sums::block_bytes(part.length);
+        let end_of_part = part.start + part.length;
+        let mut end = end_of_part.min(start + length);
+        // The last byte of the last part makes the object: what an earlier call sent is proven before.
+        let is_keystone = n == self.keystone.load(Ordering::Relaxed);
+        if is_keystone && end == end_of_part && self.unproven.load(Ordering::Relaxed) {
+            let block_bytes = sums::block_bytes(self.source.size_bytes());
+            let last = end.saturating_sub(1) / block_bytes * block_bytes;
             if start < last {
                 end = last;
             } else {
                 self.prove().await?;
             }
         }
-        let piece = Piece {
-            source: self.source,
-            notes: &self.notes,
-            stretch: start..end,
-            wire: &self.wire,
-            stall: self.options.stall,
-        };
+        let piece = self.piece(start..end);
         let new = tus::patch(self.client, url, offset, &piece, &part.position).await?;
         part.reached(new);
         self.tell();
@@ -354,77 +412,14 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    async fn begin(&self, n: usize, part: &Part) -> Result<String, Error> {
-        if part.known().beginnings >= MAX_BEGINNINGS {
-            return Err(Error::NotNebula {
-                url: self.client.origin(),
-                reason: "it keeps forgetting the upload".into(),
-            });
+    /// Sends so much less at once from now on, unless that is little already.
+    fn send_less(&self, by: u64) -> bool {
+        let less = self.patch_bytes.load(Ordering::Relaxed) / by;
+        let is_enough = less >= LEAST_PATCH_BYTES;
+        if is_enough {
+            self.patch_bytes.store(less, Ordering::Relaxed);
         }
-        let lane = (!self.is_whole()).then(|| Lane {
-            group: &self.name,
-            start: part.start,
-            total: self.source.size_bytes(),
-        });
-        let length = Some(part.length);
-        let once = format!("{}-{n}", self.name);
-        let created = tus::create(self.client, length, self.target, lane.as_ref(), &once).await;
-        let url = created.map_err(|error| match error {
-            // Here it says that this cannot be begun, not that we are somewhere else.
-            Error::Conflict(problem) => Error::Said(problem),
-            other => other,
-        })?;
-        part.known().beginnings += 1;
-        self.note(n, Some(url.clone())).await?;
-        part.known().url = Some(url.clone());
-        Ok(url)
-    }
-
-    /// The node has forgotten the part: the next step begins it anew.
-    fn forget(&self, n: usize, part: &Part) -> Result<(), Error> {
-        part.position.set(0);
-        {
-            let mut known = part.known();
-            (known.url, known.offset, known.furthest) = (None, None, 0);
-        }
-        self.observer.step(Step::StartedAnew);
-        self.notes.part(n, None)
-    }
-
-    async fn note(&self, n: usize, url: Option<String>) -> Result<(), Error> {
-        let notes = self.notes.clone();
-        blocking(move || notes.part(n, url.as_deref())).await
-    }
-
-    /// Has the object made of the parts. False when the node has forgotten one of them.
-    async fn join(&self) -> Result<bool, Error> {
-        let mut backoff = Backoff::with(&self.hope);
-        loop {
-            let urls: Vec<String> = self
-                .parts
-                .iter()
-                .filter_map(|part| part.known().url.clone())
-                .collect();
-            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-            match tus::join(self.client, self.target, &urls).await {
-                Ok(()) => return Ok(true),
-                Err(error) if tus::is_gone(&error) => {
-                    for part in &self.parts {
-                        part.known().offset = None;
-                    }
-                    return Ok(false);
-                }
-                Err(error) if error.is_passing() => self.wait(&mut backoff, error).await?,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Something between here and the node takes no body as long as ours.
-    fn send_less(&self) -> bool {
-        let now = self.patch_bytes.load(Ordering::Relaxed);
-        self.patch_bytes.store(now / 2, Ordering::Relaxed);
-        now / 2 >= LEAST_PATCH_BYTES
+        is_enough
     }
 }
 
