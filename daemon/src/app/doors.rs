@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::house;
+use super::metered::{Meter, door_of};
 use crate::admin::{self, AdminParts, NodeFacts};
 use crate::config::Config;
 use crate::http::{Gate, Lingering, PeerAddr, context, host};
@@ -130,7 +131,8 @@ impl Doors for House {
             request.extensions_mut().insert(PeerAddr(peer));
         }
         if self.website.is_named(request.headers(), request.uri()) {
-            return self.website.by_host(request).await;
+            let meter = Meter::begin("website");
+            return meter.response(self.website.by_host(request).await);
         }
         let path = request.uri().path();
         // On a bucket's own host every path is a key.
@@ -141,20 +143,27 @@ impl Doors for House {
         }
         let is_s3 =
             is_bucket || path != "/-" && !path.starts_with(OWN) && !path.starts_with(WELL_KNOWN);
+        let door = if is_s3 {
+            "s3"
+        } else {
+            door_of(request.uri().path())
+        };
+        let meter = Meter::begin(door);
         // Who waits for `100 Continue` sends nothing before it, so an early answer arrives as it is.
         let request = if request.headers().contains_key(header::EXPECT) {
-            request.map(Body::new)
+            request.map(|body| Body::new(meter.request(body)))
         } else {
-            request.map(|body| Body::new(Lingering::new(body)))
+            request.map(|body| Body::new(meter.request(Lingering::new(body))))
         };
-        if is_s3 {
-            return self.s3.call(request).await;
-        }
-        let answer = self.router.clone().oneshot(request).await;
-        match answer {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        let answer = if is_s3 {
+            self.s3.call(request).await
+        } else {
+            match self.router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        };
+        meter.response(answer)
     }
 
     async fn probe(&self) -> Result<(), String> {

@@ -5,6 +5,7 @@
 mod backup;
 mod doors;
 mod house;
+mod metered;
 mod repair;
 mod roles;
 mod welcome;

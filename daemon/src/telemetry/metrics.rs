@@ -1,7 +1,7 @@
 //! The registry: every metric of the daemon, once.
 //!
 //! Units are base units and stand last, as Prometheus has it. A label's values are a closed, small set:
-//! `door` (s3, tus, stream, admin), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `protocol` (tus, rufh), `target` (a webhook of the configuration).
+//! `door` (s3, tus, stream, admin, website), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `protocol` (tus, rufh), `target` (a webhook of the configuration).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
