@@ -88,7 +88,7 @@ impl Blobs {
             let mut summer = summer;
             sum_again(&file, 0, &mut summer, offset).map_err(error)?;
             let held = Arc::clone(&file);
-            Ok(FileSink::new(Arc::clone(&room), held, file, summer))
+            Ok(FileSink::growing(Arc::clone(&room), held, file, summer))
         })
         .await?;
         let (tell, written) = watch::channel(offset);
@@ -96,7 +96,7 @@ impl Blobs {
         Ok(BlobAppender {
             id,
             sync: Arc::clone(&sink.sync),
-            lane: Lane::new(sink, home.tracker.clone(), OnDrop::Finish),
+            lane: Lane::new(&home.lanes, sink, home.tracker.clone(), OnDrop::Finish),
             written,
             room: home,
         })
@@ -173,6 +173,11 @@ impl BlobAppender {
         self.lane.push(piece).await
     }
 
+    /// Has what was taken written even if it is little, as nothing more comes at the moment.
+    pub fn nudge(&self) {
+        self.lane.nudge();
+    }
+
     /// Waits until every byte taken is in the file (not yet on stable storage), and says how long it is.
     pub async fn flush(&mut self) -> Result<u64, BlobError> {
         self.lane
@@ -194,7 +199,8 @@ impl BlobAppender {
             .ok_or_else(|| BlobError::lost("writing a file"))?;
         let (room, sync) = (Arc::clone(&self.room), Arc::clone(&self.sync));
         blocking("syncing a file", move || {
-            sync.sync().map_err(|e| room.error("syncing a file", e))
+            let synced = sync.sync_on_the_way();
+            synced.map_err(|e| room.error("syncing a file", e))
         })
         .await?;
         Ok(Checkpoint { offset, sums })

@@ -1,17 +1,24 @@
 //! A bounded queue of bytes with a blocking thread that exists only while there is something in it.
 //!
-//! A slow client therefore costs no thread, a fast one gets its pieces written many at a time, and whatever was pushed is worked off even if the sender stalls or goes.
+//! A slow client therefore costs no thread, a fast one gets its pieces written many at a time: to wake a thread costs more than to write a small piece, so it is woken for half a queue, or when the sender says that nothing comes at the moment.
+//! All lanes together have a bounded share of the memory: the more there are, the less waits in each.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::BlobError;
 
 /// Bytes that wait in one lane; the batch being worked on comes on top, so a lane holds at most twice this and one piece.
-pub(super) const LANE_BYTES_MAX: usize = 256 * 1024;
+pub(super) const LANE_BYTES_MAX: usize = 512 * 1024;
+/// The same where there are many lanes.
+const LANE_BYTES_MIN: usize = 64 * 1024;
+/// Bytes that wait in all lanes, until there are so many that each has the least.
+const LANES_BYTES: usize = 8 * 1024 * 1024;
 /// Pieces that wait in one lane, so that a stream of tiny ones stays bounded as well.
 pub(super) const LANE_PIECES_MAX: usize = 512;
 
@@ -21,10 +28,23 @@ pub(super) trait Sink: Send + 'static {
     fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError>;
 }
 
+/// Counts the lanes that share the memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lanes(Arc<AtomicUsize>);
+
+impl Lanes {
+    /// Bytes that may wait in each.
+    fn bytes_each(&self) -> usize {
+        let lanes = self.0.load(Ordering::Relaxed).max(1);
+        (LANES_BYTES / lanes).clamp(LANE_BYTES_MIN, LANE_BYTES_MAX)
+    }
+}
+
 /// The sending side.
 #[derive(Debug)]
 pub(super) struct Lane<S: Sink> {
     shared: Arc<Shared<S>>,
+    lanes: Lanes,
     tracker: TaskTracker,
     /// What becomes of waiting bytes when the lane is dropped.
     on_drop: OnDrop,
@@ -60,7 +80,7 @@ struct State<S> {
 }
 
 impl<S: Sink> Lane<S> {
-    pub(super) fn new(sink: S, tracker: TaskTracker, on_drop: OnDrop) -> Self {
+    pub(super) fn new(lanes: &Lanes, sink: S, tracker: TaskTracker, on_drop: OnDrop) -> Self {
         let state = State {
             queue: Vec::new(),
             queued_bytes: 0,
@@ -69,11 +89,13 @@ impl<S: Sink> Lane<S> {
             error: None,
             failed: false,
         };
+        lanes.0.fetch_add(1, Ordering::Relaxed);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 moved: Notify::new(),
             }),
+            lanes: lanes.clone(),
             tracker,
             on_drop,
         }
@@ -89,20 +111,42 @@ impl<S: Sink> Lane<S> {
             {
                 let mut state = self.shared.lock();
                 state.check()?;
-                if state.queued_bytes < LANE_BYTES_MAX && state.queue.len() < LANE_PIECES_MAX {
+                let most = self.lanes.bytes_each();
+                if state.queued_bytes < most && state.queue.len() < LANE_PIECES_MAX {
                     state.queued_bytes += bytes.len();
                     state.queue.push(bytes);
-                    let start = !state.running;
-                    state.running = true;
-                    drop(state);
-                    if start {
-                        let shared = Arc::clone(&self.shared);
-                        drop(self.tracker.spawn_blocking(move || shared.work()));
+                    if state.queued_bytes >= most / 2 || state.queue.len() >= LANE_PIECES_MAX / 2 {
+                        self.start(state);
                     }
                     return Ok(());
                 }
+                // Whoever waits for room must be sure that somebody makes it.
+                self.start(state);
             }
             moved.await;
+        }
+    }
+
+    /// Has what waits worked off, be it little: nothing more comes at the moment.
+    pub(super) fn nudge(&self) {
+        self.start(self.shared.lock());
+    }
+
+    /// Sends a thread to what waits, unless one is at it.
+    fn start(&self, mut state: MutexGuard<'_, State<S>>) {
+        if state.running || state.queue.is_empty() || state.failed {
+            return;
+        }
+        state.running = true;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let work = move || shared.work();
+                drop(self.tracker.spawn_blocking_on(work, &runtime));
+            }
+            // Dropped behind the end of the runtime: there is no other thread any more.
+            Err(_) => shared.work(),
         }
     }
 
@@ -115,10 +159,11 @@ impl<S: Sink> Lane<S> {
             let moved = self.shared.moved.notified();
             {
                 let mut state = self.shared.lock();
-                if !state.running {
+                if !state.running && (state.queue.is_empty() || state.failed) {
                     state.check()?;
                     return Ok(look(&mut state.sink));
                 }
+                self.start(state);
             }
             moved.await;
         }
@@ -134,10 +179,14 @@ impl<S: Sink> Lane<S> {
 
 impl<S: Sink> Drop for Lane<S> {
     fn drop(&mut self) {
-        if self.on_drop == OnDrop::Forget {
-            let mut state = self.shared.lock();
-            state.queue.clear();
-            state.queued_bytes = 0;
+        self.lanes.0.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.shared.lock();
+        match self.on_drop {
+            OnDrop::Finish => self.start(state),
+            OnDrop::Forget => {
+                state.queue.clear();
+                state.queued_bytes = 0;
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::dirsync::{DirSync, sync_dir};
 use super::disks::Disks;
 use super::held::{self, BlobLock};
 use super::idle::Idle;
+use super::lane::Lanes;
 use super::open::OpenFiles;
 use super::space::Space;
 use crate::kernel::BlobId;
@@ -57,6 +58,8 @@ pub(super) struct Room {
     pub(super) meeting: Meeting,
     /// Work of writers that goes on after they were dropped.
     pub(super) tracker: TaskTracker,
+    /// How many writers share the memory for what waits.
+    pub(super) lanes: Lanes,
     /// For walks over every byte.
     pub(super) idle: Idle,
     /// Counts reads and writes of the disk that somebody waits for.
@@ -181,6 +184,7 @@ impl Room {
             buffers,
             meeting: Meeting::default(),
             tracker,
+            lanes: Lanes::default(),
             idle: Idle::default(),
             foreground: AtomicU64::new(0),
             taking: Mutex::new(()),

@@ -156,7 +156,7 @@ impl Blobs {
             id: mark,
             written,
             sync: Arc::clone(&sink.sync),
-            lane: Lane::new(sink, home.tracker.clone(), OnDrop::Finish),
+            lane: Lane::new(&home.lanes, sink, home.tracker.clone(), OnDrop::Finish),
             room: home,
         })
     }

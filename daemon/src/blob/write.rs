@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::BlobError;
 use super::cipher::{DataKey, FrameWriter, sealed_len};
-use super::filesync::{EARLY_SYNC_BYTES, FileSync};
+use super::filesync::FileSync;
 use super::held::{BlobLock, Held};
 use super::lane::{LANE_PIECES_MAX, Lane, OnDrop, Sink};
 use super::room::{Blobs, Room, blocking};
@@ -147,8 +147,10 @@ impl BlobWriter {
         let make = move || new_file(&room, id, hint, encryption);
         let sink = blocking("making a file", make).await?;
         let tracker = &self.room.tracker;
-        let file = Lane::new(sink, tracker.clone(), OnDrop::Forget);
-        let md5 = Lane::new(Md5Sink::new(&self.room), tracker.clone(), OnDrop::Forget);
+        let lanes = &self.room.lanes;
+        let file = Lane::new(lanes, sink, tracker.clone(), OnDrop::Forget);
+        let md5 = Md5Sink::new(&self.room);
+        let md5 = Lane::new(lanes, md5, tracker.clone(), OnDrop::Forget);
         for piece in pieces {
             file.push(piece.clone()).await?;
             md5.push(piece).await?;
@@ -296,8 +298,6 @@ pub(super) struct FileSink<H> {
     /// Bytes for which the file has space already.
     reserved: u64,
     pub(super) sync: Arc<FileSync>,
-    /// Bytes written since a sync was last started.
-    unsynced: u64,
     /// Tells readers of a growing file how much of it is written.
     pub(super) written: Option<watch::Sender<u64>>,
     /// Seals what is to be written, where the blob is encrypted.
@@ -324,10 +324,17 @@ impl<H: Send + 'static> FileSink<H> {
             file,
             summer,
             reserved: 0,
-            unsynced: 0,
             written: None,
             frames: None,
             mark: None,
+        }
+    }
+
+    /// For a file that grows by uploads.
+    pub(super) fn growing(room: Arc<Room>, held: H, file: Arc<File>, summer: Summer) -> Self {
+        Self {
+            sync: FileSync::behind(Arc::clone(&file), summer.size()),
+            ..Self::new(room, held, file, summer)
         }
     }
 
@@ -340,6 +347,7 @@ impl<H: Send + 'static> FileSink<H> {
         mark: Mark,
     ) -> Self {
         Self {
+            sync: FileSync::behind(Arc::clone(&file), mark.start + summer.size()),
             reserved: u64::MAX,
             mark: Some(mark),
             ..Self::new(room, held, file, summer)
@@ -406,11 +414,7 @@ impl<H: Send + 'static> FileSink<H> {
         if let Some(written) = &self.written {
             written.send_replace(size + len);
         }
-        self.unsynced += len;
-        if self.unsynced >= EARLY_SYNC_BYTES {
-            self.unsynced = 0;
-            self.sync.sync_early(&self.room.tracker);
-        }
+        self.sync.wrote(at + len, len, &self.room.tracker);
         for piece in batch {
             self.summer.update(piece.as_ref());
         }

@@ -96,14 +96,18 @@ impl Store {
     }
 
     /// The same, and an upload whose last byte was received is ended, if a crash or a newer request had cut that off: a client that
-    /// hears that all is there asks no more.
+    /// hears that all is there asks no more. So is a final upload of which every part is whole.
     ///
     /// # Errors
     /// Those of [`Store::settle_upload`], and what keeps the object from being made.
     pub async fn conclude_upload(&self, id: UploadId) -> Result<Upload, StoreError> {
         let upload = self.settle_upload(id).await?;
+        if upload.role == UploadRole::Final && !upload.is_complete {
+            self.finish_final(id).await?;
+            return self.upload(id).await;
+        }
         let is_whole = !upload.is_complete && upload.length == Some(upload.offset);
-        if !is_whole || upload.role == UploadRole::Final || upload.protocol != Protocol::Tus {
+        if !is_whole || upload.protocol != Protocol::Tus {
             return Ok(upload);
         }
         let ended = async {
@@ -352,6 +356,13 @@ impl UploadSession {
         Ok(())
     }
 
+    /// Has what was taken written, as nothing more comes at the moment.
+    pub fn nudge(&self) {
+        if let Some((appender, _)) = &self.held {
+            appender.nudge();
+        }
+    }
+
     /// Makes every received byte durable and returns the offset that may be told.
     ///
     /// # Errors
@@ -399,7 +410,7 @@ impl UploadSession {
         dropped.and(offset)
     }
 
-    /// Keeps a complete partial upload as bytes for final ones, and finishes those that waited for it.
+    /// Keeps a complete partial upload as bytes for final ones; [`Store::finals_with_all_bytes`] tells which of them waited for it alone.
     ///
     /// # Errors
     /// [`StoreError::IncompleteBody`] while bytes are missing; those of the disk and the database, and then the upload stays open.
@@ -441,7 +452,7 @@ impl UploadSession {
             };
             drop(turn);
             sealer.bury(dead.into_iter().collect()).await;
-            sealer.finish_finals_of(id).await
+            Ok(())
         };
         store.finish(None, commit).await?;
         Ok(size)

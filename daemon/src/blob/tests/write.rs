@@ -3,7 +3,7 @@ use md5::{Digest, Md5};
 use proptest::prelude::*;
 
 use super::super::filesync::EARLY_SYNC_BYTES;
-use super::super::lane::{LANE_BYTES_MAX, Lane, OnDrop, Sink};
+use super::super::lane::{LANE_BYTES_MAX, Lane, Lanes, OnDrop, Sink};
 use super::super::{BlobError, Verdict};
 use super::{count, get, noise, put, room};
 
@@ -123,6 +123,7 @@ async fn a_lane_is_bounded_and_tells_of_its_failure() {
     let tracker = tokio_util::task::TaskTracker::new();
     let lane = |fail_at| {
         Lane::new(
+            &Lanes::default(),
             Counter { seen: 0, fail_at },
             tracker.clone(),
             OnDrop::Finish,
@@ -156,6 +157,7 @@ async fn a_lane_is_bounded_and_tells_of_its_failure() {
 async fn a_panicking_sink_wakes_who_waits() {
     let tracker = tokio_util::task::TaskTracker::new();
     let lane = Lane::new(
+        &Lanes::default(),
         Counter {
             seen: 0,
             fail_at: 77,
