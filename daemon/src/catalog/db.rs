@@ -327,6 +327,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     15 "0015_keys",
     16 "0016_lanes",
     19 "0019_library",
+    20 "0020_taken",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     1 "0001_house",
@@ -337,6 +338,7 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     15 "0015_keys",
     16 "0016_lanes",
     19 "0019_library",
+    20 "0020_taken",
 };
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {

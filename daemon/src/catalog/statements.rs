@@ -192,7 +192,7 @@ const SHARED: &[&str] = &[
     upload::SEAL,
     upload::SEAL_LANE,
     upload::LANES,
-    upload::JOIN,
+    upload::TAKE,
     upload::UNFINISHED_OF_BUCKET,
     upload::UNFINISHED_OF_OWNER,
     upload::SET_FENCE,

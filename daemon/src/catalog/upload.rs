@@ -147,6 +147,7 @@ pub struct UploadRow {
     lane_blob_id: Option<String>,
     lane_start: Option<i64>,
     lane_total: Option<i64>,
+    taken_blob_id: Option<String>,
     /// Chaining values of the durable whole MiBs.
     pub sums: Option<Vec<u8>>,
     /// JSON: headers of the object to be.
@@ -223,6 +224,23 @@ impl UploadRow {
         blob_of(self.blob_id.as_ref())
     }
 
+    /// The blob that the bytes of a whole partial upload are in, and where in it they begin; it may have gone since a final upload took them over.
+    pub fn place(&self) -> Result<Option<(BlobId, u64)>, CatalogError> {
+        let taken = blob_of(self.taken_blob_id.as_ref())?;
+        Ok(match self.lane()? {
+            Some(lane) => Some((lane.blob, lane.start)),
+            None => match taken {
+                Some(blob) => Some((blob, self.lane_start.unwrap_or(0) as u64)),
+                None => self.blob()?.map(|blob| (blob, 0)),
+            },
+        })
+    }
+
+    /// The blob that a final upload took over, which this one refers to no more.
+    pub fn taken(&self) -> Result<Option<BlobId>, CatalogError> {
+        blob_of(self.taken_blob_id.as_ref())
+    }
+
     /// Where its bytes go, if it is a lane.
     pub fn lane(&self) -> Result<Option<Lane>, CatalogError> {
         let blob = blob_of(self.lane_blob_id.as_ref())?;
@@ -254,7 +272,7 @@ pub(super) fn parsed(id: &str) -> Result<UploadId, CatalogError> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.role, u.fence_bytes, u.length_bytes, u.offset_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.lane_total, ",
+            "SELECT u.id, u.protocol, u.bucket_id, b.name AS bucket, u.key, u.owner, u.state, u.role, u.fence_bytes, u.length_bytes, u.offset_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.lane_total, u.taken_blob_id, ",
             "u.sums, u.headers, u.tags, u.metadata, u.extras, u.version_id, u.created_ms, u.expires_ms ",
             "FROM upload u JOIN bucket b ON b.id = u.bucket_id ",
             $rest
@@ -290,7 +308,11 @@ pub(super) const SEAL_LANE: &str = "UPDATE upload SET state = 'sealed', blob_id 
 pub(super) const LANES: &str = select!(
     "WHERE u.lane_of IS NOT NULL AND u.lane_of = $1 AND u.owner = $2 ORDER BY u.lane_start"
 );
-pub(super) const JOIN: &str = "UPDATE upload SET joined = 1 WHERE id IN (SELECT partial_id FROM upload_member WHERE final_id = $1)";
+/// Partial uploads that no other final one waits for.
+pub(super) const TAKE: &str = "UPDATE upload SET joined = 1, taken_blob_id = COALESCE(lane_blob_id, blob_id), blob_id = NULL, lane_blob_id = NULL, lane_of = NULL, sums = NULL \
+     WHERE id IN (SELECT m.partial_id FROM upload_member m WHERE m.final_id = $1 \
+       AND NOT EXISTS (SELECT 1 FROM upload_member o WHERE o.partial_id = m.partial_id AND o.final_id <> $1)) \
+     AND state = 'sealed' AND joined = 0 RETURNING taken_blob_id";
 pub(super) const UNFINISHED_OF_BUCKET: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
      WHERE state <> 'finished' AND joined = 0 AND bucket_id = $1";
 pub(super) const UNFINISHED_OF_OWNER: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
@@ -493,10 +515,16 @@ impl Tx {
         )
     }
 
-    /// Notes that the bytes of a final upload's partial ones are an object's now.
-    pub async fn join_upload(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(JOIN).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
-        Ok(())
+    /// Notes that the bytes of a final upload's partial ones are an object's now, unless another final one waits for them too.
+    ///
+    /// Returns the blobs, each as often as it was referred to, in their order: those references are the caller's to release.
+    pub async fn take_partials(&mut self, id: UploadId) -> Result<Vec<BlobId>, CatalogError> {
+        let ids: Vec<Option<String>> = on_tx!(self, conn => sqlx::query_scalar(TAKE).bind(id.to_string()).fetch_all(conn).await)?;
+        let blobs: Result<Vec<Option<BlobId>>, _> =
+            ids.iter().map(|id| blob_of(id.as_ref())).collect();
+        let mut blobs: Vec<BlobId> = blobs?.into_iter().flatten().collect();
+        blobs.sort();
+        Ok(blobs)
     }
 
     /// Declared bytes of uploads to a bucket that are no object's yet.

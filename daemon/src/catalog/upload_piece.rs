@@ -16,6 +16,7 @@ pub struct UploadPiece {
     blob_id: Option<String>,
     lane_blob_id: Option<String>,
     lane_start: Option<i64>,
+    taken_blob_id: Option<String>,
     /// Version of the object it became.
     pub version_id: Option<String>,
     /// When it may be swept.
@@ -45,17 +46,16 @@ impl UploadPiece {
 
     /// The blob that its bytes are in, and where in it they begin.
     pub fn place(&self) -> Result<Option<(BlobId, u64)>, CatalogError> {
-        Ok(
-            match (blob_of(self.lane_blob_id.as_ref())?, self.lane_start) {
-                (Some(shared), Some(start)) => Some((shared, start as u64)),
-                _ => blob_of(self.blob_id.as_ref())?.map(|blob| (blob, 0)),
-            },
-        )
+        let shared = self.lane_blob_id.as_ref().or(self.taken_blob_id.as_ref());
+        Ok(match blob_of(shared)? {
+            Some(shared) => Some((shared, self.lane_start.unwrap_or(0) as u64)),
+            None => blob_of(self.blob_id.as_ref())?.map(|blob| (blob, 0)),
+        })
     }
 }
 
-pub(super) const GET: &str = "SELECT id, state, offset_bytes, length_bytes, blob_id, lane_blob_id, lane_start, version_id, expires_ms FROM upload WHERE id = $1";
-pub(super) const MEMBERS: &str = "SELECT u.id, u.state, u.offset_bytes, u.length_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.version_id, u.expires_ms \
+pub(super) const GET: &str = "SELECT id, state, offset_bytes, length_bytes, blob_id, lane_blob_id, lane_start, taken_blob_id, version_id, expires_ms FROM upload WHERE id = $1";
+pub(super) const MEMBERS: &str = "SELECT u.id, u.state, u.offset_bytes, u.length_bytes, u.blob_id, u.lane_blob_id, u.lane_start, u.taken_blob_id, u.version_id, u.expires_ms \
      FROM upload_member m JOIN upload u ON u.id = m.partial_id WHERE m.final_id = $1 ORDER BY m.ordinal LIMIT $2";
 
 impl Catalog {

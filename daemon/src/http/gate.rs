@@ -115,24 +115,30 @@ impl Gate {
         token: Option<&str>,
         source: Option<IpAddr>,
     ) -> Result<Caller, Problem> {
-        let Some((id, secret)) = basic(value) else {
+        let Some(pair) = basic(value) else {
             return Err(Problem::unauthenticated(
                 "The Authorization header is not HTTP Basic with an access key id and a secret.",
             ));
         };
         self.check_throttle(source)?;
-        let known = match token.filter(|token| !token.is_empty()) {
-            Some(token) => self.identity.basic_session(&id, &secret, token).await?,
-            None => self.identity.basic(&id, &secret).await?,
-        };
-        if let Some(caller) = known {
+        if let Some(caller) = self.holder(&pair, token).await? {
             return Ok(caller);
         }
         self.throttle.failed(source);
         tracing::info!(source = ?source, "a wrong access key pair was refused");
-        Err(Problem::unauthenticated(
-            "The access key id or its secret is wrong, expired or disabled.",
-        ))
+        Err(wrong_pair())
+    }
+
+    /// Who holds a pair and its token; `None` when it opens nothing.
+    async fn holder(
+        &self,
+        (id, secret): &(String, String),
+        token: Option<&str>,
+    ) -> Result<Option<Caller>, Problem> {
+        Ok(match token.filter(|token| !token.is_empty()) {
+            Some(token) => self.identity.basic_session(id, secret, token).await?,
+            None => self.identity.basic(id, secret).await?,
+        })
     }
 
     /// Refuses a source that guessed too often; for doors that check credentials themselves.
@@ -185,6 +191,58 @@ impl Gate {
                 "If it is yours, name it in server.trusted_origins of the node's configuration.",
             ),
         )
+    }
+}
+
+fn wrong_pair() -> Problem {
+    Problem::unauthenticated("The access key id or its secret is wrong, expired or disabled.")
+}
+
+/// What a request showed of its sender, to be asked about once more when a body has come that may have taken hours.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    gate: Gate,
+    pair: Option<(String, String)>,
+    token: Option<String>,
+    peer: Option<PeerAddr>,
+}
+
+impl Credential {
+    /// That of a request that came through [`super::context`].
+    ///
+    /// # Errors
+    /// 500 when the router was built without that layer.
+    pub fn of(parts: &Parts) -> Result<Self, Problem> {
+        let gate = parts.extensions.get::<Gate>().cloned();
+        let text = |name| {
+            let value = parts.headers.get(name)?;
+            Some(value.to_str().unwrap_or("?").to_owned())
+        };
+        let authorization = parts.headers.get(header::AUTHORIZATION);
+        Ok(Self {
+            gate: gate.ok_or_else(|| Problem::internal("the router has no gate"))?,
+            pair: authorization.and_then(|value| basic(value.as_bytes())),
+            token: text(TOKEN),
+            peer: PeerAddr::of(&parts.extensions),
+        })
+    }
+
+    /// The room that decides.
+    pub fn identity(&self) -> &Identity {
+        self.gate.identity()
+    }
+
+    /// Who holds it now, with the rights of now. It held when the request came, so nobody is guessing and nothing is throttled.
+    ///
+    /// # Errors
+    /// 401 for what was revoked, switched off, expired or given another secret; 503 when tailscaled is away and there is no other credential.
+    pub async fn caller(&self) -> Result<Caller, Problem> {
+        let Some(pair) = &self.pair else {
+            return self.gate.caller(&HeaderMap::new(), self.peer).await;
+        };
+        let holder = self.gate.holder(pair, self.token.as_deref()).await?;
+        let source = self.peer.map(|peer| peer.0.ip().to_canonical());
+        Ok(holder.ok_or_else(wrong_pair)?.from_source(source))
     }
 }
 

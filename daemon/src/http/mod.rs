@@ -28,7 +28,7 @@ mod throttle;
 pub use audited::{audited, identity_of, permit};
 pub use context::{OBJECT_CSP, REQUEST_ID, RequestId, context, secure};
 pub use cors::{media_cors, media_preflight};
-pub use gate::{Gate, PeerAddr, require, require_here};
+pub use gate::{Credential, Gate, PeerAddr, require, require_here};
 pub use linger::Lingering;
 pub use multipart::Multipart;
 pub use problem::Problem;

@@ -11,8 +11,8 @@ use super::decide::{Decider, Question, refused};
 use super::error::{self, not_built, say};
 use super::facts::parameter;
 pub(super) use super::request::{
-    Answered, begin, context, form_context, identity, is_first_of_two, is_form, is_vouched_for,
-    note, note_deed, refusal, refuse, scoped, stopped_at_body, verified, vouch,
+    Answered, begin, caller_of_now, context, form_context, identity, is_first_of_two, is_form,
+    is_vouched_for, note, note_deed, refusal, refuse, scoped, stopped_at_body, verified, vouch,
 };
 use super::request::{admit, believed, secret};
 use crate::identity::{Action, Caller, Resource};

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use s3s::dto::{CopySource, PutObjectTaggingInput};
 use s3s::{S3ErrorCode, S3Request, S3Result};
 
-use super::access::{bucket_name, caller, identity, is_form, note_deed, object_key};
+use super::access::{bucket_name, caller, caller_of_now, identity, is_form, note_deed, object_key};
 use super::error::{self, not_built, say};
 use super::facts::RequestFacts;
 use super::get::missing;
@@ -300,6 +300,33 @@ impl Operations {
             Ok(())
         } else {
             Err(refused(&decider.caller, decision))
+        }
+    }
+
+    /// Decides on a completion once more when its body has come, by the key and the rules of now.
+    pub(super) async fn check_completion<T>(
+        &self,
+        request: &S3Request<T>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> S3Result<()> {
+        let caller = caller_of_now().await?;
+        let (decider, _) = Decider::before(&self.store, &caller, bucket).await?;
+        let asked = Question {
+            operation: "CompleteMultipartUpload",
+            action: Action::WriteObject,
+            bucket,
+            key: Some(key),
+            version: None,
+            headers: &request.headers,
+            query: request.uri.query(),
+            brought: None,
+        };
+        let decision = decider.decide(&self.store, &asked).await?;
+        if decision.allow {
+            Ok(())
+        } else {
+            Err(refused(&caller, decision))
         }
     }
 

@@ -152,8 +152,10 @@ impl Operations {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let whole = of_whole(&request.headers);
         let condition = condition(&request.headers);
+        let bucket = bucket_name(&request.input.bucket)?;
+        let key = object_key(&request.input.key)?;
+        self.check_completion(&request, &bucket, &key).await?;
         let input = request.input;
-        let (bucket, key) = (bucket_name(&input.bucket)?, object_key(&input.key)?);
         self.expect_owner(&bucket, input.expected_bucket_owner.as_deref())
             .await?;
         let id = upload_id(&input.upload_id)?;

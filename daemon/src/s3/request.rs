@@ -1,6 +1,7 @@
 //! What is known of one request while `s3s` works on it: who claims to call, how far it has come, and what it changed.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use http::request::Parts;
@@ -24,6 +25,10 @@ pub(super) struct Context {
     gate: Gate,
     /// The claimed key's secret.
     secret: Option<Secret>,
+    /// The claimed key, and the token that came with a temporary one.
+    claim: Option<(String, Option<String>)>,
+    /// Where the request came from.
+    peer: Option<SocketAddr>,
     /// The claimed key's caller, or the tailnet's word about an unsigned request, or nobody.
     caller: Caller,
     /// Whether the request was a form, whose signature this door has verified itself.
@@ -120,7 +125,10 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> s3s::S3Error {
 async fn of_key(gate: &Gate, id: &str, token: Option<&str>, request: &Parts) -> S3Result<Context> {
     // Guesses are not throttled here: nobody guesses an HMAC key of 240 bits, and a proxy's address stands for many clients.
     let (secret, caller) = sts::credential(gate, id, token).await?;
-    Ok(Context::of(gate, Some(secret), caller, request))
+    Ok(Context {
+        claim: Some((id.to_owned(), token.map(str::to_owned))),
+        ..Context::of(gate, Some(secret), caller, request)
+    })
 }
 
 async fn of_nobody(gate: &Gate, request: &Parts) -> S3Result<Context> {
@@ -136,7 +144,7 @@ async fn of_nobody(gate: &Gate, request: &Parts) -> S3Result<Context> {
     Ok(Context::of(gate, None, caller, request))
 }
 
-fn peer(request: &Parts) -> Option<std::net::SocketAddr> {
+fn peer(request: &Parts) -> Option<SocketAddr> {
     request.extensions.get::<PeerAddr>().map(|peer| peer.0)
 }
 
@@ -146,6 +154,8 @@ impl Context {
         Self {
             gate: gate.clone(),
             secret,
+            claim: None,
+            peer: peer(request),
             caller: caller.from_source(source),
             is_form: false,
             deed: OnceLock::new(),
@@ -174,6 +184,42 @@ pub(super) fn verified() -> Option<(Identity, Caller)> {
         context.secret.is_some().then(known)
     });
     signed.ok().flatten()
+}
+
+/// Who stands behind the request now that its body has come: that can take long, and what was taken back meanwhile counts no more.
+///
+/// # Errors
+/// As [`context`]; `InvalidAccessKeyId` too for a key that has another secret since.
+pub(super) async fn caller_of_now() -> S3Result<Caller> {
+    let known = REQUEST.try_with(|context| {
+        let claim = context.claim.clone().zip(context.secret.clone());
+        (
+            context.gate.clone(),
+            claim,
+            context.caller.clone(),
+            context.peer,
+        )
+    });
+    let Ok((gate, claim, caller, peer)) = known else {
+        return Ok(Caller::anonymous());
+    };
+    let source = caller.source();
+    let now = match (claim, peer) {
+        (Some(((id, token), secret)), _) => {
+            let (current, now) = sts::credential(&gate, &id, token.as_deref()).await?;
+            if !current.equals(secret.reveal()) {
+                let text = "the access key has a new secret since the request began";
+                return Err(say(S3ErrorCode::InvalidAccessKeyId, text));
+            }
+            now
+        }
+        (None, Some(address)) if !caller.is_anonymous() => {
+            let known = gate.identity().peer(address).await.map_err(unavailable)?;
+            known.unwrap_or_else(Caller::anonymous)
+        }
+        (None, _) => caller,
+    };
+    Ok(now.from_source(source))
 }
 
 /// Whether the request is here for its signature alone.

@@ -8,14 +8,14 @@ use super::publish::{Condition, Draft, Outcome, PutObject, Source, publish_in};
 use super::upload::{NewResumable, Upload, row_of};
 use super::{Checksums, ObjectExtras, Planner, Store, StoreError, lanes};
 use crate::blob::Slice;
-use crate::catalog::{Tx, UploadRole, UploadRow, UploadState};
-use crate::kernel::{ETag, Id, Millis, ObjectKey, UploadId};
+use crate::catalog::{BlobState, Tx, UploadRole, UploadRow, UploadState};
+use crate::kernel::{BlobId, ETag, Id, Millis, ObjectKey, UploadId};
 
 /// Partial uploads of a final one, as many as S3 allows parts.
 pub const PARTIALS_MAX: usize = 10_000;
 
 impl Store {
-    /// Begins a final upload of `partials`, in order; one may be named twice, and be named by other finals too.
+    /// Begins a final upload of `partials`, in order; one may be named twice, and by other finals too while an object has its bytes.
     ///
     /// When all of them are whole, the object is published before this returns; otherwise with the last byte of the last one.
     /// The id follows from what is asked, so that a repeated request finds the upload it made before.
@@ -30,7 +30,8 @@ impl Store {
         let id = id_of(&new, &partials);
         match self.upload(id).await {
             Err(StoreError::NoSuchUpload(_)) => {}
-            found => return found,
+            Ok(_) => return self.conclude_upload(id).await,
+            Err(error) => return Err(error),
         }
         let now_ms = self.0.clock.now_ms();
         let change = self.0.catalog.write(move |tx| {
@@ -38,10 +39,16 @@ impl Store {
                 let bucket = existing(tx, &new.bucket).await?;
                 let mut rows = Vec::with_capacity(partials.len());
                 for partial in &partials {
-                    match tx.upload(*partial).await? {
-                        Some(row) if row.role() == UploadRole::Partial => rows.push(row),
-                        _ => return Err(StoreError::NoSuchUpload(partial.to_string())),
+                    let gone = || StoreError::NoSuchUpload(partial.to_string());
+                    let row = tx.upload(*partial).await?.ok_or_else(gone)?;
+                    let is_there = match row.taken()? {
+                        None => true,
+                        Some(blob) => is_alive(tx, blob).await?,
+                    };
+                    if row.role() != UploadRole::Partial || !is_there {
+                        return Err(gone());
                     }
+                    rows.push(row);
                 }
                 lanes::check_order(&rows)?;
                 let row = row_of(new, id, bucket.id, None, None, now_ms)?;
@@ -55,16 +62,29 @@ impl Store {
         self.upload(id).await
     }
 
-    /// Publishes the final uploads that waited for this partial one and have all their bytes now.
-    pub(super) async fn finish_finals_of(&self, partial: UploadId) -> Result<(), StoreError> {
+    /// The unfinished final uploads that name this partial one and have all their bytes now; [`Store::conclude_upload`] publishes each.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn finals_with_all_bytes(
+        &self,
+        partial: UploadId,
+    ) -> Result<Vec<Upload>, StoreError> {
+        let mut finals = Vec::new();
         for id in self.0.catalog.finals_of_upload(partial).await? {
-            self.finish_final(id).await?;
+            let gathered = self
+                .0
+                .catalog
+                .write(move |tx| Box::pin(async move { gather(tx, id).await }));
+            if let Some((row, _)) = gathered.await? {
+                finals.push(self.describe(id, row).await?);
+            }
         }
-        Ok(())
+        Ok(finals)
     }
 
     /// Publishes a final upload if all its bytes are there.
-    async fn finish_final(&self, id: UploadId) -> Result<(), StoreError> {
+    pub(super) async fn finish_final(&self, id: UploadId) -> Result<(), StoreError> {
         let gathered = self
             .0
             .catalog
@@ -98,6 +118,13 @@ impl Store {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the object that took the bytes of a partial upload over still has them.
+async fn is_alive(tx: &mut Tx, blob: BlobId) -> Result<bool, StoreError> {
+    let row = tx.blob(blob).await?;
+    let state = row.map(|row| row.state()).transpose()?;
+    Ok(state.is_some_and(|state| state != BlobState::Dead))
 }
 
 /// Who knows the unguessable ids of the partials has the right to know this one.
@@ -181,12 +208,17 @@ async fn final_in(
         source,
         via: "multipart",
     };
-    let outcome = publish_in(tx, draft, planner, now_ms).await?;
+    let mut outcome = publish_in(tx, draft, planner, now_ms).await?;
     let version = outcome.row.version_id()?;
     let until_ms = Some(now_ms + FINISHED_KEPT_MS);
     tx.finish_upload(id, version.as_str(), size, until_ms)
         .await?;
-    tx.join_upload(id).await?;
+    // From here on the bytes are the object's alone: they go with it, and plaintext that was encrypted into it goes now.
+    for blob in tx.take_partials(id).await? {
+        if tx.release_blob(blob, 1).await? {
+            outcome.dead.push(blob);
+        }
+    }
     tx.delete_upload_members(id).await?;
     Ok(outcome)
 }

@@ -7,8 +7,9 @@ use super::checksum::Checksums;
 use super::copy::pour;
 use super::encryption::Encrypted;
 use super::headers::{ObjectHeaders, Tags};
-use super::object::json;
+use super::object::{Object, json};
 use super::publish::{Condition, Draft, FreshBlob, Outcome, PutObject, Source, publish_in};
+use super::upload::Upload;
 use super::writer::{SealedBytes, WriteOptions};
 use super::{ObjectExtras, Planner, Store, StoreError};
 use crate::blob::{BlobDigest, SealedBlob, Slice};
@@ -25,6 +26,31 @@ pub(super) struct EncryptedUpload {
 }
 
 impl Store {
+    /// The object that a finished upload became, as long as it is that one: a version without an id may have been replaced since.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn made_by(&self, upload: &Upload) -> Result<Option<Object>, StoreError> {
+        let Some(version) = &upload.finished else {
+            return Ok(None);
+        };
+        let found = self.head(&upload.bucket, &upload.key, Some(version)).await;
+        let object = match found {
+            Ok(object) => object,
+            Err(
+                StoreError::NoSuchKey(_)
+                | StoreError::NoSuchVersion(_)
+                | StoreError::NoSuchBucket(_)
+                | StoreError::DeleteMarker { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Both rows are of one commit.
+        let ended_ms = upload.expires_ms.map(|at| at - FINISHED_KEPT_MS);
+        let is_same = !version.is_null() || ended_ms == Some(object.modified_ms);
+        Ok(is_same.then_some(object))
+    }
+
     /// Encrypts the complete files of an upload, when its bucket encrypts by default: they are read and written once more.
     pub(super) async fn encrypted_upload(
         &self,

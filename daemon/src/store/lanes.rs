@@ -258,11 +258,7 @@ pub(super) fn extents_of(partials: &[UploadRow]) -> Result<Vec<Extent>, StoreErr
     let mut extents: Vec<Extent> = Vec::new();
     for row in partials {
         let length = row.offset();
-        let (blob, offset) = match row.lane()? {
-            Some(lane) => (Some(lane.blob), lane.start),
-            None => (row.blob()?, 0),
-        };
-        let Some(blob) = blob.filter(|_| length > 0) else {
+        let Some((blob, offset)) = row.place()?.filter(|_| length > 0) else {
             continue;
         };
         match extents.last_mut() {
@@ -281,7 +277,15 @@ pub(super) fn extents_of(partials: &[UploadRow]) -> Result<Vec<Extent>, StoreErr
 
 /// Declares the file of lanes complete that all their bytes have filled; nothing for other partial uploads, and for a file that was declared before.
 pub(super) async fn complete(tx: &mut Tx, partials: &[UploadRow]) -> Result<(), StoreError> {
-    let Some(lane) = partials.first().map(UploadRow::lane).transpose()?.flatten() else {
+    let mut lane = None;
+    let mut sums = Vec::new();
+    for row in partials {
+        if let Some(place) = row.lane()? {
+            lane = Some(place);
+            sums.extend_from_slice(row.sums.as_deref().unwrap_or_default());
+        }
+    }
+    let Some(lane) = lane else {
         return Ok(());
     };
     let state = tx
@@ -292,11 +296,6 @@ pub(super) async fn complete(tx: &mut Tx, partials: &[UploadRow]) -> Result<(), 
     if state != Some(BlobState::Open) {
         return Ok(());
     }
-    let sums: Vec<u8> = partials
-        .iter()
-        .flat_map(|row| row.sums.as_deref().unwrap_or_default())
-        .copied()
-        .collect();
     let blake3 = sums::root(&sums)
         .filter(|_| {
             sums.len() as u64 == lane.total.div_ceil(SUM_BLOCK_BYTES) * sums::SUM_BYTES as u64

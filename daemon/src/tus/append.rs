@@ -8,11 +8,11 @@ use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::checksum::Check;
 use super::headers::{OFFSET_STREAM, bytes, http_date, is_offset_stream};
 use super::inspect::find;
+use super::rights::Sender;
 use super::{Door, problem};
 use crate::catalog::UploadRole;
 use crate::http::{Problem, identity_of};
@@ -24,6 +24,9 @@ use crate::store::{StoreError, Upload, UploadSession};
 const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
 /// … or after this long, whichever comes first.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+
+/// When nothing has come for this long, what has come is written, be it little.
+const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
 /// What became of a body.
 pub(super) enum Taken {
@@ -39,7 +42,7 @@ pub(super) enum Taken {
         /// The object's entity tag, without quotes.
         etag: String,
     },
-    /// They are not those of their checksum, and none was kept.
+    /// They are not those of their checksum, and none was kept; or all are kept and their sender may not make an object of them.
     Refused(Problem),
 }
 
@@ -115,7 +118,16 @@ pub(super) async fn patch(State(door): State<Door>, request: Request) -> Result<
         return Err(problem::too_large(total));
     }
     let session = begin(&door, upload.id, offset, check.is_some()).await?;
-    let taken = take(session, Some(body), check, &door.options.cut, End::AtLength);
+    let sender = Sender::of(&parts)?;
+    let taken = take(
+        &door,
+        session,
+        &sender,
+        &upload,
+        Some(body),
+        check,
+        End::AtLength,
+    );
     let (offset, expires_ms) = match taken.await? {
         Taken::Part { offset } => (
             offset,
@@ -171,19 +183,24 @@ fn finished(offset: u64, size: u64) -> Result<Response, Problem> {
 
 /// Reads a body into a session until it ends, breaks off, or a newer request takes the upload over.
 ///
+/// Before the last byte makes an object, the sender is asked for the right to it once more.
+///
 /// # Errors
 /// [`StoreError::UploadTakenOver`]; [`StoreError::Body`] after a body that broke off. Either way every received byte is durable first.
 pub(super) async fn take(
+    door: &Door,
     mut session: UploadSession,
+    sender: &Sender,
+    upload: &Upload,
     body: Option<Body>,
     mut check: Option<Check>,
-    cut: &CancellationToken,
     end: End,
 ) -> Result<Taken, StoreError> {
     let mut taken_over = std::pin::pin!(session.taken_over());
     let mut synced = (session.offset(), Instant::now());
     let mut trailers = None;
     if let Some(mut body) = body {
+        let mut is_nudged = true;
         loop {
             let frame = tokio::select! {
                 biased;
@@ -191,12 +208,19 @@ pub(super) async fn take(
                     session.release().await?;
                     return Err(StoreError::UploadTakenOver);
                 }
-                () = cut.cancelled() => {
+                () = door.options.cut.cancelled() => {
                     session.release().await?;
                     return Err(StoreError::Unavailable("the daemon is stopping".into()));
                 }
                 frame = body.frame() => frame,
+                () = tokio::time::sleep(NUDGE_AFTER), if !is_nudged => {
+                    // What has come shall outlive a crash, and be seen by who reads along.
+                    session.nudge();
+                    is_nudged = true;
+                    continue;
+                }
             };
+            is_nudged = false;
             match frame {
                 None => break,
                 Some(Ok(frame)) => {
@@ -247,9 +271,24 @@ pub(super) async fn take(
             }
         },
     };
+    if is_whole && let Err(refusal) = sender.still_may(upload).await {
+        session.release().await?;
+        return Ok(Taken::Refused(refusal));
+    }
     if is_whole && session.role() == UploadRole::Partial {
-        return Ok(Taken::Part {
-            offset: session.seal().await?,
+        let (store, sender, id) = (door.store.clone(), sender.clone(), upload.id);
+        // To its end even when the caller goes away.
+        let task = tokio::spawn(async move {
+            let offset = session.seal().await?;
+            Ok(match sender.end_finals(&store, id).await {
+                Ok(()) => Taken::Part { offset },
+                Err(problem) => Taken::Refused(problem),
+            })
+        });
+        return task.await.unwrap_or_else(|error| {
+            Err(StoreError::Failed(format!(
+                "an upload's end was cut off: {error}"
+            )))
         });
     }
     if is_whole {

@@ -9,8 +9,9 @@ use super::append::{self, End, Taken, note_stored, take};
 use super::checksum::Check;
 use super::concat::{Concat, UPLOAD_CONCAT};
 use super::headers::{OFFSET_STREAM, declared_length, http_date, is_offset_stream, text};
-use super::inspect::{find, may_write_somewhere};
+use super::inspect::find;
 use super::metadata::Metadata;
+use super::rights::{Sender, may_write_somewhere};
 use super::{Door, problem, repeat};
 use crate::catalog::{Protocol, UploadRole};
 use crate::http::{Problem, audited, identity_of};
@@ -103,16 +104,10 @@ pub(super) async fn create(
             return Err(problem::is_final());
         }
         let session = append::begin(&door, upload.id, 0, check.is_some()).await?;
+        let sender = Sender::of(&parts)?;
+        let body = has_bytes.then_some(body);
         // What broke off is kept under the URL that this answer tells.
-        match take(
-            session,
-            if has_bytes { Some(body) } else { None },
-            check,
-            &door.options.cut,
-            End::AtLength,
-        )
-        .await?
-        {
+        match take(&door, session, &sender, &upload, body, check, End::AtLength).await? {
             Taken::Part { offset: at } => offset = at,
             Taken::Whole { offset: at, .. } => {
                 note_stored(&parts.extensions, &caller, &upload).await?;

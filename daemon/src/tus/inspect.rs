@@ -6,17 +6,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::concat::UPLOAD_CONCAT;
 use super::headers::http_date;
+use super::rights::{Sender, may_go_on};
 use super::{Door, problem};
 use crate::catalog::{Protocol, UploadRole};
-use crate::http::{Problem, identity_of, require_here};
-use crate::identity::{Action, Caller, Identity, Outcome, Resource, Role};
+use crate::http::{Problem, identity_of};
+use crate::identity::{Action, Caller, Identity, Outcome, Resource};
 use crate::kernel::UploadId;
 use crate::store::{StoreError, Upload};
 
 /// The upload that a path names, if the caller may go on with it.
-///
-/// Its owner may, while the right to write the object lasts; so may whoever manages the uploads of the bucket.
-/// To anybody else it is not there: an id tells nothing.
 pub(super) async fn find(
     door: &Door,
     identity: &Identity,
@@ -38,41 +36,8 @@ pub(super) async fn find(
     if is_over || upload.protocol == Protocol::S3 {
         return Err(problem::no_upload());
     }
-    let is_owner = caller.actor().to_string() == upload.owner;
-    let resource = Resource::Object(&upload.bucket, &upload.key);
-    if is_owner && upload.role == UploadRole::Partial {
-        // Bytes without a name yet: the right to the name is asked for by the final upload.
-        may_write_somewhere(caller)?;
-    } else if is_owner {
-        require_here(identity, caller, Action::WriteObject, &resource).await?;
-    } else if !identity
-        .decide(caller, Action::ManageUploads, &resource)
-        .await?
-        .allow
-    {
-        if caller.is_anonymous() {
-            return Err(Problem::unauthenticated(
-                "An upload is continued by who began it.",
-            ));
-        }
-        return Err(problem::no_upload());
-    }
+    may_go_on(identity, caller, &upload).await?;
     Ok(upload)
-}
-
-/// Partial uploads lie nowhere, so whoever may store anything may send them.
-pub(super) fn may_write_somewhere(caller: &Caller) -> Result<(), Problem> {
-    let owns = caller
-        .grants()
-        .iter()
-        .any(|grant| grant.role == Some(Role::Own));
-    match caller.highest_role() {
-        Some(role) if owns || role >= Role::Write => Ok(()),
-        _ if caller.is_anonymous() => Err(Problem::unauthenticated("Uploads need a credential.")),
-        _ => Err(Problem::forbidden(
-            "This credential may not store anything.",
-        )),
-    }
 }
 
 pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
@@ -81,6 +46,13 @@ pub(super) async fn head(State(door): State<Door>, request: Request) -> Result<R
     let identity = identity_of(&parts.extensions)?;
     let known = find(&door, &identity, &caller, parts.uri.path()).await?;
     let upload = door.store.conclude_upload(known.id).await?;
+    if upload.role == UploadRole::Partial && upload.is_complete {
+        // Where it stands is told in any case.
+        let ended = Sender::of(&parts)?.end_finals(&door.store, upload.id).await;
+        if let Err(problem) = ended {
+            tracing::debug!(upload.id = %upload.id, ?problem, "a final upload waits on");
+        }
+    }
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     if upload.role != UploadRole::Final || upload.is_complete {

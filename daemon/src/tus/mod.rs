@@ -10,6 +10,7 @@
 mod append;
 mod checksum;
 mod concat;
+mod content;
 mod create;
 mod fields;
 mod headers;
@@ -17,6 +18,7 @@ mod inspect;
 mod metadata;
 mod problem;
 mod repeat;
+mod rights;
 mod rufh;
 
 use std::sync::Arc;
@@ -83,9 +85,13 @@ pub fn router(store: Store, options: TusOptions) -> Router {
 
 /// Version negotiation and the headers of every answer (tus 1.0, "Tus-Resumable").
 async fn protocol(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let origin = request.headers().contains_key(header::ORIGIN);
+    let mut origin = request.headers().contains_key(header::ORIGIN);
     let mut response = if request.method() == Method::OPTIONS {
         options(&door, request.headers())
+    } else if request.method() == Method::GET {
+        // No request of the protocol: whoever follows the address of an upload names no version. Which pages may read, it says itself.
+        origin = false;
+        next.run(request).await
     } else {
         override_method(&mut request);
         match request.headers().get(TUS_RESUMABLE) {
@@ -134,7 +140,7 @@ fn options(door: &Door, request: &HeaderMap) -> Response {
         HeaderValue::from_static(checksum::ALGORITHMS),
     );
     headers.insert("tus-max-size", door.options.size_max.into());
-    preflight(request, headers, "POST, HEAD, PATCH, DELETE, OPTIONS");
+    preflight(request, headers, "POST, GET, HEAD, PATCH, DELETE, OPTIONS");
     response
 }
 
@@ -185,9 +191,10 @@ async fn collection(state: State<Door>, request: Request) -> Response {
 
 async fn upload(state: State<Door>, request: Request) -> Response {
     match *request.method() {
+        Method::GET => content::get(state, request).await.into_response(),
         Method::HEAD => inspect::head(state, request).await.into_response(),
         Method::PATCH => append::patch(state, request).await.into_response(),
         Method::DELETE => inspect::delete(state, request).await.into_response(),
-        _ => problem::method("HEAD, PATCH, DELETE, OPTIONS"),
+        _ => problem::method("GET, HEAD, PATCH, DELETE, OPTIONS"),
     }
 }

@@ -19,6 +19,7 @@ use super::create::begin;
 use super::fields::{boolean, integer};
 use super::headers::bytes;
 use super::inspect::{self, find};
+use super::rights::Sender;
 use super::{Door, cross_origin, preflight, problem, repeat};
 use crate::catalog::{Protocol, UploadRole};
 use crate::http::path::{behind, bucket_and_key};
@@ -227,9 +228,13 @@ async fn create(State(door): State<Door>, request: Request) -> Result<Response, 
     }
     let session = append::begin(&door, upload.id, 0, false).await?;
     let end = if ends { End::Here } else { End::Open };
-    let taken = take(session, Some(body), None, &door.options.cut, end).await?;
-    if let Taken::Part { offset } = taken {
-        return begun_at(&door, &upload, offset);
+    let sender = Sender::of(&parts)?;
+    let taken = take(&door, session, &sender, &upload, Some(body), None, end).await?;
+    match &taken {
+        Taken::Part { offset } => return begun_at(&door, &upload, *offset),
+        // Nobody learned of its address.
+        Taken::Refused(_) => door.store.terminate_upload(upload.id).await?,
+        Taken::Whole { .. } => {}
     }
     answer(&door, &parts.extensions, &caller, &upload, taken).await
 }
@@ -339,7 +344,8 @@ async fn patch(State(door): State<Door>, request: Request) -> Result<Response, P
         Err(error) => return conflict(Err(error)),
     };
     let end = if ends { End::Here } else { End::Open };
-    let taken = take(session, Some(body), None, &door.options.cut, end).await?;
+    let sender = Sender::of(&parts)?;
+    let taken = take(&door, session, &sender, &upload, Some(body), None, end).await?;
     answer(&door, &parts.extensions, &caller, &upload, taken).await
 }
 
