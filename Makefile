@@ -74,7 +74,7 @@ ci:
 S3S_FS := s3s-fs@0.14.1
 GARAGE := garage@2.5.0
 
-bench: ## measure ours beside the peers, in one run (ARGS=--quick: in two minutes; ARGS=objects, ranges, tus, ladder: one part; ARGS=growth: up to a million objects)
+bench: ## measure ours beside the peers, in one run (ARGS=--quick: in two minutes; ARGS=objects, ranges, segments, tus, ladder: one part; ARGS=growth: up to a million objects)
 	@$(PREPARE) test
 	$(MAKE) build
 	peer() {

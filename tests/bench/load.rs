@@ -112,6 +112,24 @@ pub async fn run(
     Ok(done)
 }
 
+/// Connections that asked once, were answered, and now do nothing until they are dropped.
+pub struct Idle {
+    _connections: Vec<Connection>,
+}
+
+/// Opens so many.
+pub async fn open(address: SocketAddr, count: usize, script: Script) -> Result<Idle> {
+    let mut connections = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut connection = Connection::open(address).await?;
+        connection.ask(&script(number, 0)).await?;
+        connections.push(connection);
+    }
+    Ok(Idle {
+        _connections: connections,
+    })
+}
+
 /// Asks once and gives the status, for what must only be known to work.
 pub async fn status(address: SocketAddr, request: &Request) -> Result<u16> {
     let mut connection = Connection::open(address).await?;

@@ -18,6 +18,7 @@ mod multipart;
 mod objects;
 mod peers;
 mod ranges;
+mod segments;
 mod server;
 mod sign;
 mod tus;
@@ -68,10 +69,12 @@ async fn main() -> ExitCode {
             "--row" => row = arguments.next().map(|part| &*part.leak()),
             // Given by cargo.
             "--bench" => {}
-            "ranges" | "objects" | "ladder" | "tus" | "growth" => only = Some(argument),
+            "ranges" | "segments" | "objects" | "ladder" | "tus" | "growth" => {
+                only = Some(argument);
+            }
             _ => {
                 eprintln!(
-                    "usage: [--quick] [--row PART-OF-ITS-NAME] [ranges|objects|ladder|tus|growth]"
+                    "usage: [--quick] [--row PART-OF-ITS-NAME] [ranges|segments|objects|ladder|tus|growth]"
                 );
                 return ExitCode::from(2);
             }
@@ -107,6 +110,12 @@ async fn bench(pace: Pace, only: Option<&str>) -> Result<()> {
         tus::rows(pace, place.path(), &piece).await?;
     }
     if only == Some("tus") {
+        return Ok(());
+    }
+    if wanted("segments") {
+        segments::rows(pace, place.path()).await?;
+    }
+    if only == Some("segments") {
         return Ok(());
     }
     let ours = Server::ours(place.path()).await.context("nebulad")?;

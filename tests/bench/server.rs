@@ -40,6 +40,13 @@ impl Server {
 
     /// The real daemon with its defaults: embedded catalog and queue, every acknowledgement durable.
     pub async fn ours(place: &Path) -> Result<Self> {
+        Self::ours_with(place, "").await
+    }
+
+    /// The same with something in its configuration; what is in the directory already is served on.
+    pub async fn ours_with(place: &Path, config: &str) -> Result<Self> {
+        fs::create_dir_all(place)?;
+        fs::write(place.join("nebula.toml"), config)?;
         let log = place.join("nebulad.out");
         let mut process = Command::new(nebula_tests::binary("nebulad"))
             .env_clear()
@@ -47,7 +54,9 @@ impl Server {
             .env("PATH", "/usr/bin:/bin")
             .env("NEBULA_ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("NEBULA_ROOT_SECRET_KEY", SECRET_KEY)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(place.join("nebula.toml"))
+            .arg("--data-dir")
             .arg(place.join("nebula"))
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
