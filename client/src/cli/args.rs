@@ -226,8 +226,9 @@ pub enum Command {
     /// Play something: part of its title is enough
     #[command(after_help = "$ nebula play bigbuck # finds 'Big Buck Bunny'\n\
         $ nebula play films:film.mkv --player vlc\n\
+        $ nebula play bunny --explain --as kodi # what such a player is given, and why\n\
         $ mpv \"$(nebula play bunny --print)\" # your own player")]
-    Play(Play),
+    Play(super::play::Play),
     /// Films and series on the node
     #[command(after_help = "$ nebula library # the newest first\n\
         $ nebula library bunny # what has these words\n\
@@ -366,27 +367,6 @@ pub struct Share {
     /// Make a link stop working
     #[arg(long, value_name = "ID", conflicts_with = "what")]
     pub revoke: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Play {
-    /// Part of a title, or bucket:key
-    #[arg(value_name = "TITLE", required = true, num_args = 1..)]
-    pub title: Vec<String>,
-    /// With which player
-    #[arg(long, value_name = "PLAYER", default_value = "auto")]
-    pub player: Player,
-    /// Print the address instead of starting a player
-    #[arg(long)]
-    pub print: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Player {
-    Auto,
-    Mpv,
-    Vlc,
-    Browser,
 }
 
 #[derive(Debug, Args)]

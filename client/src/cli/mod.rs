@@ -3,6 +3,7 @@
 pub mod args;
 mod buckets;
 mod drain;
+mod explain;
 mod jobs;
 mod keys;
 mod library;

@@ -1,19 +1,19 @@
 //! Playing by part of a title, and opening the console.
 
-use super::{
-    Context,
-    args::{Play, Player},
-    links,
-};
+use super::{Context, explain, links};
 use crate::term::{
     self, human,
     prompt::{self, NoAnswer},
     text::Text,
     theme::{BOLD, DIM, NAME, PLAIN},
 };
+use clap::{Args, ValueEnum};
 use nebula_client::{
     Client, Error, Exit, Remote,
-    api::{Asset, AssetState, AssetsQuery, MAX_PAGE_ITEMS, Problem, problem::code, routes},
+    api::{
+        Asset, AssetState, AssetsQuery, MAX_PAGE_ITEMS, PlaybackMode, PlayerQuery, Problem,
+        problem::code, routes,
+    },
 };
 use serde_json::json;
 use std::process::{Command, Stdio};
@@ -25,13 +25,86 @@ const MAX_OFFERED: usize = 9;
 /// How much better than the next the best must be to be played unasked.
 const CLEARLY: f64 = 0.08;
 
+/// What is played, and where.
+#[derive(Debug, Args)]
+pub struct Play {
+    /// Part of a title, or bucket:key
+    #[arg(value_name = "TITLE", required = true, num_args = 1..)]
+    pub title: Vec<String>,
+    /// With which player
+    #[arg(long, value_name = "PLAYER", default_value = "auto")]
+    pub player: Player,
+    /// Print the address instead of starting a player
+    #[arg(long)]
+    pub print: bool,
+    /// Say what the player is given and why, and start none
+    #[arg(long, conflicts_with = "print")]
+    pub explain: bool,
+    /// Decide for this player: chromium, firefox, safari, hls.js, vlc, mpv, ffplay, kodi, exoplayer, dlna
+    #[arg(long = "as", value_name = "PLAYER")]
+    pub named: Option<String>,
+    /// Decide for a picture of at most this many lines
+    #[arg(long, value_name = "N")]
+    pub lines: Option<u32>,
+    /// Decide for a network of this many bits per second
+    #[arg(long, value_name = "RATE", value_parser = bits)]
+    pub bitrate: Option<u64>,
+}
+
+/// Players that are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Player {
+    Auto,
+    Mpv,
+    Vlc,
+    Browser,
+}
+
+/// `4M` is four million: rates count in thousands.
+fn bits(text: &str) -> Result<u64, String> {
+    let (digits, times) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1e3),
+        None => match text.strip_suffix(['m', 'M']) {
+            Some(digits) => (digits, 1e6),
+            None => (text, 1.0),
+        },
+    };
+    let number = digits.parse::<f64>().ok().filter(|n| *n > 0.0 && *n < 1e9);
+    let number = number.ok_or_else(|| format!("'{text}' is no rate; 4M would be one"))?;
+    Ok((number * times) as u64)
+}
+
+impl Play {
+    /// What is known of the player.
+    fn stated(&self) -> PlayerQuery {
+        let started = match self.player {
+            Player::Auto | Player::Mpv => Some("mpv"),
+            Player::Vlc => Some("vlc"),
+            // Which one is not known here.
+            Player::Browser => None,
+        };
+        PlayerQuery {
+            player: self.named.clone().or_else(|| started.map(str::to_owned)),
+            lines: self.lines,
+            bitrate_bps: self.bitrate,
+            ..PlayerQuery::default()
+        }
+    }
+}
+
 /// Finds, links, and starts a player.
 pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
     let client = cx.client()?;
     let words = args.title.join(" ");
+    let stated = args.stated();
     let asset = match words.parse::<Remote>() {
-        Ok(remote) if !remote.is_folder() => by_name(&client, &remote).await?,
-        _ => by_title(cx, &client, &words).await?,
+        Ok(remote) if !remote.is_folder() => by_name(&client, &remote, &stated).await?,
+        _ => {
+            let found = by_title(cx, &client, &words).await?;
+            // A list does not say how each would be played.
+            let whole = client.asset_for(&found.bucket, &found.key, &stated).await?;
+            whole.unwrap_or(found)
+        }
     };
     if asset.state == AssetState::Failed {
         let reason = asset.reason.as_deref().unwrap_or("no reason was given");
@@ -40,6 +113,10 @@ pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
             Problem::new(422, "not_playable", &title)
                 .hint(format!("nebula pull '{}:{}'", asset.bucket, asset.key)),
         )));
+    }
+    if args.explain {
+        explain::print(cx, &asset);
+        return Ok(Exit::Ok);
     }
     let urls = if client.has_credentials() {
         let remote = Remote {
@@ -54,7 +131,12 @@ pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
     };
     let file = client.absolute(&urls.file);
     let hls = urls.hls.as_deref().map(|h| client.absolute(h));
-    let best = hls.clone().unwrap_or_else(|| file.clone());
+    let hls = hls.map(|address| with_player(&address, &stated));
+    let mode = asset.playback.as_ref().map(|playback| playback.mode);
+    let best = match (&hls, mode) {
+        (Some(hls), mode) if mode != Some(PlaybackMode::Direct) => hls.clone(),
+        _ => file.clone(),
+    };
     if cx.global.json {
         super::print_json(
             &json!({"bucket": asset.bucket, "key": asset.key, "title": asset.title,
@@ -71,6 +153,21 @@ pub async fn run(cx: &Context, args: &Play) -> Result<Exit, Error> {
         anstream::eprintln!("{}", playing(&asset));
     }
     start(args.player, &asset.title, from_s(&asset), &best, &file)
+}
+
+/// The address of a master playlist that says what the player takes.
+fn with_player(address: &str, stated: &PlayerQuery) -> String {
+    let Ok(mut whole) = reqwest::Url::parse(address) else {
+        return address.to_owned();
+    };
+    let members = serde_json::to_value(stated).unwrap_or_default();
+    for (name, value) in members.as_object().into_iter().flatten() {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        whole.query_pairs_mut().append_pair(name, &value);
+    }
+    whole.into()
 }
 
 /// Where to go on, in seconds; what is nearly over starts again.
@@ -102,8 +199,9 @@ fn playing(asset: &Asset) -> Text {
     line
 }
 
-async fn by_name(client: &Client, remote: &Remote) -> Result<Asset, Error> {
-    match client.asset(&remote.bucket, &remote.key).await? {
+async fn by_name(client: &Client, remote: &Remote, stated: &PlayerQuery) -> Result<Asset, Error> {
+    let asset = client.asset_for(&remote.bucket, &remote.key, stated);
+    match asset.await? {
         Some(asset) => Ok(asset),
         None if client
             .object(&remote.bucket, &remote.key, None)
@@ -338,6 +436,22 @@ pub fn console(cx: &Context, print: bool) -> Result<Exit, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_says_what_the_player_takes() {
+        let stated = PlayerQuery {
+            player: Some("hls.js".into()),
+            lines: Some(720),
+            ..PlayerQuery::default()
+        };
+        assert_eq!(
+            with_player("http://node:1/-/hls/b/a%20b.mkv/master.m3u8", &stated),
+            "http://node:1/-/hls/b/a%20b.mkv/master.m3u8?lines=720&player=hls.js"
+        );
+        assert_eq!(bits("1.5M"), Ok(1_500_000));
+        assert_eq!(bits("800k"), Ok(800_000));
+        assert!(bits("fast").is_err() && bits("-1").is_err() && bits("NaN").is_err());
+    }
 
     #[test]
     fn part_of_a_title_is_enough() {

@@ -3,7 +3,8 @@
 use super::{Client, store::found};
 use crate::Error;
 use nebula_api::{
-    Asset, AssetsQuery, Job, JobsQuery, LibraryItem, LibraryQuery, Page, Stream, routes,
+    Asset, AssetsQuery, Job, JobsQuery, LibraryItem, LibraryQuery, Page, PlayerQuery, Stream,
+    routes,
 };
 
 impl Client {
@@ -15,6 +16,16 @@ impl Client {
     /// One asset; none when the object is none.
     pub async fn asset(&self, bucket: &str, key: &str) -> Result<Option<Asset>, Error> {
         found(self.get(&routes::asset(bucket, key), &()).await)
+    }
+
+    /// One asset, with what is decided for a player that takes this; none when the object is none.
+    pub async fn asset_for(
+        &self,
+        bucket: &str,
+        key: &str,
+        player: &PlayerQuery,
+    ) -> Result<Option<Asset>, Error> {
+        found(self.get(&routes::asset(bucket, key), player).await)
     }
 
     /// One page of films and series, or of the episodes of one.

@@ -1,6 +1,6 @@
 //! Assets: what the media room knows about an object that can be played.
 
-use crate::{Urls, page::clamp_limit};
+use crate::{Playback, Urls, page::clamp_limit};
 use serde::{Deserialize, Serialize};
 
 /// A playable object, or one that was tried.
@@ -194,48 +194,6 @@ pub enum RenditionState {
     #[serde(other)]
     #[cfg_attr(feature = "schema", schemars(skip))]
     Other,
-}
-
-/// How the caller would be served, and why so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Playback {
-    /// What happens to the bytes.
-    pub mode: PlaybackMode,
-    /// Why, in one sentence.
-    pub reason: String,
-}
-
-/// What happens to the bytes on their way to the player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum PlaybackMode {
-    /// The file itself.
-    Direct,
-    /// The same samples in another container.
-    Remux,
-    /// Video copied, audio made anew.
-    Audio,
-    /// Everything made anew.
-    Transcode,
-    /// A value this reader does not know.
-    #[serde(other)]
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    Other,
-}
-
-impl PlaybackMode {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Remux => "remux",
-            Self::Audio => "audio",
-            Self::Transcode => "transcode",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// The query of an asset listing.

@@ -226,9 +226,10 @@ pub const OPERATIONS: &[Operation] = &[
     get(
         routes::ASSET,
         "getAsset",
-        "One film or recording, how it would be played, and why so.",
+        "One film or recording, how it would be played by the caller's player, and why so.",
         Answer::Json("Asset"),
     )
+    .query("PlayerQuery")
     .refuses(&[(404, "asset_not_found"), (404, "object_not_found"), (404, "bucket_not_found")]),
     get(
         routes::POSTER,

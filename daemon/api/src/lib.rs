@@ -38,7 +38,7 @@
 //! | `POST /-/api/v1/buckets/{bucket}/objects/{key…}` | [`VersionQuery`] | [`Object`], undeleted or restored; 409 `not_deleted` |
 //! | `POST /-/api/v1/contents/{blake3}` | [`ClaimContent`] | 201 [`ObjectDetails`], made of content that is there; 404 `content_not_found` |
 //! | `GET /-/api/v1/assets` | [`AssetsQuery`] | [`Page`] of [`Asset`] |
-//! | `GET /-/api/v1/assets/{bucket}/{key…}` | | [`Asset`]; 404 `asset_not_found` |
+//! | `GET /-/api/v1/assets/{bucket}/{key…}` | [`PlayerQuery`] | [`Asset`]; 404 `asset_not_found` |
 //! | `GET /-/api/v1/posters/{bucket}/{key…}` | | the poster, `image/jpeg` |
 //! | `GET /-/api/v1/library` | [`LibraryQuery`] | [`Page`] of [`LibraryItem`]: films and series |
 //! | `GET /-/api/v1/positions` | [`PositionsQuery`] | [`Page`] of [`Position`] of the caller, latest first |
@@ -104,6 +104,7 @@ pub mod key;
 pub mod link;
 pub mod object;
 pub mod page;
+pub mod playback;
 pub mod problem;
 pub mod routes;
 pub mod session;
@@ -113,8 +114,7 @@ pub mod usage;
 pub mod watch;
 
 pub use asset::{
-    Asset, AssetState, AssetsQuery, Episode, Playback, PlaybackMode, Rendition, RenditionState,
-    Track, TrackKind,
+    Asset, AssetState, AssetsQuery, Episode, Rendition, RenditionState, Track, TrackKind,
 };
 pub use bucket::{Bucket, CreateBucket, Durability, PatchBucket, Versioning};
 pub use discovery::Discovery;
@@ -127,6 +127,7 @@ pub use object::{
     ClaimContent, Object, ObjectDetails, ObjectPage, ObjectsQuery, Urls, VersionQuery,
 };
 pub use page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page, PageQuery};
+pub use playback::{KnownBy, PLAYER_HEADER, Playback, PlaybackMode, PlaybackStream, PlayerQuery};
 pub use problem::Problem;
 pub use session::{CreateSession, CreatedSession, Session};
 pub use status::{Disk, Hardware, JobCounts, Me, Scrub, Status, Storage};

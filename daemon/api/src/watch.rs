@@ -1,6 +1,6 @@
 //! Watching: where each identity stopped, what is played at this moment, and films and series as a shelf.
 
-use crate::{Asset, PlaybackMode, Urls, page::clamp_limit};
+use crate::{Asset, Playback, PlaybackMode, Urls, page::clamp_limit};
 use serde::{Deserialize, Serialize};
 
 /// Where the caller stopped watching an object.
@@ -78,6 +78,9 @@ pub struct Stream {
     pub reason: String,
     /// What it gets: `file`, `original`, or a rung's name.
     pub rendition: String,
+    /// What was decided for its player, which may choose something else of what it is given; absent while the film is not indexed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Playback>,
     /// Start of the segment asked for last; absent for files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position_ms: Option<u64>,

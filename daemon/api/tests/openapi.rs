@@ -10,8 +10,8 @@ use nebula_api::{
     AccessKey, Asset, AssetsQuery, BeginDrain, Bucket, ClaimContent, CreateBucket, CreateKey,
     CreateLink, CreateSession, CreatedKey, CreatedSession, Discovery, Drain, Event, EventsQuery,
     Job, JobsQuery, LibraryItem, LibraryQuery, Link, ObjectDetails, ObjectPage, ObjectsQuery, Page,
-    PageQuery, PatchBucket, PatchKey, Position, PositionsQuery, Problem, PutPosition, Session,
-    Status, Stream, Upload, VersionQuery,
+    PageQuery, PatchBucket, PatchKey, PlayerQuery, Position, PositionsQuery, Problem, PutPosition,
+    Session, Status, Stream, Upload, VersionQuery,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -79,6 +79,7 @@ impl Schemas {
         schemas.heard::<ObjectsQuery>();
         schemas.heard::<VersionQuery>();
         schemas.heard::<AssetsQuery>();
+        schemas.heard::<PlayerQuery>();
         schemas.heard::<LibraryQuery>();
         schemas.heard::<PositionsQuery>();
         schemas.heard::<PutPosition>();

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use axum::extract::{OriginalUri, State};
+use axum::http::request::Parts;
 use nebula_api::problem::code;
-use nebula_api::{
-    Asset, AssetState, AssetsQuery, Episode, Page, Playback, PlaybackMode, Urls, routes,
-};
+use nebula_api::{Asset, AssetState, AssetsQuery, Episode, Page, Playback, Urls, routes};
 
 use super::{AdminParts, Query, positions, renditions};
 use crate::catalog::{self, AssetObjectRow, AssetRow};
-use crate::http::{Problem, path, require, require_here};
+use crate::http::{Problem, path, require, require_here, stated_player, user_agent};
 use crate::identity::{Action, Caller, Resource};
-use crate::kernel::BucketName;
-use crate::media::decide::{Capabilities, Mode, decide};
+use crate::kernel::{BucketName, ContentId};
+use crate::media::decide::{Capabilities, decide};
 use crate::media::{Film, MediaError, info::Info, looks_like_media, naming};
 use crate::store::Object;
 
@@ -81,13 +80,17 @@ pub(super) async fn get(
     State(parts): State<AdminParts>,
     caller: Caller,
     uri: OriginalUri,
+    request: Parts,
 ) -> Result<axum::Json<Asset>, Problem> {
     let rest = path::behind(uri.path(), &format!("{}/", routes::ASSETS)).unwrap_or_default();
     let (bucket, key) = path::bucket_and_key(rest)?;
     let resource = Resource::Object(&bucket, &key);
     require_here(&parts.identity, &caller, Action::ReadObject, &resource).await?;
+    let stated = stated_player(&request)?;
+    let client = Capabilities::of(&stated, user_agent(&request.headers));
+    let client = client.map_err(Problem::invalid)?;
     let object = parts.store.head(&bucket, &key, None).await?;
-    match of_object(&parts, &caller, &object).await? {
+    match of_object(&parts, &caller, &client, &object).await? {
         Some(asset) => Ok(axum::Json(asset)),
         None => Err(Problem::not_found(
             code::ASSET_NOT_FOUND,
@@ -104,6 +107,7 @@ pub(super) async fn get(
 pub(super) async fn of_object(
     parts: &AdminParts,
     caller: &Caller,
+    client: &Capabilities,
     object: &Object,
 ) -> Result<Option<Asset>, Problem> {
     let content = object.content_id;
@@ -121,7 +125,9 @@ pub(super) async fn of_object(
     if asset.state == AssetState::Ready {
         asset.position_ms = positions::of(parts, caller, content).await?;
         let film = parts.media.film(content).await.map_err(problem)?;
-        asset.playback = film.as_deref().map(playback);
+        if let Some(film) = &film {
+            asset.playback = Some(playback(parts, client, film, content).await?);
+        }
         let planned = film
             .as_deref()
             .map(|film| parts.media.planned(film))
@@ -233,18 +239,16 @@ fn shown(about: &About<'_>, row: Option<&AssetRow>) -> Result<Asset, Problem> {
     })
 }
 
-/// A browser that nobody knows more of is who asks.
-fn playback(film: &Film) -> Playback {
-    let decision = decide(&Capabilities::default(), film);
-    Playback {
-        mode: match decision.mode {
-            Mode::Direct => PlaybackMode::Direct,
-            Mode::Remux => PlaybackMode::Remux,
-            Mode::Audio => PlaybackMode::Audio,
-            Mode::Transcode => PlaybackMode::Transcode,
-        },
-        reason: decision.reason,
-    }
+/// How the film reaches this player at this moment.
+async fn playback(
+    parts: &AdminParts,
+    client: &Capabilities,
+    film: &Film,
+    content: ContentId,
+) -> Result<Playback, Problem> {
+    let renditions = parts.media.renditions(content).await.map_err(problem)?;
+    let coming = parts.media.more_coming(film, &renditions);
+    Ok(decide(client, film, &renditions, coming).told())
 }
 
 pub(super) fn words(search: &str) -> Vec<String> {

@@ -8,6 +8,7 @@ use super::{AdminParts, Query, assets};
 use crate::http::{Problem, audited, content_type, path, require_here};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey, VersionId};
+use crate::media::decide::Capabilities;
 use crate::store::{self, Condition, ListItem, ListRequest};
 
 pub(super) async fn list(
@@ -114,7 +115,8 @@ pub(super) async fn details(
     caller: &Caller,
     object: &store::Object,
 ) -> Result<ObjectDetails, Problem> {
-    let asset = assets::of_object(parts, caller, object).await?;
+    let client = Capabilities::default();
+    let asset = assets::of_object(parts, caller, &client, object).await?;
     Ok(ObjectDetails {
         blake3: object
             .is_hashed_whole()

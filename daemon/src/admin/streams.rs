@@ -1,12 +1,13 @@
 //! Who watches at this moment.
 
 use axum::extract::State;
-use nebula_api::{Page, PlaybackMode, Stream};
+use nebula_api::{Page, PlaybackMode, PlayerQuery, Stream};
 
 use super::{AdminParts, assets};
 use crate::http::Problem;
 use crate::identity::{Action, Caller, Resource};
-use crate::media::{Film, Viewer, ViewerKey};
+use crate::media::decide::{Capabilities, Decision, decide};
+use crate::media::{Film, RenditionList, Viewer, ViewerKey};
 
 pub(super) async fn list(
     State(parts): State<AdminParts>,
@@ -36,6 +37,12 @@ pub(super) async fn list(
 fn wire(key: &ViewerKey, viewer: &Viewer, film: Option<&Film>) -> Stream {
     let (mode, rendition) = what(viewer, film);
     let duration_s = film.and_then(|film| Some(film.timeline.as_ref()?.total_s()));
+    // What is known of the player since it asked for a playlist, else by its name.
+    let client = viewer.client.as_deref().cloned().unwrap_or_else(|| {
+        let known = Capabilities::of(&PlayerQuery::default(), key.player.as_deref());
+        known.unwrap_or_default()
+    });
+    let decision = film.map(|film| decide(&client, film, &RenditionList::default(), false));
     Stream {
         actor: key.actor.clone(),
         address: key.address.map(|address| address.to_string()),
@@ -43,8 +50,9 @@ fn wire(key: &ViewerKey, viewer: &Viewer, film: Option<&Film>) -> Stream {
         bucket: viewer.bucket.to_string(),
         key: viewer.key.to_string(),
         mode,
-        reason: reason(mode, film),
+        reason: reason(mode, film, decision.as_ref()),
         rendition,
+        decision: decision.map(|decision| decision.brief()),
         position_ms: viewer.position_ms,
         duration_ms: duration_s.map(|seconds| (seconds * 1000.0) as u64),
         started_at_ms: viewer.started_ms,
@@ -76,14 +84,18 @@ fn what(viewer: &Viewer, film: Option<&Film>) -> (PlaybackMode, String) {
     }
 }
 
-fn reason(mode: PlaybackMode, film: Option<&Film>) -> String {
+/// Why it gets what it gets: what was decided for it, where that is what it asks for, else its own choice.
+fn reason(mode: PlaybackMode, film: Option<&Film>, decision: Option<&Decision>) -> String {
+    if let Some(decision) = decision.filter(|decision| decision.mode == mode) {
+        return decision.reason.clone();
+    }
     let container = film.map_or("", |film| film.index.facts.container.as_str());
     match mode {
-        PlaybackMode::Direct => "the player reads the file itself".into(),
+        PlaybackMode::Direct => "the player chose to read the file itself".into(),
         PlaybackMode::Remux => {
-            format!("the player takes what is in the {container} file, cut into segments")
+            format!("the player chose what is in the {container} file, cut into segments")
         }
-        PlaybackMode::Audio => "the player does not take the film's sound".into(),
-        _ => "the player chose a smaller rung, or does not take the original".into(),
+        PlaybackMode::Audio => "the player chose sound that was made anew".into(),
+        _ => "the player chose a smaller rung".into(),
     }
 }

@@ -11,7 +11,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const ASKED: HeaderValue = HeaderValue::from_static(
-    "Authorization, Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range",
+    "Authorization, Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range, Nebula-Player",
 );
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

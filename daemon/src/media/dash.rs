@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use nebula_hwaccel::index::{AudioFacts, TrackKind, VideoFacts, VideoRange};
 
+use super::decide::Decision;
 use super::film::{CopiedTrack, Film};
 use super::hls::{self, Master, RenditionList, Whole};
 use super::leaf::Leaf;
@@ -39,17 +40,26 @@ struct Set {
 
 impl Film {
     /// The manifest with the renditions that are there, on the same terms as the master playlist.
-    pub fn manifest(&self, renditions: &RenditionList, content: ContentId, wanted: bool) -> Master {
-        match self.master(renditions, content, wanted) {
-            Master::Text(_) => Master::Text(self.mpd(renditions, &hls::tag(content))),
+    pub fn manifest(
+        &self,
+        renditions: &RenditionList,
+        content: ContentId,
+        coming: bool,
+        decision: &Decision,
+    ) -> Master {
+        match self.master(renditions, content, coming, decision) {
+            Master::Text(_) => Master::Text(self.mpd(renditions, &hls::tag(content), decision)),
             other => other,
         }
     }
 
-    fn mpd(&self, renditions: &RenditionList, tag: &str) -> String {
-        let mut sets = self.picture_sets(renditions);
-        sets.extend(self.audio.iter().map(|track| self.sound_set(track)));
+    fn mpd(&self, renditions: &RenditionList, tag: &str, decision: &Decision) -> String {
+        let mut sets = self.picture_sets(renditions, decision);
+        let copied = self.audio.iter();
+        let copied = copied.filter(|track| decision.gives(&hls::stream_of(self, track)));
+        sets.extend(copied.map(|track| self.sound_set(track)));
         let made = renditions.whole.iter();
+        let made = made.filter(|whole| decision.gives(&whole.row.recipe));
         sets.extend(made.filter_map(|whole| self.made_sound_set(whole)));
         let ends = sets
             .iter()
@@ -78,7 +88,7 @@ impl Film {
     }
 
     /// A set for each codec and range, as players do not change between them without a break.
-    fn picture_sets(&self, renditions: &RenditionList) -> Vec<Set> {
+    fn picture_sets(&self, renditions: &RenditionList, decision: &Decision) -> Vec<Set> {
         let mut sets: Vec<(String, Set)> = Vec::new();
         let mut put = |range: VideoRange, stream: Stream| {
             let family = stream.codecs.split('.').next().unwrap_or("");
@@ -96,6 +106,7 @@ impl Film {
             }
         };
         if let Some(track) = &self.video
+            && decision.gives(&hls::stream_of(self, track))
             && let TrackKind::Video(video) = &self.facts_of(track).kind
         {
             let mut stream = self.copied_stream(track);
@@ -104,7 +115,7 @@ impl Film {
             put(video.range, stream);
         }
         for whole in &renditions.whole {
-            if whole.row.kind() != RenditionKind::Video {
+            if whole.row.kind() != RenditionKind::Video || !decision.gives(&whole.row.recipe) {
                 continue;
             }
             if let Some(mut stream) = self.made_stream(whole, "avc1.64001f") {
@@ -316,6 +327,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::decide::{Capabilities, decide};
     use crate::media::timeline::tests::film;
 
     #[test]
@@ -324,7 +336,9 @@ mod tests {
         index.facts.tracks[1].title = Some("Director & <cut>".into());
         index.facts.tracks[1].language = Some("eng".into());
         let film = Film::new(index);
-        let answer = film.manifest(&RenditionList::default(), ContentId([0xab; 32]), false);
+        let none = RenditionList::default();
+        let decision = decide(&Capabilities::default(), &film, &none, false);
+        let answer = film.manifest(&none, ContentId([0xab; 32]), false, &decision);
         let Master::Text(text) = answer else {
             panic!("{answer:?}")
         };
@@ -357,7 +371,9 @@ mod tests {
         let sound = &mut index.tables[1];
         sound.retain(|sample| sample.dts < 5 * 48_000 || sample.dts > 13 * 48_000);
         let film = Film::new(index);
-        let text = film.mpd(&RenditionList::default(), "t");
+        let none = RenditionList::default();
+        let decision = decide(&Capabilities::default(), &film, &none, false);
+        let text = film.mpd(&none, "t", &decision);
         assert!(
             text.contains("<SegmentURL media=\"a2-2.m4s?c=t\"/>"),
             "{text}"

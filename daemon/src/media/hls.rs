@@ -5,6 +5,7 @@
 
 use nebula_hwaccel::index::{TrackFacts, TrackKind, VideoRange};
 
+use super::decide::Decision;
 use super::film::{CopiedTrack, Film};
 use super::leaf::Leaf;
 use super::library::{Media, MediaError};
@@ -120,42 +121,50 @@ impl Media {
         self.0.watched.note(content, recipe, now_ms);
     }
 
-    /// Whether renditions are still wanted of a film that has none yet: then its ladder job is on its way.
-    pub fn wants_renditions(&self, film: &Film) -> bool {
-        !super::ladder::wanted(film, &self.0.ladder).is_empty()
+    /// Whether more renditions are on their way: those of a film that has none yet are, when some are wanted of it.
+    pub fn more_coming(&self, film: &Film, renditions: &RenditionList) -> bool {
+        renditions.more_coming
+            || (renditions.whole.is_empty()
+                && !super::ladder::wanted(film, &self.0.ladder).is_empty())
     }
 }
 
 impl Film {
-    /// The master playlist with the renditions that are there.
-    pub fn master(&self, renditions: &RenditionList, content: ContentId, wanted: bool) -> Master {
+    /// The master playlist with what the player is given of the film's own streams and of the renditions that are there.
+    pub fn master(
+        &self,
+        renditions: &RenditionList,
+        content: ContentId,
+        coming: bool,
+        decision: &Decision,
+    ) -> Master {
         let tag = tag(content);
         let uri = |stream: &str| format!("{}?c={tag}", Leaf::Playlist(stream.into()).name());
         let mut pictures = Vec::new();
-        if let Some(track) = &self.video {
+        let copied = |track: &&CopiedTrack| decision.gives(&stream_of(self, track));
+        let original = self.video.as_ref().filter(copied);
+        if let Some(track) = original {
             pictures.push(self.original_picture(track, uri(&stream_of(self, track))));
         }
-        let rungs = renditions
-            .whole
-            .iter()
-            .filter(|whole| whole.row.kind() == RenditionKind::Video);
+        let made = |kind: RenditionKind| {
+            let given =
+                move |whole: &&Whole| whole.row.kind() == kind && decision.gives(&whole.row.recipe);
+            renditions.whole.iter().filter(given)
+        };
+        let rungs = made(RenditionKind::Video);
         for whole in rungs {
             pictures.push(self.rung(whole, uri(&whole.row.recipe)));
         }
         let mut sounds: Vec<Sound> = self
             .audio
             .iter()
+            .filter(copied)
             .map(|track| self.original_sound(track, uri(&stream_of(self, track))))
             .collect();
-        let made = renditions
-            .whole
-            .iter()
-            .filter(|whole| whole.row.kind() == RenditionKind::Audio);
-        for whole in made {
+        for whole in made(RenditionKind::Audio) {
             sounds.push(made_sound(whole, uri(&whole.row.recipe)));
         }
         settle(&mut sounds);
-        let coming = renditions.more_coming || (wanted && renditions.whole.is_empty());
         if self.picture().is_some() {
             // A film that would be silent now and not later is not ready.
             let silent = sounds.is_empty() && self.sounds().next().is_some();
@@ -166,7 +175,8 @@ impl Film {
                     Master::Nothing
                 };
             }
-            let keys: Vec<Keys> = self.keys(content).into_iter().collect();
+            let keys = original.and_then(|_| self.keys(content));
+            let keys: Vec<Keys> = keys.into_iter().collect();
             return Master::Text(playlist::master(
                 &pictures,
                 &sounds,
@@ -498,12 +508,20 @@ pub(super) fn codecs(facts: &TrackFacts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::decide::{Capabilities, decide};
     use crate::media::timeline::tests::film;
+
+    /// For a stranger, without renditions.
+    fn master(film: &Film, coming: bool) -> Master {
+        let none = RenditionList::default();
+        let decision = decide(&Capabilities::default(), film, &none, coming);
+        film.master(&none, ContentId([0xab; 32]), coming, &decision)
+    }
 
     #[test]
     fn a_film_with_sound_has_one_variant_and_one_group() {
         let film = Film::new(film(10, 50));
-        let master = film.master(&RenditionList::default(), ContentId([0xab; 32]), false);
+        let master = master(&film, false);
         let Master::Text(text) = master else {
             panic!("{master:?}")
         };
@@ -536,8 +554,7 @@ mod tests {
             track.language = Some("eng".into());
         }
         let film = Film::new(index);
-        let Master::Text(text) = film.master(&RenditionList::default(), ContentId([0; 32]), false)
-        else {
+        let Master::Text(text) = master(&film, false) else {
             panic!("it plays")
         };
         assert_eq!(text.matches("DEFAULT=YES").count(), 1, "{text}");
@@ -556,14 +573,7 @@ mod tests {
             };
         }
         let film = Film::new(index);
-        let none = RenditionList::default();
-        assert_eq!(
-            film.master(&none, ContentId([0; 32]), true),
-            Master::Preparing
-        );
-        assert_eq!(
-            film.master(&none, ContentId([0; 32]), false),
-            Master::Nothing
-        );
+        assert_eq!(master(&film, true), Master::Preparing);
+        assert_eq!(master(&film, false), Master::Nothing);
     }
 }

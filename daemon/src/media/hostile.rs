@@ -4,6 +4,7 @@
 use nebula_hwaccel::index::{self, Copyable, Layout, MediaIndex};
 use proptest::prelude::*;
 
+use super::decide::{Capabilities, decide};
 use super::film::Film;
 use super::hls::{Master, RenditionList};
 use super::packaged::Part;
@@ -44,12 +45,11 @@ fn serve(media: MediaIndex) -> usize {
     let size = media.facts.size_bytes;
     let film = Film::new(media);
     let (none, content) = (RenditionList::default(), ContentId([7; 32]));
-    if let Master::Text(text) = film.master(&none, content, false) {
+    let decision = decide(&Capabilities::default(), &film, &none, false);
+    if let Master::Text(text) = film.master(&none, content, false, &decision) {
         assert!(text.starts_with("#EXTM3U"));
-        assert!(matches!(
-            film.manifest(&none, content, false),
-            Master::Text(_)
-        ));
+        let manifest = film.manifest(&none, content, false, &decision);
+        assert!(matches!(manifest, Master::Text(_)));
     }
     let mut count = 0;
     for track in film.video.iter().chain(&film.audio) {

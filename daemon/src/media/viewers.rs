@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::decide::Capabilities;
 use crate::kernel::{BucketName, ContentId, Millis, ObjectKey};
 
 /// Viewers that are kept; the one that was silent for longest gives way.
@@ -47,6 +48,8 @@ impl ViewerKey {
 /// What one request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
+    /// The master playlist or the manifest, by a player of which this is known.
+    Master(Arc<Capabilities>),
     /// A range of the file itself.
     File,
     /// A segment: the stream's name in addresses, whether it is sound, and where it starts.
@@ -64,6 +67,10 @@ pub struct Viewer {
     pub picture: Option<String>,
     /// The stream of sound.
     pub sound: Option<String>,
+    /// What is known of the player, since it asked for a master playlist.
+    pub client: Option<Arc<Capabilities>>,
+    /// Whether it asked for anything but a playlist.
+    begun: bool,
     /// Start of the segment asked for last.
     pub position_ms: Option<u64>,
     /// When it began.
@@ -100,6 +107,8 @@ impl Viewers {
             key: what.1.clone(),
             picture: None,
             sound: None,
+            client: None,
+            begun: false,
             position_ms: None,
             started_ms: now_ms,
             seen_ms: now_ms,
@@ -109,7 +118,9 @@ impl Viewers {
             *viewer = fresh();
         }
         viewer.seen_ms = now_ms;
+        viewer.begun |= !matches!(asked, Asked::Master(_));
         match asked {
+            Asked::Master(client) => viewer.client = Some(client),
             Asked::File => {}
             Asked::Segment(stream, true, start_ms) => {
                 viewer.sound = Some(stream);
@@ -130,6 +141,7 @@ impl Viewers {
         viewers.retain(|_, viewer| now_ms - viewer.seen_ms < SILENT_MS);
         let mut list: Vec<_> = viewers
             .iter()
+            .filter(|(_, viewer)| viewer.begun)
             .map(|(key, viewer)| (key.clone(), viewer.clone()))
             .collect();
         list.sort_by_key(|(_, viewer)| std::cmp::Reverse(viewer.started_ms));
@@ -154,6 +166,9 @@ mod tests {
     #[test]
     fn picture_and_sound_are_one_viewer_until_it_is_silent() {
         let viewers = Viewers::default();
+        let client = Arc::new(Capabilities::default());
+        note(&viewers, "a", Asked::Master(Arc::clone(&client)), 0);
+        assert!(viewers.list(1).is_empty(), "a playlist is not watched");
         note(&viewers, "a", Asked::Segment("v1".into(), false, 4000), 0);
         note(&viewers, "a", Asked::Segment("a2".into(), true, 8000), 10);
         let list = viewers.list(20);
@@ -161,6 +176,7 @@ mod tests {
         let (key, viewer) = &list[0];
         assert_eq!(key.player.as_ref().map(String::len), Some(PLAYER_BYTES_MAX));
         assert_eq!(viewer.picture.as_deref(), Some("v1"));
+        assert_eq!(viewer.client, Some(client));
         assert_eq!(viewer.sound.as_deref(), Some("a2"));
         assert_eq!(viewer.position_ms, Some(4000));
         assert!(viewers.list(10 + SILENT_MS).is_empty());

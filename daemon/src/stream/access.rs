@@ -2,13 +2,16 @@
 
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use nebula_api::problem::code;
 
-use crate::http::{Gate, PeerAddr, Problem, media_cors, path, require_here};
+use crate::http::{
+    Gate, PeerAddr, Problem, media_cors, path, require_here, stated_player, user_agent,
+};
 use crate::identity::{Action, Actor, Caller, Resource};
 use crate::kernel::{BucketName, ObjectKey};
+use crate::media::decide::Capabilities;
 use crate::media::{Asked, Media, MediaError, ViewerKey};
 use crate::store::{Arriving, Object, Store, StoreError};
 
@@ -127,17 +130,22 @@ impl Visit {
         if self.parts.method != Method::GET || !answer.status().is_success() {
             return;
         }
-        let player = self.parts.headers.get(header::USER_AGENT);
         let who = ViewerKey::new(
             self.caller.actor().to_string(),
             PeerAddr::of(&self.parts.extensions).map(|peer| peer.0.ip()),
-            player.and_then(|player| player.to_str().ok()),
+            user_agent(&self.parts.headers),
             object.content_id,
         );
         let now_ms = media.store().clock().now_ms();
         media
             .viewers()
             .note(who, (&object.bucket, &object.key), asked, now_ms);
+    }
+
+    /// What the caller's player takes.
+    pub(super) fn client(&self) -> Result<Capabilities, Problem> {
+        let stated = stated_player(&self.parts)?;
+        Capabilities::of(&stated, user_agent(&self.parts.headers)).map_err(Problem::invalid)
     }
 
     /// A parameter of the query, as sent.

@@ -9,16 +9,21 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::media::{Packaged, Part, Piece, piece_span};
-use crate::store::{ObjectBody, ObjectReader, StoreError};
+use crate::store::{Bypass, ObjectBody, ObjectReader, StoreError};
 
 /// Pieces are read together over so many bytes of the object at most.
 const WINDOW_BYTES: u64 = 256 << 10;
 /// Over more than this between two pieces is jumped rather than read.
 const GAP_BYTES_MAX: u64 = 64 << 10;
+/// A run of fewer bytes than this is read together with the next: where picture and sound take turns, a run is a frame.
+const SHORT_RUN_BYTES: u64 = 32 << 10;
+/// Unless so much lies between them.
+const RUN_GAP_BYTES_MAX: u64 = 8 << 10;
 
 /// Any range of a packaged segment.
 pub(super) struct SegmentBody {
     reader: ObjectReader,
+    bypass: Option<Bypass>,
     parts: VecDeque<Part>,
     current: Option<Current>,
     left: u64,
@@ -28,6 +33,14 @@ pub(super) struct SegmentBody {
 enum Current {
     /// Bytes that go out as they come.
     Run(ObjectBody),
+    /// Bytes of which the runs go out as they come, and what lies between them does not.
+    Runs {
+        body: ObjectBody,
+        /// Where the next byte of the body lies in the object.
+        at: u64,
+        wanted: VecDeque<Range<u64>>,
+        ready: VecDeque<Bytes>,
+    },
     /// Bytes of which some go out, when all are here.
     Window {
         body: ObjectBody,
@@ -38,10 +51,17 @@ enum Current {
 }
 
 impl SegmentBody {
-    /// The bytes in `range` of the segment, which lies within its size.
-    pub(super) fn new(segment: &Packaged, reader: ObjectReader, range: Range<u64>) -> Self {
+    /// The bytes in `range` of the segment, which lies within its size; long runs go past this process where the
+    /// connection has a way.
+    pub(super) fn new(
+        segment: &Packaged,
+        reader: ObjectReader,
+        range: Range<u64>,
+        bypass: Option<&Bypass>,
+    ) -> Self {
         Self {
             reader,
+            bypass: bypass.cloned(),
             left: range.end.saturating_sub(range.start),
             parts: segment.within(range).into(),
             current: None,
@@ -52,7 +72,20 @@ impl SegmentBody {
     fn begin(&mut self, part: Part) -> Option<Bytes> {
         match part {
             Part::Made(bytes) => return Some(bytes),
-            Part::Run(run) => self.current = Some(Current::Run(self.reader.body(run))),
+            Part::Run(run) => {
+                let wanted = self.near(run.clone());
+                self.current = Some(if wanted.len() == 1 {
+                    Current::Run(self.reader.body(run).past(self.bypass.as_ref()))
+                } else {
+                    let end = wanted.back().map_or(run.end, |last| last.end);
+                    Current::Runs {
+                        body: self.reader.body(run.start..end),
+                        at: run.start,
+                        wanted,
+                        ready: VecDeque::new(),
+                    }
+                });
+            }
             Part::Pieces(pieces) => {
                 let (taken, rest, span) = window(pieces);
                 if !rest.is_empty() {
@@ -68,6 +101,41 @@ impl SegmentBody {
         }
         None
     }
+}
+
+impl SegmentBody {
+    /// A run and those behind it that are read together with it, as they are short and lie close.
+    fn near(&mut self, run: Range<u64>) -> VecDeque<Range<u64>> {
+        let short = |run: &Range<u64>| run.end - run.start < SHORT_RUN_BYTES;
+        let mut near = VecDeque::from([run]);
+        while let (Some(last), Some(Part::Run(next))) = (near.back(), self.parts.front()) {
+            let gap = next.start.checked_sub(last.end);
+            let close = gap.is_some_and(|gap| gap <= RUN_GAP_BYTES_MAX);
+            if !close || !short(last) || !short(next) {
+                break;
+            }
+            near.push_back(next.clone());
+            self.parts.pop_front();
+        }
+        near
+    }
+}
+
+/// The parts of `bytes`, which begin `at` a place of the object, that lie in the wanted runs; runs that end there are done.
+fn taken(bytes: &Bytes, at: u64, wanted: &mut VecDeque<Range<u64>>) -> VecDeque<Bytes> {
+    let end = at + bytes.len() as u64;
+    let mut taken = VecDeque::new();
+    while let Some(run) = wanted.front() {
+        let (from, to) = (run.start.max(at), run.end.min(end));
+        if from < to {
+            taken.push_back(bytes.slice((from - at) as usize..(to - at) as usize));
+        }
+        if run.end > end {
+            break;
+        }
+        wanted.pop_front();
+    }
+    taken
 }
 
 /// The first pieces that lie close together in the object, the others, and what these reach over.
@@ -161,6 +229,28 @@ impl Body for SegmentBody {
                         None
                     }
                 },
+                Some(Current::Runs {
+                    body,
+                    at,
+                    wanted,
+                    ready,
+                }) => match ready.pop_front() {
+                    Some(bytes) => Some(bytes),
+                    None => match ready!(Pin::new(body).poll_frame(cx)) {
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                        Some(Ok(frame)) => {
+                            if let Ok(data) = frame.into_data() {
+                                *ready = taken(&data, *at, wanted);
+                                *at += data.len() as u64;
+                            }
+                            None
+                        }
+                        None => {
+                            self.current = None;
+                            None
+                        }
+                    },
+                },
                 Some(Current::Window {
                     body,
                     start,
@@ -207,6 +297,25 @@ mod tests {
             bytes,
             stride,
             count,
+        }
+    }
+
+    #[test]
+    fn of_what_is_read_the_runs_are_taken() {
+        let object: Vec<u8> = (0..=255).collect();
+        let runs = [10u64..20, 20..31, 40..41, 90..200];
+        let wanted: Vec<u8> = runs.iter().cloned().flatten().map(|at| at as u8).collect();
+        for step in [1, 7, 64, 256] {
+            let mut left = VecDeque::from(runs.clone());
+            let mut out = Vec::new();
+            for (number, chunk) in object[10..200].chunks(step).enumerate() {
+                let at = 10 + (number * step) as u64;
+                for bytes in taken(&Bytes::copy_from_slice(chunk), at, &mut left) {
+                    out.extend_from_slice(&bytes);
+                }
+            }
+            assert_eq!(out, wanted, "{step}");
+            assert!(left.is_empty(), "{step}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Playlists, init segments and segments.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -7,6 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::Full;
+use nebula_api::KnownBy;
 
 use super::Door;
 use super::access::{Visit, media_problem, no_such_part, not_playable};
@@ -14,8 +16,9 @@ use super::body::SegmentBody;
 use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ETag;
+use crate::media::decide::decide;
 use crate::media::{Asked, Film, Leaf, Look, Master, content_tag};
-use crate::store::{Object, StoreError};
+use crate::store::{Bypass, Object, StoreError};
 
 /// How long a player waits for a film that is being looked at.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +28,8 @@ const PICTURE: &str = "video/mp4";
 const SOUND: &str = "audio/mp4";
 /// What the address names by its content never changes.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+/// What a master playlist depends on beside its address.
+const BY_PLAYER: HeaderValue = HeaderValue::from_static("User-Agent, Nebula-Player");
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 pub(super) async fn by_name(
@@ -55,7 +60,9 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let object = visit.object(door.media.store(), raw).await?;
     let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
     if matches!(leaf, Leaf::Master | Leaf::Manifest) {
-        return master(door, visit, &object, &leaf).await;
+        let mut answer = master(door, visit, &object, &leaf).await?;
+        answer.headers_mut().append(header::VARY, BY_PLAYER);
+        return Ok(answer);
     }
     let tag = content_tag(object.content_id);
     let lasting = match visit.query("c") {
@@ -106,6 +113,7 @@ async fn master(
     leaf: &Leaf,
 ) -> Result<Response, Problem> {
     let media = &door.media;
+    let client = visit.client()?;
     let film = match media
         .await_film(object, PATIENCE)
         .await
@@ -125,22 +133,32 @@ async fn master(
         .renditions(object.content_id)
         .await
         .map_err(media_problem)?;
-    let wanted = media.wants_renditions(&film);
+    let coming = media.more_coming(&film, &renditions);
+    let decision = decide(&client, &film, &renditions, coming);
+    let content = object.content_id;
     let (answer, kind) = match leaf {
         Leaf::Manifest => {
-            let answer = film.manifest(&renditions, object.content_id, wanted);
+            let answer = film.manifest(&renditions, content, coming, &decision);
             (answer, MANIFEST)
         }
         _ => {
-            let answer = film.master(&renditions, object.content_id, wanted);
+            let answer = film.master(&renditions, content, coming, &decision);
             (answer, PLAYLIST)
         }
     };
     match answer {
-        Master::Text(text) => text_answer(visit, object, text, kind, ASK_AGAIN).await,
+        Master::Text(text) => {
+            let answer = text_answer(visit, object, text, kind, ASK_AGAIN).await?;
+            visit.note(media, object, Asked::Master(Arc::new(client)), &answer);
+            Ok(answer)
+        }
         Master::Preparing => {
             Err(Problem::unavailable("The film is being made playable.").retry_after_s(5))
         }
+        Master::Nothing if client.known_by == KnownBy::Stated => Err(not_playable(&format!(
+            "Nothing that there is of it is for this player: {}.",
+            decision.reason
+        ))),
         Master::Nothing => Err(not_playable(
             "No player takes what is in it, and nothing could be made of it.",
         )),
@@ -204,12 +222,13 @@ impl Part<'_> {
         if let Some(track) = self.film.stream(stream) {
             let packaged = &self.film.segment(track, number).ok_or_else(no_such_part)?;
             let about = self.about(leaf, packaged.size_bytes, stream, "");
+            let bypass = self.visit.parts.extensions.get::<Bypass>();
             return serve_object(method, headers, &about, |range| async move {
                 let reader = store.reader(object).await.map_err(Problem::from)?;
                 for span in packaged.spans() {
                     reader.check(span).map_err(Problem::from)?;
                 }
-                Ok(SegmentBody::new(packaged, reader, range))
+                Ok(SegmentBody::new(packaged, reader, range, bypass))
             })
             .await;
         }
@@ -225,12 +244,13 @@ impl Part<'_> {
             .blob()
             .map_err(|error| Problem::from(StoreError::from(error)))?;
         let size_bytes = row.size_bytes.max(0) as u64;
+        let bypass = self.visit.parts.extensions.get::<Bypass>();
         let about = self.about(leaf, size_bytes, stream, &blob.to_string());
         serve_object(method, headers, &about, |range| async move {
             let reader = store.segment_reader(object.content_id, row).await;
             let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
-            Ok(reader.body(range))
+            Ok(reader.body(range).past(bypass))
         })
         .await
     }

@@ -9,6 +9,7 @@ mod keys;
 mod library;
 mod links;
 mod pages;
+mod playback;
 mod problems;
 
 use nebula_api::{CreateBucket, CreateKey, CreatedKey, Grant, Problem, Role, routes};
