@@ -63,7 +63,10 @@ async function watch({ name, url, count, patience_ms }) {
     shaka.polyfill.installAll();
     const player = new shaka.Player();
     player.addEventListener("error", (event) => errors.push(`${event.detail.severity}: ${event.detail.code} ${event.detail.message}`));
-    player.configure({ streaming: { bufferingGoal: 8, bufferBehind: 4 } });
+    // By itself it fetches what lies two seconds before a seek too, as a playlist may be wrong: ours is not. And where a
+    // seek comes while a picture is being appended, sound waits for its next look, which is a second away by itself.
+    const exact = { inaccurateManifestTolerance: 0, updateIntervalSeconds: 0.1 };
+    player.configure({ streaming: { bufferingGoal: 8, ...exact } });
     await player.attach(video);
     await player.load(url);
   }

@@ -7,6 +7,7 @@ mod films;
 mod parsers;
 mod players;
 mod probe;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
