@@ -23,9 +23,9 @@
 //! parent                                 worker
 //!   Job{version, spec}        ──►        reads it, sets rlimits, opens a GPU if asked, landlock, seccomp
 //!                             ◄──        Hello{version, sandbox}
-//!                             ◄──        ReadRange{offset, len}        (only with Input::Ranges, one at a time)
+//!                             ◄──        ReadRange{offset, len}        (Input::Ranges and Input::Arriving, one at a time)
 //!   Bytes | ReadFailed        ──►
-//!                             ◄──        Progress | Index | Poster | RungInit | Segment | Probe | Selftest   (any number)
+//!                             ◄──        Progress | Index | IndexSoFar | Poster | RungInit | Segment | Probe | Selftest   (any number)
 //!   Cancel                    ──►        (at any moment)
 //!                             ◄──        Done | Failed                 (exactly one, the last message)
 //! ```

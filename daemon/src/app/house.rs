@@ -162,6 +162,10 @@ impl House {
             )),
         };
         let options = worker_options(config, super::doors::node_name(config));
+        if options.slots > 0 {
+            self.media
+                .follow_with(options.binary.clone(), tracker, &life.drain());
+        }
         Worker::new(queue, Arc::new(self.media.clone()), options)
             .telling(&self.hardware)
             .spawn(tracker, &life.drain());

@@ -344,7 +344,7 @@ impl Film {
         durations
     }
 
-    fn original_picture(&self, track: &CopiedTrack, uri: String) -> Picture {
+    pub(super) fn original_picture(&self, track: &CopiedTrack, uri: String) -> Picture {
         let facts = self.facts_of(track);
         let TrackKind::Video(video) = &facts.kind else {
             unreachable!("the picture of a film is a video track")
@@ -383,7 +383,7 @@ impl Film {
         Bandwidth::measured(sizes.zip(self.durations_s(whole)))
     }
 
-    fn original_sound(&self, track: &CopiedTrack, uri: String) -> Sound {
+    pub(super) fn original_sound(&self, track: &CopiedTrack, uri: String) -> Sound {
         let facts = self.facts_of(track);
         let channels = match &facts.kind {
             TrackKind::Audio(audio) => audio.channels,
@@ -433,7 +433,7 @@ fn made_sound(whole: &Whole, uri: String) -> Sound {
 }
 
 /// Exactly one default in each group, and no name twice (RFC 8216bis §4.4.6.1.1).
-fn settle(sounds: &mut [Sound]) {
+pub(super) fn settle(sounds: &mut [Sound]) {
     for at in 0..sounds.len() {
         let (before, rest) = sounds.split_at_mut(at);
         let this = &mut rest[0];

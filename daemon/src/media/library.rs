@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::arriving::Follows;
 use super::budget::Watched;
 use super::cache::Films;
 use super::film::Film;
@@ -73,6 +74,7 @@ pub(super) struct Inner {
     pub(super) watched: Watched,
     viewers: Viewers,
     pub(super) films: Films,
+    pub(super) follows: Follows,
     loads: Semaphore,
 }
 
@@ -100,6 +102,7 @@ impl Media {
             watched: Watched::default(),
             viewers: Viewers::default(),
             films: Films::default(),
+            follows: Follows::default(),
             loads: Semaphore::new(LOADS_MAX),
         }))
     }

@@ -10,9 +10,13 @@
 //! Where it is worth it a `ladder` job follows, whose segments are kept as they arrive and appear under the same
 //! address when a rung is whole. What nobody watches gives way when their room is used up (`budget`), and is made again.
 //!
+//! An upload that somebody plays is followed by a process of its own, which tells the index again as it grows (`arriving`,
+//! `follower`, `growing`).
+//!
 //! What it refuses to know: containers. The daemon parses no byte that a stranger sent; it reads indexes, whose reading
 //! is bounded. A crash, a hang or a bomb in a worker is a failed job with a reason.
 
+mod arriving;
 mod bench;
 mod budget;
 mod cache;
@@ -21,6 +25,8 @@ mod cmaf;
 mod dash;
 pub mod decide;
 mod film;
+mod follower;
+mod growing;
 mod hls;
 #[cfg(test)]
 mod hostile;
@@ -42,6 +48,7 @@ mod timeline;
 mod viewers;
 mod worker;
 
+pub use arriving::{FollowError, Following, View};
 pub use chosen::{Chosen, ChosenHardware};
 pub use film::{CopiedTrack, Film};
 pub use hls::{Master, RenditionList, Whole, tag as content_tag};

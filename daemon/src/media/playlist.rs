@@ -33,6 +33,29 @@ pub fn media(entries: &[Entry], independent: bool) -> String {
     if independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
+    list(&mut out, entries);
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+/// A film that grows at its end, in one rendition; no entry is longer than `target_s`.
+pub fn growing(entries: &[Entry], target_s: u64, has_ended: bool) -> String {
+    let mut out = String::with_capacity(250 + entries.len() * 48);
+    out.push_str("#EXTM3U\n#EXT-X-VERSION:7\n");
+    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target_s}");
+    out.push_str("#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:EVENT\n");
+    // A player that is near the end asks for the next entry, and the answer waits for it (RFC 8216bis §6.2.5.2).
+    out.push_str("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n");
+    // It is no broadcast: a player begins at the beginning.
+    out.push_str("#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n");
+    list(&mut out, entries);
+    if has_ended {
+        out.push_str("#EXT-X-ENDLIST\n");
+    }
+    out
+}
+
+fn list(out: &mut String, entries: &[Entry]) {
     let mut init = "";
     let mut exact_s = 0.0;
     let mut written_us = 0;
@@ -57,8 +80,6 @@ pub fn media(entries: &[Entry], independent: bool) -> String {
             entry.uri
         );
     }
-    out.push_str("#EXT-X-ENDLIST\n");
-    out
 }
 
 /// Peak and average of a rendition, in bits per second, as HLS wants them.

@@ -44,6 +44,13 @@ pub enum Source {
         /// Length of the object.
         size_bytes: u64,
     },
+    /// The worker asks for ranges of an object that is still arriving, and each waits for its bytes.
+    Arriving {
+        /// Length of the object, when it is known.
+        size_bytes: Option<u64>,
+        /// Who answers.
+        bytes: Arc<dyn RangeRead>,
+    },
     /// The worker asks for ranges.
     Ranges {
         /// Length of the object.
@@ -182,6 +189,9 @@ impl Run<'_> {
                             },
                             None,
                         )
+                    }
+                    Source::Arriving { size_bytes, bytes } => {
+                        (Input::Arriving { size_bytes }, Some(bytes))
                     }
                     Source::Ranges { size_bytes, bytes } => {
                         (Input::Ranges { size_bytes }, Some(bytes))

@@ -102,7 +102,7 @@ impl Visit {
     }
 
     /// Bucket and key that a path names, when the caller may read there.
-    async fn readable(&self, raw: &str) -> Result<(BucketName, ObjectKey), Problem> {
+    pub(super) async fn readable(&self, raw: &str) -> Result<(BucketName, ObjectKey), Problem> {
         let (bucket, key) = path::bucket_and_key(raw)?;
         let resource = Resource::Object(&bucket, &key);
         let identity = gate(&self.parts)?.identity();

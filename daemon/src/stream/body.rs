@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::media::{Packaged, Part, Piece, piece_span};
-use crate::store::{Bypass, ObjectBody, ObjectReader, StoreError};
+use crate::store::{ArrivingBody, ArrivingReader, Bypass, ObjectBody, ObjectReader, StoreError};
 
 /// Pieces are read together over so many bytes of the object at most.
 const WINDOW_BYTES: u64 = 256 << 10;
@@ -20,22 +20,55 @@ const SHORT_RUN_BYTES: u64 = 32 << 10;
 /// Unless so much lies between them.
 const RUN_GAP_BYTES_MAX: u64 = 8 << 10;
 
+/// Whose bytes a segment is made of.
+pub(super) trait Bodies: Unpin {
+    type Body: Body<Data = Bytes, Error = StoreError> + Unpin;
+
+    /// A range of them.
+    fn body(&self, range: Range<u64>) -> Self::Body;
+
+    /// The same, past this process where that is possible.
+    fn past(&self, range: Range<u64>, _bypass: Option<&Bypass>) -> Self::Body {
+        self.body(range)
+    }
+}
+
+impl Bodies for ObjectReader {
+    type Body = ObjectBody;
+
+    fn body(&self, range: Range<u64>) -> ObjectBody {
+        Self::body(self, range)
+    }
+
+    fn past(&self, range: Range<u64>, bypass: Option<&Bypass>) -> ObjectBody {
+        Self::body(self, range).past(bypass)
+    }
+}
+
+impl Bodies for ArrivingReader {
+    type Body = ArrivingBody;
+
+    fn body(&self, range: Range<u64>) -> ArrivingBody {
+        self.clone().body(range.start, Some(range.end))
+    }
+}
+
 /// Any range of a packaged segment.
-pub(super) struct SegmentBody {
-    reader: ObjectReader,
+pub(super) struct SegmentBody<R: Bodies> {
+    reader: R,
     bypass: Option<Bypass>,
     parts: VecDeque<Part>,
-    current: Option<Current>,
+    current: Option<Current<R::Body>>,
     left: u64,
 }
 
 /// What is being read of the object.
-enum Current {
+enum Current<B> {
     /// Bytes that go out as they come.
-    Run(ObjectBody),
+    Run(B),
     /// Bytes of which the runs go out as they come, and what lies between them does not.
     Runs {
-        body: ObjectBody,
+        body: B,
         /// Where the next byte of the body lies in the object.
         at: u64,
         wanted: VecDeque<Range<u64>>,
@@ -43,19 +76,19 @@ enum Current {
     },
     /// Bytes of which some go out, when all are here.
     Window {
-        body: ObjectBody,
+        body: B,
         start: u64,
         read: BytesMut,
         pieces: Vec<Piece>,
     },
 }
 
-impl SegmentBody {
+impl<R: Bodies> SegmentBody<R> {
     /// The bytes in `range` of the segment, which lies within its size; long runs go past this process where the
     /// connection has a way.
     pub(super) fn new(
         segment: &Packaged,
-        reader: ObjectReader,
+        reader: R,
         range: Range<u64>,
         bypass: Option<&Bypass>,
     ) -> Self {
@@ -75,7 +108,7 @@ impl SegmentBody {
             Part::Run(run) => {
                 let wanted = self.near(run.clone());
                 self.current = Some(if wanted.len() == 1 {
-                    Current::Run(self.reader.body(run).past(self.bypass.as_ref()))
+                    Current::Run(self.reader.past(run, self.bypass.as_ref()))
                 } else {
                     let end = wanted.back().map_or(run.end, |last| last.end);
                     Current::Runs {
@@ -103,7 +136,7 @@ impl SegmentBody {
     }
 }
 
-impl SegmentBody {
+impl<R: Bodies> SegmentBody<R> {
     /// A run and those behind it that are read together with it, as they are short and lie close.
     fn near(&mut self, run: Range<u64>) -> VecDeque<Range<u64>> {
         let short = |run: &Range<u64>| run.end - run.start < SHORT_RUN_BYTES;
@@ -205,7 +238,7 @@ fn gathered(pieces: &[Piece], start: u64, read: &[u8]) -> Bytes {
     out.freeze()
 }
 
-impl Body for SegmentBody {
+impl<R: Bodies> Body for SegmentBody<R> {
     type Data = Bytes;
     type Error = StoreError;
 

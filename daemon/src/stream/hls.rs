@@ -12,20 +12,21 @@ use nebula_api::KnownBy;
 
 use super::Door;
 use super::access::{Visit, media_problem, no_such_part, not_playable};
+use super::arriving_film::{self, Sorted};
 use super::body::SegmentBody;
 use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
-use crate::kernel::ETag;
+use crate::kernel::{ContentId, ETag};
 use crate::media::decide::decide;
 use crate::media::{Asked, Film, Leaf, Look, Master, content_tag};
 use crate::store::{Bypass, Object, StoreError};
 
 /// How long a player waits for a film that is being looked at.
 const PATIENCE: Duration = Duration::from_secs(10);
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+pub(super) const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MANIFEST: &str = "application/dash+xml";
-const PICTURE: &str = "video/mp4";
-const SOUND: &str = "audio/mp4";
+pub(super) const PICTURE: &str = "video/mp4";
+pub(super) const SOUND: &str = "audio/mp4";
 /// What the address names by its content never changes.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// What a master playlist depends on beside its address.
@@ -57,8 +58,14 @@ async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
 async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     // From the right: a key may hold anything, `/master.m3u8` included.
     let (raw, name) = visit.rest.rsplit_once('/').ok_or_else(no_such_part)?;
-    let object = visit.object(door.media.store(), raw).await?;
+    let found = visit.find(door.media.store(), raw).await?;
     let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
+    let (object, began_as) = match arriving_film::sort(door, visit, raw, found, &leaf).await? {
+        Sorted::Film(object, began_as) => (object, began_as),
+        Sorted::Arriving(arriving) => {
+            return arriving_film::serve(door, visit, &arriving, &leaf).await;
+        }
+    };
     if matches!(leaf, Leaf::Master | Leaf::Manifest) {
         let mut answer = master(door, visit, &object, &leaf).await?;
         answer.headers_mut().append(header::VARY, BY_PLAYER);
@@ -67,6 +74,7 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let tag = content_tag(object.content_id);
     let lasting = match visit.query("c") {
         Some(asked) if asked == tag => FOR_EVER,
+        Some(_) if began_as.is_some() => ASK_AGAIN,
         // The object was replaced under the player's feet: other samples would be nonsense to it.
         Some(_) => return Err(no_such_part()),
         None => ASK_AGAIN,
@@ -82,6 +90,7 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
         visit,
         object: &object,
         film: &film,
+        began_as,
         lasting,
     };
     match &leaf {
@@ -171,6 +180,8 @@ struct Part<'a> {
     visit: &'a Visit,
     object: &'a Object,
     film: &'a Film,
+    /// What stood for the content when the player began, before the upload had ended.
+    began_as: Option<ContentId>,
     lasting: HeaderValue,
 }
 
@@ -178,7 +189,10 @@ impl Part<'_> {
     async fn playlist(&self, stream: &str) -> Result<Response, Problem> {
         let content = self.object.content_id;
         let text = if let Some(track) = self.film.stream(stream) {
-            self.film.copied_playlist(track, content)
+            match self.began_as {
+                Some(names) => self.film.growing_playlist(track, names, usize::MAX, true),
+                None => self.film.copied_playlist(track, content),
+            }
         } else {
             let whole = self.door.media.rendition(content, stream).await;
             let Some(whole) = whole.map_err(media_problem)? else {

@@ -3,7 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `/-/file/{bucket}/{key}` | the object itself, byte ranges |
-//! | `/-/hls/{bucket}/{key}/master.m3u8` and its neighbours | the film as HLS, packaged as it is asked for; `manifest.mpd` is the same as DASH |
+//! | `/-/hls/{bucket}/{key}/master.m3u8` and its neighbours | the film as HLS, packaged as it is asked for, also while it is uploaded; `manifest.mpd` is the same as DASH |
 //! | `/-/link/{token}/file/…`, `/-/link/{token}/hls/…` | the same two; the token is in the path, so relative URLs inherit it |
 //! | `/-/api/v1/posters/{bucket}/{key}` | a picture of the film |
 //! | `/-/api/v1/worker/…` | jobs for workers on other machines |
@@ -16,6 +16,7 @@
 
 mod access;
 mod arriving;
+mod arriving_film;
 mod body;
 mod file;
 mod hls;

@@ -67,6 +67,12 @@ pub enum Input {
         /// Length of the object.
         size_bytes: u64,
     },
+    /// The same of an object that is still arriving: a reply waits until there is something, may be shorter than asked
+    /// for, and is empty only at the end.
+    Arriving {
+        /// Length of the object, when it is known.
+        size_bytes: Option<u64>,
+    },
 }
 
 /// Limits of one worker process, set with `setrlimit` before anything is parsed.
@@ -95,6 +101,8 @@ pub enum Job {
         /// Whether a poster is wanted.
         poster: bool,
     },
+    /// Describe an object while it arrives: gives [`FromWorker::IndexSoFar`] each time that there is a segment's worth more.
+    Follow,
     /// Encode a ladder of smaller renditions: gives [`FromWorker::RungInit`] and [`FromWorker::Segment`].
     Ladder(LadderSpec),
     /// Try each way to encode on this machine: gives [`FromWorker::Probe`].
@@ -211,6 +219,14 @@ pub enum FromWorker {
         /// See [`crate::index`].
         #[serde(with = "raw")]
         bytes: Vec<u8>,
+    },
+    /// The index of what has arrived, in place of the one before.
+    IndexSoFar {
+        /// As in [`FromWorker::Index`].
+        #[serde(with = "raw")]
+        bytes: Vec<u8>,
+        /// Whether every sample of the object is in it.
+        is_whole: bool,
     },
     /// A poster.
     Poster {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod film;
+mod player;
 mod sender;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@
 mod films;
 mod parsers;
 mod players;
-mod probe;
+pub mod probe;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use nebula_api::{AssetState, CreateBucket, CreateLink};
 use nebula_client::transfer::Unwatched;
 use nebula_client::upload::{self, Options};
 use nebula_tests::{Appliance, Setup, wait, within};
+pub use players::busy;
 use probe::{Packet, Playlist, attribute};
 
 /// For a table of films, on a machine that does much else.

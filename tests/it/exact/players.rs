@@ -19,7 +19,7 @@ const SEEK_MS: f64 = 500.0;
 const REPEATED: u32 = 12;
 
 /// Whether more programs want to run than there are processors: then a time says nothing about the appliance.
-fn busy() -> bool {
+pub fn busy() -> bool {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = load
         .split(' ')

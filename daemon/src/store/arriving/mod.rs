@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::blob::{DataKey, Slice};
 use crate::catalog::{Protocol, UploadPiece, UploadRole, UploadRow, UploadState};
 use crate::kernel::limits::PARTS_MAX;
-use crate::kernel::{BucketName, Millis, ObjectKey, UploadId, VersionId};
+use crate::kernel::{BucketName, ContentId, Millis, ObjectKey, UploadId, VersionId};
 use crate::store::finish::FINISHED_KEPT_MS;
 use crate::store::headers::ObjectHeaders;
 use crate::store::object::{Object, json};
@@ -36,8 +36,6 @@ const READERS_MAX: usize = 512;
 const UPLOADS_MAX: i64 = 16;
 /// A final upload of more partial ones is read only when it is whole.
 const PIECES_MAX: usize = 1_000;
-/// Digits of an upload's tag.
-const TAG_DIGITS: usize = 16;
 
 /// What the sessions of this process are writing, and who reads it.
 pub(in crate::store) struct Arrivals {
@@ -184,7 +182,7 @@ impl Store {
         }
     }
 
-    /// An upload to this name by its [tag](Arriving::tag), finished ones of the last day included.
+    /// An upload to this name by the beginning of its [stand-in](Arriving::stand_in), finished ones of the last day included.
     pub async fn arriving_tagged(
         &self,
         bucket: &BucketName,
@@ -192,7 +190,7 @@ impl Store {
         tag: &str,
     ) -> Result<Option<Arriving>, StoreError> {
         for row in self.uploads_to(bucket, key).await? {
-            if tag_of(row.id()?) == tag {
+            if stand_in(row.id()?).to_string().starts_with(tag) {
                 return self.as_arriving(row).await;
             }
         }
@@ -241,13 +239,11 @@ impl Store {
     }
 }
 
-fn tag_of(id: UploadId) -> String {
-    let key = "nebula 2026-11 tag of an unfinished upload";
+fn stand_in(id: UploadId) -> ContentId {
+    let key = "nebula 2026-11 stand-in for the content of an unfinished upload";
     let mut hasher = blake3::Hasher::new_derive_key(key);
     hasher.update(id.to_string().as_bytes());
-    let mut tag = hasher.finalize().to_hex().to_string();
-    tag.truncate(TAG_DIGITS);
-    format!("u{tag}")
+    ContentId(*hasher.finalize().as_bytes())
 }
 
 impl Inner {
@@ -398,9 +394,18 @@ impl Arriving {
         self.0.id
     }
 
-    /// A name for addresses that tells this upload from every other, and tells nobody its id.
-    pub fn tag(&self) -> String {
-        tag_of(self.0.id)
+    /// What stands in addresses for the content that is not known yet: tells this upload from every other, and nobody its id.
+    pub fn stand_in(&self) -> ContentId {
+        stand_in(self.0.id)
+    }
+
+    /// Whether it became this version.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn became(&self, object: &Object) -> Result<bool, StoreError> {
+        let seen = self.0.look().await?;
+        Ok(matches!(seen, Seen::Finished(became, _) if became.row_id == object.row_id))
     }
 
     /// The bucket of the object to be.
@@ -443,7 +448,7 @@ impl Arriving {
             of: self.clone(),
             pieces: Vec::new(),
             object: None,
-            _permit: permit,
+            _permit: Arc::new(permit),
         })
     }
 }

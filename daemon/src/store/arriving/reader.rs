@@ -15,12 +15,13 @@ use super::{Arriving, LOOK_EVERY, Piece, Reach, SILENCE_MAX, Seen};
 use crate::blob::Slice;
 use crate::store::{Object, ObjectReader, StoreError};
 
-/// Reads an upload while it arrives; keeps to the files it began with.
+/// Reads an upload while it arrives; keeps to the files it began with. Copies count as one reader.
+#[derive(Clone)]
 pub struct ArrivingReader {
     pub(super) of: Arriving,
     pub(super) pieces: Vec<Piece>,
     pub(super) object: Option<(Box<Object>, ObjectReader)>,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl ArrivingReader {
@@ -81,6 +82,11 @@ impl ArrivingReader {
                 () = tokio::time::sleep_until(deadline.min(now + LOOK_EVERY)) => is_looked = false,
             }
         }
+    }
+
+    /// Where the bytes end that are known to be there from the first on.
+    pub fn front(&mut self) -> u64 {
+        self.there(0).0
     }
 
     /// Where the bytes end that are known to be there from `at` on, and what tells of more at that end.

@@ -67,7 +67,7 @@ fn work(link: &Arc<Link>, spec: &JobSpec) -> Result<Summary, JobError> {
     let hardware = match &spec.job {
         Job::Ladder(ladder) => probe::open(&ladder.acceleration),
         Job::Probe { devices } => probe::enumerate(devices),
-        Job::Index { .. } | Job::Selftest => probe::Hardware::none(),
+        Job::Index { .. } | Job::Follow | Job::Selftest => probe::Hardware::none(),
     };
     let sandbox = sandbox::enclose(hardware.any())?;
     link.start_listening()?;
@@ -77,6 +77,7 @@ fn work(link: &Arc<Link>, spec: &JobSpec) -> Result<Summary, JobError> {
     })?;
     let mut summary = match &spec.job {
         Job::Index { poster } => index::run(link, &source, *poster),
+        Job::Follow => index::follow(link, &source),
         Job::Ladder(ladder) => ladder::run(link, &source, ladder, &hardware),
         Job::Probe { .. } => probe::run(link, &hardware),
         Job::Selftest => sandbox::selftest(link),

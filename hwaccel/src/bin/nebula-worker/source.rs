@@ -17,6 +17,8 @@ use crate::failure::JobError;
 const BLOCK_BYTES: u64 = MAX_READ_BYTES as u64;
 /// So many blocks are kept: enough for a header, a tail and three readers at different places.
 const BLOCKS_KEPT: usize = 12;
+/// Stands for a length that nobody knows yet.
+const UNKNOWN_BYTES: u64 = i64::MAX as u64;
 
 /// Cheap to clone; any thread may read.
 #[derive(Clone)]
@@ -35,8 +37,17 @@ type Blocks = VecDeque<(u64, Arc<Vec<u8>>)>;
 
 enum Bytes {
     None,
-    File { file: File, base: u64 },
-    Parent { blocks: Mutex<Blocks> },
+    File {
+        file: File,
+        base: u64,
+    },
+    Parent {
+        blocks: Mutex<Blocks>,
+    },
+    /// The parent answers with runs of what has arrived, by their first byte.
+    Arriving {
+        runs: Mutex<Blocks>,
+    },
 }
 
 impl Source {
@@ -70,6 +81,13 @@ impl Source {
                 },
                 *size_bytes,
             ),
+            Input::Arriving { size_bytes } => (
+                Bytes::Arriving {
+                    runs: Mutex::default(),
+                },
+                // Offsets of libav are signed.
+                size_bytes.unwrap_or(UNKNOWN_BYTES),
+            ),
         };
         let inner = Inner {
             bytes,
@@ -83,6 +101,11 @@ impl Source {
 
     pub fn size(&self) -> u64 {
         self.0.size
+    }
+
+    /// Bytes of the object; nothing while it arrives and was not announced.
+    pub fn known_size(&self) -> Option<u64> {
+        (self.0.size != UNKNOWN_BYTES).then_some(self.0.size)
     }
 
     pub fn link(&self) -> &Arc<Link> {
@@ -121,6 +144,19 @@ impl Source {
         result
     }
 
+    /// At least `least` bytes from `offset` and as many more as come at once, fewer only at the end; tells how many.
+    pub fn read_some_at(&self, offset: u64, into: &mut [u8], least: usize) -> io::Result<usize> {
+        let mut have = 0;
+        while have < least.min(into.len()) {
+            let read = self.read_at(offset + have as u64, &mut into[have..])?;
+            if read == 0 {
+                break;
+            }
+            have += read;
+        }
+        Ok(have)
+    }
+
     /// Exactly `into.len()` bytes from `offset`, or false when the object ends before.
     pub fn read_exact_at(&self, mut offset: u64, mut into: &mut [u8]) -> io::Result<bool> {
         while !into.is_empty() {
@@ -150,6 +186,13 @@ impl Inner {
                 self.read.fetch_add(read as u64, Ordering::Relaxed);
                 Ok(read)
             }
+            Bytes::Arriving { runs } => {
+                let (start, run) = self.arrived(runs, offset)?;
+                let have = &run[(offset - start) as usize..];
+                let read = have.len().min(into.len());
+                into[..read].copy_from_slice(&have[..read]);
+                Ok(read)
+            }
             Bytes::Parent { blocks } => {
                 let number = offset / BLOCK_BYTES;
                 let block = self.block(blocks, number)?;
@@ -165,6 +208,35 @@ impl Inner {
                 Ok(read)
             }
         }
+    }
+
+    /// A run of bytes that holds the one at `offset`, asked for unless it came lately; empty at the end of the object.
+    fn arrived(&self, runs: &Mutex<Blocks>, offset: u64) -> io::Result<(u64, Arc<Vec<u8>>)> {
+        {
+            let runs = runs.lock().unwrap_or_else(PoisonError::into_inner);
+            let holds = |(start, run): &&(u64, Arc<Vec<u8>>)| {
+                (*start..start + run.len() as u64).contains(&offset)
+            };
+            if let Some((start, run)) = runs.iter().find(holds) {
+                return Ok((*start, Arc::clone(run)));
+            }
+        }
+        let len = BLOCK_BYTES.min(self.size - offset) as u32;
+        let come = self.link.read_range(offset, len)?;
+        self.read.fetch_add(come.len() as u64, Ordering::Relaxed);
+        let mut runs = runs.lock().unwrap_or_else(PoisonError::into_inner);
+        // What arrives slowly comes in many small pieces.
+        let before = runs.iter_mut().find(|(start, run)| {
+            start + run.len() as u64 == offset && (run.len() as u64) < BLOCK_BYTES
+        });
+        if let Some((start, run)) = before {
+            Arc::make_mut(run).extend_from_slice(&come);
+            return Ok((*start, Arc::clone(run)));
+        }
+        let run = Arc::new(come);
+        runs.push_front((offset, Arc::clone(&run)));
+        runs.truncate(BLOCKS_KEPT);
+        Ok((offset, run))
     }
 
     fn block(&self, blocks: &Mutex<Blocks>, number: u64) -> io::Result<Arc<Vec<u8>>> {

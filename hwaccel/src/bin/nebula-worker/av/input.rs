@@ -29,6 +29,17 @@ struct Reader {
     hollow: bool,
 }
 
+/// How a demuxer may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything is there.
+    Random,
+    /// The container's table is there; of the rest, only the beginning is needed.
+    Table,
+    /// From the beginning to the end, as it arrives.
+    Forward,
+}
+
 /// An open file.
 pub struct Input {
     context: *mut ffi::AVFormatContext,
@@ -94,7 +105,8 @@ unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i6
     let reader = unsafe { &mut *opaque.cast::<Reader>() };
     let size = reader.source.size() as i64;
     if whence & ffi::AVSEEK_SIZE != 0 {
-        return size;
+        let known = reader.source.known_size().map(|size| size as i64);
+        return known.unwrap_or(i64::from(-libc::ENOSYS));
     }
     let base = match whence & !ffi::AVSEEK_FORCE {
         libc::SEEK_SET => 0,
@@ -122,6 +134,11 @@ unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
 impl Input {
     /// Opens and probes.
     pub fn open(source: &Source) -> Result<Self, AvError> {
+        Self::open_as(source, Access::Random)
+    }
+
+    /// The same for a source that is not all there.
+    pub fn open_as(source: &Source, access: Access) -> Result<Self, AvError> {
         let cancel = source.link().cancel_flag();
         let reader = Box::into_raw(Box::new(Reader {
             source: source.clone(),
@@ -152,6 +169,12 @@ impl Input {
             }
             (*input.context).pb = io;
             (*input.context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
+            match access {
+                Access::Random => {}
+                // Nothing behind the table and the head of the data is looked for.
+                Access::Table => (*input.context).flags |= ffi::AVFMT_FLAG_IGNIDX,
+                Access::Forward => (*io).seekable = 0,
+            }
             (*input.context).interrupt_callback.callback = Some(interrupted);
             (*input.context).interrupt_callback.opaque = Arc::as_ptr(&cancel).cast_mut().cast();
             (*input.context).probesize = PROBE_BYTES;

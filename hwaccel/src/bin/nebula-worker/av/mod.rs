@@ -24,7 +24,7 @@ pub use device::Device;
 pub use encoder::{AudioEncoder, VideoEncoder, VideoSettings, X264, jpeg};
 pub use frame::{Frame, PictureFormat, pixel_format};
 pub use graph::{Graph, PictureInput, SoundInput};
-pub use input::{Input, StreamInfo};
+pub use input::{Access, Input, StreamInfo};
 pub use packet::Packet;
 
 /// A code of libav's and what was being done.

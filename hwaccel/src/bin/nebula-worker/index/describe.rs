@@ -58,7 +58,7 @@ pub fn track(track: &Track) -> Result<(TrackFacts, Vec<Sample>), String> {
         _ => return Err(format!("track {} ({codec}) has no size or rate", track.id)),
     };
     let bitrate_bps = super::bits_per_second(bytes, length_us);
-    let described = entry::describe(&codec, track, &kind, bitrate_bps);
+    let described = entry::describe(&codec, track, &kind);
     let copyable = match (track.scattered, &described.obstacle) {
         (_, Some(reason)) => Copyable::NeedsRemux {
             reason: (*reason).to_owned(),

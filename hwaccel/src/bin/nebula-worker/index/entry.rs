@@ -18,12 +18,14 @@ pub struct Described {
     pub obstacle: Option<&'static str>,
 }
 
+/// The bit rate of sound whose rate varies (ISO/IEC 14496-1 §7.2.6.6): it would change with what comes later.
+const RATE_VARIES: u32 = 0;
 const NO_ENTRY: &str = "the codec has no place in CMAF";
 const NO_SETS: &str = "the stream begins without its parameter sets";
 const NO_TIMES: &str = "the container does not say when pictures are shown";
 const NO_CONFIG: &str = "the container keeps no codec configuration";
 
-pub fn describe(codec: &str, track: &Track, kind: &TrackKind, bitrate_bps: u64) -> Described {
+pub fn describe(codec: &str, track: &Track, kind: &TrackKind) -> Described {
     let described = match kind {
         TrackKind::Video(facts) => picture(codec, track, facts),
         TrackKind::Audio(facts) => {
@@ -31,7 +33,7 @@ pub fn describe(codec: &str, track: &Track, kind: &TrackKind, bitrate_bps: u64) 
                 channels: facts.channels,
                 sample_rate: facts.sample_rate,
             };
-            sound(codec, track, shape, bitrate_bps)
+            sound(codec, track, shape)
         }
         TrackKind::Subtitle { .. } => Err("subtitles are delivered on their own"),
     };
@@ -145,14 +147,8 @@ fn picture(codec: &str, track: &Track, facts: &VideoFacts) -> Result<Described, 
     })
 }
 
-fn sound(
-    codec: &str,
-    track: &Track,
-    shape: fmp4::AudioShape,
-    bitrate_bps: u64,
-) -> Result<Described, &'static str> {
+fn sound(codec: &str, track: &Track, shape: fmp4::AudioShape) -> Result<Described, &'static str> {
     let config = track.info.parameters.extradata();
-    let rate = u32::try_from(bitrate_bps).unwrap_or(u32::MAX);
     let mut made = None;
     let (name, fourcc, configuration) = match codec {
         "aac" => {
@@ -163,13 +159,13 @@ fn sound(
             (
                 codecs::aac(config).ok_or(NO_CONFIG)?,
                 b"mp4a",
-                fmp4::esds_aac(config, rate),
+                fmp4::esds_aac(config, RATE_VARIES),
             )
         }
         "mp3" => (
             "mp4a.6B".to_owned(),
             b"mp4a",
-            fmp4::esds_mp3(shape.sample_rate, rate),
+            fmp4::esds_mp3(shape.sample_rate, RATE_VARIES),
         ),
         "opus" => (
             "opus".to_owned(),
@@ -189,7 +185,7 @@ fn sound(
         "eac3" => (
             "ec-3".to_owned(),
             b"ec-3",
-            fmp4::dec3(&track.first, bitrate_bps).ok_or(NO_CONFIG)?,
+            fmp4::dec3(&track.first, first_rate_bps(track)).ok_or(NO_CONFIG)?,
         ),
         "alac" => (
             "alac".to_owned(),
@@ -205,6 +201,15 @@ fn sound(
         config: made,
         obstacle: None,
     })
+}
+
+/// Bits per second of the first frame: E-AC-3 is of a constant rate, and no later frame may change an entry.
+fn first_rate_bps(track: &Track) -> u64 {
+    let Some(first) = track.samples.first() else {
+        return 0;
+    };
+    let length_us = u64::try_from(track.info.time_base.micros(first.duration)).unwrap_or(0);
+    super::bits_per_second(u64::from(first.size), length_us)
 }
 
 /// An AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) from an ADTS header; nothing for channels that only the stream describes.

@@ -109,6 +109,11 @@ impl Gather {
         stream.layout.sample(&units).map_err(|_| TOO_MANY)
     }
 
+    /// What was found for a track so far.
+    pub fn layout(&self, key: u32) -> Option<&Layout> {
+        self.streams.get(&key).map(|stream| &stream.layout)
+    }
+
     /// What was found for a track.
     pub fn take(&mut self, key: u32) -> Option<Layout> {
         self.streams.remove(&key).map(|stream| stream.layout)
@@ -176,14 +181,9 @@ impl Gather {
             }
             self.block.resize(left.min(READ_BYTES.max(length)), 0);
             self.block_at = at;
-            if !self
-                .source
-                .read_exact_at(at, &mut self.block)
-                .unwrap_or(false)
-            {
-                self.block.clear();
-                return None;
-            }
+            // No more than is there is waited for, of an object that arrives.
+            let read = self.source.read_some_at(at, &mut self.block, length);
+            self.block.truncate(read.unwrap_or(0));
         }
         let from = usize::try_from(at - self.block_at).ok()?;
         self.block.get(from..from + length)
@@ -317,7 +317,8 @@ fn waiting_bytes(streams: &BTreeMap<u32, Stream>, key: u32) -> usize {
 /// Where the packets of a transport stream begin, and how far apart they are.
 fn transport(source: &Source) -> Option<(Container, u64)> {
     let mut head = vec![0; TS_STEPS[2] * (TS_PROBES + 1) * 4];
-    let length = source.read_at(0, &mut head).ok()?;
+    let wanted = head.len();
+    let length = source.read_some_at(0, &mut head, wanted).ok()?;
     head.truncate(length);
     let probes = |step: usize, first: usize| {
         let places = (0..TS_PROBES).map(|n| head.get(first + n * step));

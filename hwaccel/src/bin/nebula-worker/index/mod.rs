@@ -2,6 +2,7 @@
 
 mod describe;
 mod entry;
+mod follow;
 mod gather;
 mod poster;
 mod scan;
@@ -15,6 +16,8 @@ use crate::av::{self, Input};
 use crate::control::Link;
 use crate::failure::JobError;
 use crate::source::Source;
+
+pub use follow::run as follow;
 
 /// Chapters beyond this are left out.
 const CHAPTERS_MAX: usize = 1024;
@@ -30,12 +33,12 @@ pub fn run(link: &Arc<Link>, source: &Source, poster: bool) -> Result<Summary, J
     }
     link.progress(0.0, Stage::Opening, 0.0)?;
     let mut input = open(source)?;
-    let scanned = scan::run(link, source, &mut input)?;
+    let scanned = scan::run(link, source, &mut input, scan::How::Whole)?;
     link.check()?;
     if let Some(failure) = source.failure() {
         return Err(failure);
     }
-    let (media, notes) = assemble(source, &input, scanned)?;
+    let (media, notes) = scanned.assemble(source, &input)?;
     let bytes = index::encode(&media)
         .map_err(|error| JobError::new(Failure::TooLarge, error.to_string()))?;
     link.send(&FromWorker::Index { bytes })?;
@@ -82,14 +85,31 @@ fn looks_encrypted(source: &Source) -> bool {
             .any(|word| matches!(word, b"encv" | b"enca" | b"pssh"))
 }
 
-fn assemble(
+impl scan::Scanned {
+    fn assemble(
+        self,
+        source: &Source,
+        input: &Input,
+    ) -> Result<(MediaIndex, Vec<String>), JobError> {
+        assemble(
+            source,
+            input,
+            self.tracks.iter(),
+            self.notes,
+            self.encrypted,
+        )
+    }
+}
+
+fn assemble<'a>(
     source: &Source,
     input: &Input,
-    scanned: scan::Scanned,
+    tracks: impl Iterator<Item = &'a scan::Track>,
+    mut notes: Vec<String>,
+    encrypted: bool,
 ) -> Result<(MediaIndex, Vec<String>), JobError> {
-    let mut notes = scanned.notes;
     let mut media = MediaIndex::default();
-    for track in &scanned.tracks {
+    for track in tracks {
         match describe::track(track) {
             Ok((facts, samples)) => {
                 let gathered = facts.copyable == Copyable::Gathered;
@@ -110,12 +130,12 @@ fn assemble(
             .filter(|track| !matches!(track.kind, TrackKind::Subtitle { .. }))
     };
     if timed().next().is_none() {
-        let reason = if scanned.encrypted {
+        let reason = if encrypted {
             Failure::Encrypted
         } else {
             Failure::NoPlayableTrack
         };
-        let detail = if scanned.encrypted {
+        let detail = if encrypted {
             "the tracks are encrypted".to_owned()
         } else {
             let why = if notes.is_empty() {
@@ -155,7 +175,7 @@ fn assemble(
     notes.truncate(NOTES_MAX);
     media.facts = MediaFacts {
         container: describe::container(&input.format()),
-        size_bytes: source.size(),
+        size_bytes: source.known_size().unwrap_or(0),
         duration_us,
         start_us,
         bitrate_bps: bits_per_second(bytes, duration_us),

@@ -122,7 +122,30 @@ pub struct Scanned {
     pub encrypted: bool,
 }
 
-pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scanned, JobError> {
+/// How to scan.
+pub enum How<'a> {
+    /// All of it is there.
+    Whole,
+    /// A table tells where everything lies, and what it names has not all arrived: the table is believed.
+    Table,
+    /// What arrives is told of as it is read.
+    Follow(&'a mut dyn Follower),
+}
+
+/// Tells of tracks while they grow.
+pub trait Follower {
+    /// Whether to tell now that the track at this place has one more packet.
+    fn is_due(&mut self, tracks: &[Option<Track>], last: usize) -> bool;
+    /// Tells of the tracks as they are, with their layouts.
+    fn tell(&mut self, input: &Input, tracks: &[Option<Track>]) -> Result<(), JobError>;
+}
+
+pub fn run(
+    link: &Arc<Link>,
+    source: &Source,
+    input: &mut Input,
+    mut how: How<'_>,
+) -> Result<Scanned, JobError> {
     let mut tracks: Vec<Option<Track>> = (0..input.stream_count())
         .map(|id| wanted(input, id))
         .collect();
@@ -141,8 +164,12 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
     let keys = tracks.iter().flatten().filter(|track| track.is_timed());
     let keys = keys.map(|track| (track.key(&format), track.shape == Shape::Units));
     let mut gather = Gather::new(source, &format, keys);
-    let plain = plain_mp4(source, input, tracks.iter().flatten());
+    let plain = matches!(how, How::Whole) && plain_mp4(source, input, tracks.iter().flatten());
     let (mut count, mut errors, mut trusted) = (0usize, 0u32, false);
+    if matches!(how, How::Table) {
+        trusted = true;
+        input.skip_payload();
+    }
     let mut told = Instant::now();
     loop {
         link.check()?;
@@ -192,6 +219,16 @@ pub fn run(link: &Arc<Link>, source: &Source, input: &mut Input) -> Result<Scann
         {
             last.key = key;
         }
+        if let How::Follow(follower) = &mut how
+            && follower.is_due(&tracks, packet.stream())
+        {
+            if let Some(gather) = &gather {
+                for track in tracks.iter_mut().flatten() {
+                    track.layout = gather.layout(track.key(&format)).cloned();
+                }
+            }
+            follower.tell(input, &tracks)?;
+        }
         if plain && count == TRUST_AFTER && tracks.iter().flatten().all(Track::is_exact) {
             trusted = true;
             input.skip_payload();
@@ -235,9 +272,7 @@ fn plain_mp4<'a>(
     input: &Input,
     mut tracks: impl Iterator<Item = &'a Track>,
 ) -> bool {
-    let passed_on =
-        |track: &Track| PASSED_ON.contains(&track.info.parameters.codec_name().as_str());
-    if !input.format().starts_with("mov") || !tracks.all(passed_on) {
+    if !input.format().starts_with("mov") || !tracks.all(is_passed_on) {
         return false;
     }
     let (mut at, mut table) = (0u64, false);
@@ -272,6 +307,17 @@ fn plain_mp4<'a>(
         at = next;
     }
     false
+}
+
+fn is_passed_on(track: &Track) -> bool {
+    PASSED_ON.contains(&track.info.parameters.codec_name().as_str())
+}
+
+/// Whether a scan of a [table](How::Table) would find what a scan of all bytes finds.
+pub fn table_suffices(input: &Input) -> bool {
+    (0..input.stream_count())
+        .filter_map(|id| wanted(input, id))
+        .all(|track| is_passed_on(&track))
 }
 
 fn wanted(input: &Input, id: usize) -> Option<Track> {
@@ -360,7 +406,7 @@ impl Track {
     }
 
     /// Whether it is a picture or sound.
-    fn is_timed(&self) -> bool {
+    pub fn is_timed(&self) -> bool {
         matches!(
             self.info.parameters.raw().codec_type,
             AVMediaType::AVMEDIA_TYPE_VIDEO | AVMediaType::AVMEDIA_TYPE_AUDIO
