@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use nebula_api::{ClaimContent, CreateKey, Grant, Role};
 use nebula_client::{Client, Credentials};
-use nebula_tests::faults::Wire;
+use nebula_tests::faults::{Fault, Wire};
 use nebula_tests::{Appliance, Cli, Ran, Seed, wait, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 /// For one test.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -95,6 +95,99 @@ async fn what_a_push_says_it_sent_is_what_came() {
             (&5.into(), &0.into())
         );
         assert!(wire.sent_bytes() - before < TALK_BYTES);
+
+        // What was sent in vain is told as well; some of it may have been lost before it came.
+        let (path, content) = noise(&cli, "cut.bin", 24 << 20);
+        for _ in 0..3 {
+            wire.plan(6 << 20, Fault::Cut);
+        }
+        let before = wire.sent_bytes();
+        let said = cli.json(&["push", path.to_str().unwrap(), "films:"]).await;
+        assert_eq!(wire.fired(), 3);
+        let came = wire.sent_bytes() - before;
+        let told = of_type(&said, "total")[0]["sent_bytes"].as_u64().unwrap();
+        assert!(told >= content.len() as u64, "{told}");
+        assert!(came <= told + TALK_BYTES, "{came} came of {told}");
+    })
+    .await;
+}
+
+/// A film whose index comes last, as cameras write them.
+fn film(cli: &Cli, name: &str, bytes: u64, index: u64) -> (PathBuf, Vec<u8>) {
+    let (path, mut content) = noise(cli, name, bytes);
+    let media = bytes - index - 32;
+    for (at, length, kind) in [
+        (0, 32, b"ftyp"),
+        (32, media, b"mdat"),
+        (32 + media, index, b"moov"),
+    ] {
+        let at = usize::try_from(at).unwrap();
+        content[at..at + 4].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
+        content[at + 4..at + 8].copy_from_slice(kind);
+    }
+    fs::write(&path, &content).unwrap();
+    (path, content)
+}
+
+#[tokio::test]
+async fn a_film_is_read_at_the_address_that_its_push_tells_before_it_is_whole() {
+    within(LIMIT, async {
+        let (house, cli, wire) = house().await;
+        let (path, content) = film(&cli, "film.mp4", 96 << 20, 2 << 20);
+        // It does not end while it is looked at.
+        wire.plan(40 << 20, Fault::Stall(LIMIT));
+        let arguments = [
+            "push",
+            path.to_str().unwrap(),
+            "films:",
+            "--json",
+            "--lanes",
+            "1",
+        ];
+        let mut push = cli
+            .command(&arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(push.stdout.take().unwrap()).lines();
+        let plays: Value = loop {
+            let line = said
+                .next_line()
+                .await
+                .unwrap()
+                .expect("it tells of an address");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["type"] == "plays" {
+                break event;
+            }
+        };
+        // A player has no key pair: it is a signed address.
+        let address = plays["file"].as_str().unwrap();
+        let read = async |from: usize, to: usize| {
+            let range = format!("bytes={from}-{}", to - 1);
+            let answer = reqwest::Client::new().get(address).header("Range", range);
+            let answer = answer.send().await.unwrap();
+            assert_eq!(answer.status(), 206);
+            answer.bytes().await.unwrap() == content[from..to]
+        };
+        let end = content.len();
+        assert!(read(end - 1000, end).await, "the index is there first");
+        assert!(read(0, 1 << 20).await);
+        let nothing = house.client().object("films", "film.mp4", None).await;
+        assert!(nothing.unwrap().is_none(), "it is not whole yet");
+        let uploads = house.client().all_uploads().await.unwrap();
+        assert_eq!(uploads.len(), 1, "one line for all its parts: {uploads:?}");
+        assert_eq!(uploads[0].size_bytes, Some(end as u64));
+        assert!(
+            uploads[0].is_receiving && uploads[0].offset_bytes > 1 << 20,
+            "{uploads:?}"
+        );
+        push.kill().await.unwrap();
+
+        // Given up, nothing of any part stays.
+        cli.ok(&["uploads", "cancel", &uploads[0].id]).await;
+        assert!(house.client().all_uploads().await.unwrap().is_empty());
+        house.fsck(true).await;
     })
     .await;
 }

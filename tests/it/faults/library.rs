@@ -1,8 +1,4 @@
-//! Uploads over networks that break at random moments, to a daemon that is killed meanwhile: all of them end, each once.
-//!
-//! `NEBULA_FAULT_UPLOADS` says how many (a few hundred without it), `NEBULA_SEED` which.
-
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! Uploads by the library, many beside each other in one process.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,26 +10,14 @@ use nebula_client::api::CreateBucket;
 use nebula_client::transfer::Unwatched;
 use nebula_client::upload::{self, Options, StateDir};
 use nebula_tests::faults::{Fault, Middle, Wire};
-use nebula_tests::{Appliance, Seed, wait, within};
+use nebula_tests::{Appliance, Seed, within};
 
-/// For all of them.
-const LIMIT: Duration = Duration::from_mins(10);
+use super::{CHUNK_BYTES, HEAD_BYTES, LIMIT, kill_now_and_then, nothing_is_left, uploads};
+
 /// Uploads when nobody says how many.
-const UPLOADS: u64 = 250;
+const UPLOADS: u64 = 200;
 /// Uploads at once.
 const AT_ONCE: usize = 32;
-/// One upload is killed with the daemon for so many that end.
-const UPLOADS_PER_KILL: u64 = 60;
-/// What one PATCH carries at most: what a fault may cost.
-const CHUNK_BYTES: u64 = 256 << 10;
-/// What the head of a request may take.
-const HEAD_BYTES: u64 = 2048;
-
-fn uploads() -> u64 {
-    std::env::var("NEBULA_FAULT_UPLOADS").map_or(UPLOADS, |text| {
-        text.parse().expect("NEBULA_FAULT_UPLOADS is a number")
-    })
-}
 
 /// Most are small, some are many chunks long, a few are empty.
 fn size(seed: &mut Seed) -> u64 {
@@ -130,33 +114,11 @@ impl Stage<'_> {
     }
 }
 
-/// Kills the daemon now and then until every upload has ended.
-async fn kill_now_and_then(
-    mut appliance: Appliance,
-    mut seed: Seed,
-    ended: &AtomicU64,
-    kills: &AtomicU64,
-    of: u64,
-) -> Appliance {
-    let mut next = seed.within(1, UPLOADS_PER_KILL);
-    while next < of {
-        wait::patiently(LIMIT, "some more uploads end", async || {
-            ended.load(Ordering::SeqCst) >= next
-        })
-        .await;
-        kills.fetch_add(1, Ordering::SeqCst);
-        appliance.kill();
-        appliance.restart().await;
-        next += seed.within(UPLOADS_PER_KILL / 2, UPLOADS_PER_KILL * 3 / 2);
-    }
-    appliance
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_end_whatever_the_network_and_the_daemon_do() {
     within(LIMIT, async {
         let started = Instant::now();
-        let of = uploads();
+        let of = uploads(UPLOADS);
         let mut seed = Seed::new("faults");
         let appliance = Appliance::start().await;
         let films = CreateBucket {
@@ -206,19 +168,7 @@ async fn uploads_end_whatever_the_network_and_the_daemon_do() {
             calls - of,
         );
         assert!(faults > of / 2, "this was hardly a test");
-        // A creation whose answer was lost leaves an upload that nobody knows of, until it expires; nothing else may.
-        let client = appliance.client();
-        let left = client.all_uploads().await.unwrap();
-        assert!(left.iter().all(|one| one.offset_bytes == 0), "{left:?}");
-        assert!(left.len() as u64 <= faults / 4, "{left:?}");
-        for one in &left {
-            client.delete_upload(&one.id).await.unwrap();
-        }
-        assert!(appliance.stop().await.success());
-        appliance.fsck(true).await;
-        let blobs = appliance.data_dir().join("blobs");
-        let temporary = std::fs::read_dir(blobs.join("tmp")).unwrap().count();
-        assert_eq!(temporary, 0, "no temporary file is left");
+        nothing_is_left(&mut appliance).await;
     })
     .await;
 }
