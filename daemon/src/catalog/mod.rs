@@ -34,6 +34,7 @@ mod setting;
 mod statements;
 mod temporary_key;
 mod upload;
+mod upload_member;
 mod upload_piece;
 mod usage;
 mod write;

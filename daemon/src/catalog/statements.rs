@@ -4,7 +4,7 @@ use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
     lease, link, listing, object, part, position, rendition, setting, temporary_key, upload,
-    upload_piece, usage,
+    upload_member, upload_piece, usage,
 };
 
 /// Those that both databases run.
@@ -185,14 +185,14 @@ const SHARED: &[&str] = &[
     upload::SET_LENGTH,
     upload::FINISH,
     upload::DELETE,
-    upload::DELETE_MEMBERS,
-    upload::FINALS_OF,
-    upload::MEMBERS,
-    upload::PUT_MEMBER,
+    upload_member::DELETE_MEMBERS,
+    upload_member::FINALS_OF,
+    upload_member::MEMBERS,
+    upload_member::PUT_MEMBER,
     upload::SEAL,
     upload::SEAL_LANE,
     upload::LANES,
-    upload::TAKE,
+    upload_member::TAKE,
     upload::UNFINISHED_OF_BUCKET,
     upload::UNFINISHED_OF_OWNER,
     upload::SET_FENCE,

@@ -308,24 +308,20 @@ pub(super) const SEAL_LANE: &str = "UPDATE upload SET state = 'sealed', blob_id 
 pub(super) const LANES: &str = select!(
     "WHERE u.lane_of IS NOT NULL AND u.lane_of = $1 AND u.owner = $2 ORDER BY u.lane_start"
 );
-/// Partial uploads that no other final one waits for.
-pub(super) const TAKE: &str = "UPDATE upload SET joined = 1, taken_blob_id = COALESCE(lane_blob_id, blob_id), blob_id = NULL, lane_blob_id = NULL, lane_of = NULL, sums = NULL \
-     WHERE id IN (SELECT m.partial_id FROM upload_member m WHERE m.final_id = $1 \
-       AND NOT EXISTS (SELECT 1 FROM upload_member o WHERE o.partial_id = m.partial_id AND o.final_id <> $1)) \
-     AND state = 'sealed' AND joined = 0 RETURNING taken_blob_id";
-pub(super) const UNFINISHED_OF_BUCKET: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
-     WHERE state <> 'finished' AND joined = 0 AND bucket_id = $1";
-pub(super) const UNFINISHED_OF_OWNER: &str = "SELECT CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM upload \
-     WHERE state <> 'finished' AND joined = 0 AND owner IN ($1, $2, $3, $4)";
+/// Of an upload whose length nobody declared, what is there counts: the parts of S3, or the durable bytes.
+macro_rules! unfinished {
+    ($of:literal) => {
+        concat!(
+            "SELECT CAST(COALESCE(SUM(COALESCE(u.length_bytes, (SELECT SUM(p.size_bytes) FROM part p WHERE p.upload_id = u.id), u.offset_bytes)), 0) AS BIGINT) ",
+            "FROM upload u WHERE u.state <> 'finished' AND u.joined = 0 AND ",
+            $of
+        )
+    };
+}
+pub(super) const UNFINISHED_OF_BUCKET: &str = unfinished!("u.bucket_id = $1");
+pub(super) const UNFINISHED_OF_OWNER: &str = unfinished!("u.owner IN ($1, $2, $3, $4)");
 pub(super) const SET_FENCE: &str =
     "UPDATE upload SET fence_bytes = $2 WHERE id = $1 AND state = 'open'";
-pub(super) const PUT_MEMBER: &str =
-    "INSERT INTO upload_member (final_id, ordinal, partial_id) VALUES ($1, $2, $3)";
-pub(super) const MEMBERS: &str =
-    "SELECT partial_id FROM upload_member WHERE final_id = $1 ORDER BY ordinal";
-pub(super) const FINALS_OF: &str = "SELECT DISTINCT m.final_id FROM upload_member m JOIN upload u ON u.id = m.final_id \
-     WHERE m.partial_id = $1 AND u.state = 'open'";
-pub(super) const DELETE_MEMBERS: &str = "DELETE FROM upload_member WHERE final_id = $1";
 pub(super) const DELETE: &str = "DELETE FROM upload WHERE id = $1";
 pub(super) const DELETE_FINISHED: &str =
     "DELETE FROM upload WHERE bucket_id = $1 AND state = 'finished'";
@@ -342,19 +338,13 @@ impl Catalog {
         )
     }
 
-    /// The unfinished final uploads that wait for this partial one.
-    pub async fn finals_of_upload(&self, id: UploadId) -> Result<Vec<UploadId>, CatalogError> {
-        let ids: Vec<String> = on_pool!(self, pool => sqlx::query_scalar(FINALS_OF).bind(id.to_string()).fetch_all(pool).await)?;
-        ids.iter().map(|id| parsed(id)).collect()
-    }
-
     /// Whether an owner has begun lanes under a name.
     pub async fn has_lanes(&self, name: &str, owner: &str) -> Result<bool, CatalogError> {
         let lanes: Vec<UploadRow> = on_pool!(self, pool => sqlx::query_as(LANES).bind(name).bind(owner).fetch_all(pool).await)?;
         Ok(!lanes.is_empty())
     }
 
-    /// Declared bytes of uploads that are no object's yet: to a bucket, and of an owner.
+    /// Bytes of uploads that are no object's yet, declared or there: to a bucket, and of an owner.
     pub async fn unfinished_bytes(
         &self,
         bucket_id: i64,
@@ -515,19 +505,7 @@ impl Tx {
         )
     }
 
-    /// Notes that the bytes of a final upload's partial ones are an object's now, unless another final one waits for them too.
-    ///
-    /// Returns the blobs, each as often as it was referred to, in their order: those references are the caller's to release.
-    pub async fn take_partials(&mut self, id: UploadId) -> Result<Vec<BlobId>, CatalogError> {
-        let ids: Vec<Option<String>> = on_tx!(self, conn => sqlx::query_scalar(TAKE).bind(id.to_string()).fetch_all(conn).await)?;
-        let blobs: Result<Vec<Option<BlobId>>, _> =
-            ids.iter().map(|id| blob_of(id.as_ref())).collect();
-        let mut blobs: Vec<BlobId> = blobs?.into_iter().flatten().collect();
-        blobs.sort();
-        Ok(blobs)
-    }
-
-    /// Declared bytes of uploads to a bucket that are no object's yet.
+    /// Bytes of uploads to a bucket that are no object's yet, declared or there.
     pub async fn unfinished_of_bucket(&mut self, bucket_id: i64) -> Result<i64, CatalogError> {
         Ok(
             on_tx!(self, conn => sqlx::query_scalar(UNFINISHED_OF_BUCKET).bind(bucket_id).fetch_one(conn).await)?,
@@ -551,30 +529,6 @@ impl Tx {
     ) -> Result<bool, CatalogError> {
         let done = on_tx!(self, conn => sqlx::query(SET_FENCE).bind(id.to_string()).bind(fence.map(|n| n as i64)).execute(conn).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
-    }
-
-    /// Notes what a final upload is made of.
-    pub async fn put_upload_members(
-        &mut self,
-        id: UploadId,
-        partials: &[UploadId],
-    ) -> Result<(), CatalogError> {
-        for (ordinal, partial) in partials.iter().enumerate() {
-            on_tx!(self, conn => sqlx::query(PUT_MEMBER).bind(id.to_string()).bind(ordinal as i64).bind(partial.to_string()).execute(conn).await.map(|_| ()))?;
-        }
-        Ok(())
-    }
-
-    /// Forgets what a final upload is made of.
-    pub async fn delete_upload_members(&mut self, id: UploadId) -> Result<(), CatalogError> {
-        on_tx!(self, conn => sqlx::query(DELETE_MEMBERS).bind(id.to_string()).execute(conn).await.map(|_| ()))?;
-        Ok(())
-    }
-
-    /// What a final upload is made of, in order.
-    pub async fn upload_members(&mut self, id: UploadId) -> Result<Vec<UploadId>, CatalogError> {
-        let ids: Vec<String> = on_tx!(self, conn => sqlx::query_scalar(MEMBERS).bind(id.to_string()).fetch_all(conn).await)?;
-        ids.iter().map(|id| parsed(id)).collect()
     }
 
     /// Forgets an upload; its parts are deleted first.

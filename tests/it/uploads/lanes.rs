@@ -218,3 +218,51 @@ async fn lanes_that_do_not_fit_together_are_refused_and_leave_nothing() {
     })
     .await;
 }
+
+/// A partial upload of a client that knows nothing of lanes.
+async fn foreign(appliance: &Appliance, bytes: &[u8]) -> String {
+    let length = bytes.len().to_string();
+    let headers = [("Upload-Concat", "partial"), ("Upload-Length", &*length)];
+    let path = location(&send(appliance, "POST", "/-/tus/", &headers, "").await);
+    let sent = append(appliance, &path, 0, false, bytes.to_vec()).await;
+    assert_eq!(sent.status(), 204);
+    path
+}
+
+#[tokio::test]
+async fn bytes_that_were_joined_are_the_objects_alone() {
+    within(LIMIT, async {
+        let mut appliance = house("").await;
+        let bytes = Seed::new("taken").bytes(MIB);
+        let (a, b) = bytes.split_at(MIB / 2);
+        let (a, b) = (foreign(&appliance, a).await, foreign(&appliance, b).await);
+        let starts = [0, MIB].map(async |start| {
+            let path = location(&lane(&appliance, start, MIB, 2 * MIB).await);
+            let sent = append(&appliance, &path, 0, false, bytes.clone()).await;
+            assert_eq!(sent.status(), 204);
+            path
+        });
+        let [c, d] = futures::future::join_all(starts).await.try_into().unwrap();
+        for (parts, twice, left) in [([&*a, &*b], [&*b, &*a], 1), ([&*c, &*d], [&*d, &*c], 0)] {
+            location(&join(&appliance, &parts).await);
+            // As long as an object has them, others can be made of them.
+            location(&join(&appliance, &twice).await);
+            let path = "/-/api/v1/buckets/films/objects/whole.bin";
+            let deleted = send(&appliance, "DELETE", path, &[], "").await;
+            assert!(deleted.status().is_success(), "{deleted:?}");
+            // They go with it, and not only when the uploads expire.
+            wait::until_async("the files are gone", async || {
+                files(&appliance).len() == left
+            })
+            .await;
+            let whole = if left == 1 { MIB / 2 } else { MIB };
+            assert_eq!(offset(&appliance, parts[0]).await, whole);
+            assert_eq!(join(&appliance, &[parts[0]]).await.status(), 404);
+        }
+        // The name of the lanes is free again.
+        location(&lane(&appliance, 0, 3 * MIB, 3 * MIB).await);
+        assert!(appliance.stop().await.success());
+        appliance.fsck(true).await;
+    })
+    .await;
+}

@@ -4,6 +4,7 @@
 
 mod lanes;
 mod promises;
+mod rights;
 mod rufh;
 mod tus;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use nebula_client::api::CreateBucket;
+use nebula_client::api::{CreateBucket, CreatedKey};
 use nebula_tests::{Appliance, Setup};
 use reqwest::{Method, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,6 +86,30 @@ async fn begin(appliance: &Appliance, protocol: &str, key: &str, length: usize) 
         send(appliance, "POST", &path, &headers, "").await
     };
     location(&answer)
+}
+
+/// The same by another key than root's.
+async fn begin_as(
+    appliance: &Appliance,
+    by: &CreatedKey,
+    protocol: &str,
+    key: &str,
+    length: usize,
+) -> String {
+    let (is_tus, http) = (protocol == "tus", reqwest::Client::new());
+    let request = if is_tus {
+        let names = metadata(&[("bucket", "films"), ("filename", key)]);
+        let request = http.post(appliance.at("/-/tus/"));
+        let request = request.header("Upload-Metadata", names);
+        request.header("Tus-Resumable", "1.0.0")
+    } else {
+        let path = format!("/-/upload/films/{key}");
+        http.post(appliance.at(&path))
+            .header("Upload-Complete", "?0")
+    };
+    let request = request.header("Upload-Length", length);
+    let answer = request.basic_auth(&by.key.id, Some(&by.secret)).send();
+    location(&answer.await.unwrap())
 }
 
 /// Continues an upload of either protocol; `ends` counts for the IETF's alone.

@@ -169,7 +169,7 @@ async fn an_unfinished_upload_expires_and_a_finished_one_answers_on() {
     .await;
 }
 
-async fn key(appliance: &Appliance, bucket: &str, role: Role) -> CreatedKey {
+pub(super) async fn key(appliance: &Appliance, bucket: &str, role: Role) -> CreatedKey {
     let body = CreateKey {
         name: format!("{} on {bucket}", role.as_str()),
         grants: vec![Grant {
@@ -409,4 +409,64 @@ async fn no_request_is_answered_with_an_error_of_the_daemon() {
         appliance.fsck(true).await;
     })
     .await;
+}
+
+/// Bytes of a file that are in the page cache; `None` where nothing tells.
+fn cached(file: &std::path::Path) -> Option<u64> {
+    let told = std::process::Command::new("fincore")
+        .args(["--bytes", "--noheadings", "--output", "RES"])
+        .arg(file)
+        .output()
+        .ok()?;
+    String::from_utf8_lossy(&told.stdout).trim().parse().ok()
+}
+
+#[tokio::test]
+async fn a_long_upload_keeps_only_its_end_in_the_page_cache() {
+    within(LIMIT, async {
+        let mut appliance = house("").await;
+        let bytes = Seed::new("page cache").bytes(MIB);
+        let (pieces, most) = (96, 48 * MIB as u64);
+        for protocol in PROTOCOLS {
+            let path = begin(&appliance, protocol, protocol, pieces * MIB).await;
+            let mut slow = Slow::append(&appliance, &path, 0);
+            for _ in 0..pieces {
+                slow.send(&bytes).await;
+            }
+            wait::until_async("the bytes have come", async || {
+                received(&appliance, &path).await == pieces * MIB
+            })
+            .await;
+            let file = largest_file(appliance.data_dir());
+            if cached(&file).is_none() {
+                println!("SKIPPED: no fincore (util-linux) to ask for the page cache");
+                return;
+            }
+            wait::until_async("the cache has let go", async || {
+                cached(&file).is_some_and(|bytes| bytes < most)
+            })
+            .await;
+            let ended = send(&appliance, "DELETE", &path, &[], "").await;
+            assert_eq!(ended.status(), 204);
+            drop(slow);
+        }
+        assert!(appliance.stop().await.success());
+    })
+    .await;
+}
+
+fn largest_file(folder: &std::path::Path) -> std::path::PathBuf {
+    let files = walk(folder);
+    files.into_iter().max_by_key(|(size, _)| *size).unwrap().1
+}
+
+fn walk(folder: &std::path::Path) -> Vec<(u64, std::path::PathBuf)> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries
+        .flat_map(|entry| match entry.metadata() {
+            Ok(what) if what.is_dir() => walk(&entry.path()),
+            Ok(what) => vec![(what.len(), entry.path())],
+            Err(_) => Vec::new(),
+        })
+        .collect()
 }

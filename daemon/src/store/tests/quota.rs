@@ -60,6 +60,37 @@ async fn a_bucket_holds_what_its_quota_allows() {
 }
 
 #[tokio::test]
+async fn parts_of_an_unfinished_upload_count_until_it_ends() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let quota = bound(Some(100_000), None);
+    store.set_bucket_quota(&bucket(), quota).await.unwrap();
+    let id = store
+        .begin_multipart(NewMultipart {
+            bucket: bucket(),
+            key: key("big"),
+            headers: ObjectHeaders::default(),
+            tags: Tags::new(),
+            extras: crate::store::ObjectExtras::default(),
+            owner: "me".into(),
+            checksum: None,
+        })
+        .await
+        .unwrap();
+    let sealed = seal(store, &noise(60_000, 1), true).await;
+    let part = store.put_part(id, &bucket(), &key("big"), 1, sealed).await;
+    assert_eq!(part.unwrap().size, 60_000);
+    let bucket = bucket();
+    assert!(exceeded(&store.admit(&bucket, None, "me", 40_001).await));
+    assert!(store.admit(&bucket, None, "me", 40_000).await.is_ok());
+    let dropped = store.abort_multipart(id, &bucket, &key("big")).await;
+    dropped.unwrap();
+    assert!(store.admit(&bucket, None, "me", 100_000).await.is_ok());
+    clean(store).await;
+}
+
+#[tokio::test]
 async fn an_owner_is_counted_over_all_buckets_whatever_the_door_calls_it() {
     let house = House::new().await;
     let store = &house.store;
