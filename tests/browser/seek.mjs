@@ -51,7 +51,7 @@ async function watch({ name, url, count, patience_ms }) {
   const begun = performance.now();
   const started = happens("the start", "playing");
   if (name === "hls.js") {
-    const hls = new Hls({ maxBufferLength: 8, backBufferLength: 4 });
+    const hls = new Hls({ maxBufferLength: 8, backBufferLength: 30 });
     hls.on(Hls.Events.ERROR, (_, data) => {
       // What the player itself breaks off at a seek is no error.
       if (!data.fatal && data.details === "aborted") return;

@@ -15,6 +15,7 @@ mod exact;
 mod failures;
 mod faults;
 mod foreign;
+mod hostile;
 mod power;
 mod queue;
 mod ranges;
