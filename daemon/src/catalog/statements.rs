@@ -106,8 +106,6 @@ const SHARED: &[&str] = &[
     link::REVOKE,
     link::REVOKE_BY_MAKER,
     link::DELETE_DEAD,
-    listing::OBJECTS,
-    listing::VERSIONS,
     object::LATEST,
     object::LATEST_HEAD,
     object::VERSION,
@@ -209,10 +207,21 @@ const SHARED: &[&str] = &[
     usage::RECOUNT_OWNERS,
     usage::RECOUNT_BUCKETS,
 ];
-/// Those that only SQLite needs: its one writer gives the row ids itself.
-const SQLITE: &[&str] = &[object::INSERT_AT, object::NEWEST];
+/// Those that only SQLite needs: its one writer gives the row ids itself, and it answers a page as one row.
+const SQLITE: &[&str] = &[
+    listing::FOLDS_PAGE,
+    listing::OBJECTS_PAGE,
+    listing::VERSIONS_PAGE,
+    object::INSERT_AT,
+    object::NEWEST,
+];
 /// Those that only PostgreSQL needs: SQLite has one writer at a time.
-const POSTGRES: &[&str] = &[event::AFTER_POSTGRES, object::LOCK_KEY];
+const POSTGRES: &[&str] = &[
+    event::AFTER_POSTGRES,
+    listing::OBJECTS,
+    listing::VERSIONS,
+    object::LOCK_KEY,
+];
 
 impl Catalog {
     /// Every statement this catalog may send to its database.

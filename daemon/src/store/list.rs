@@ -123,6 +123,8 @@ impl Store {
         let mut last = Last::Nothing;
         // Of the next statement, while prefixes are being folded: it grows where none are found.
         let mut few = FOLD_ROWS;
+        // Whether the last two were common prefixes: then the next most likely is one as well.
+        let mut among_folds = false;
         loop {
             let shown = page.items.len() + page.prefixes.len();
             let want = (limit - shown + 1) as i64;
@@ -136,6 +138,24 @@ impl Store {
                     want.min(few)
                 },
             };
+            if among_folds && !request.versions {
+                among_folds = false;
+                let run = ListRows {
+                    limit: want,
+                    ..rows
+                };
+                let folds = self.0.catalog.folds(run, prefix.len(), &request.delimiter);
+                let folds = folds.await?;
+                if let Some(folded) = folds.last() {
+                    cursor.from = behind(folded.as_bytes());
+                    page.is_truncated = folds.len() > limit - shown;
+                    page.prefixes.extend(folds.into_iter().take(limit - shown));
+                    if page.is_truncated {
+                        return Ok(page.ended(&last, request));
+                    }
+                    continue;
+                }
+            }
             let asked = rows.limit;
             let query = if request.versions {
                 ListQuery::Versions {
@@ -147,6 +167,8 @@ impl Store {
             let entries = self.0.catalog.list(rows, query).await?;
             let is_end = (entries.len() as i64) < asked;
             let mut jumped = false;
+            let was_fold = matches!(last, Last::Prefix);
+            let items = page.items.len();
             for entry in entries {
                 if page.items.len() + page.prefixes.len() == limit {
                     page.is_truncated = true;
@@ -165,7 +187,8 @@ impl Store {
                 last = Last::Item(entry.id);
                 page.items.push(item(entry)?);
             }
-            few = if jumped { FOLD_ROWS } else { few * 4 };
+            among_folds = jumped && was_fold && page.items.len() == items;
+            few = if jumped { FOLD_ROWS } else { few * 32 };
             if is_end && !jumped {
                 return Ok(page.ended(&last, request));
             }

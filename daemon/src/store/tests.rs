@@ -372,6 +372,89 @@ async fn listing_folds_and_pages_exactly() {
     assert!(page.is_truncated && page.prefixes.len() == 10);
 }
 
+/// What a listing shows, by the definition: every key in order, folded behind the prefix.
+fn listed<'k>(
+    keys: impl Iterator<Item = &'k String>,
+    prefix: &str,
+    delimiter: &str,
+) -> Vec<String> {
+    let mut shown: Vec<String> = keys
+        .filter_map(|key| {
+            let rest = key.strip_prefix(prefix)?;
+            let end = rest.find(delimiter).map(|at| at + delimiter.len());
+            Some(key[..end.map_or(key.len(), |end| prefix.len() + end)].to_owned())
+        })
+        .collect();
+    shown.dedup();
+    shown
+}
+
+#[tokio::test]
+async fn folders_and_files_in_any_order_fold_by_the_definition() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let mut keys = std::collections::BTreeSet::new();
+    for n in 0..40 {
+        keys.insert(format!("d{n:02}/x"));
+        keys.insert(format!("d{n:02}/ü/y"));
+        keys.insert(format!("e{n:02}{}", if n % 3 == 0 { "" } else { "/z" }));
+        keys.insert(format!("deep/ü{n}/--/w"));
+        keys.insert(format!("deep/{n}--a/--b"));
+    }
+    for key in ["d", "d/", "deep/", "deep//", "\u{10ffff}/a", "\u{10ffff}"] {
+        keys.insert(key.to_owned());
+    }
+    for name in &keys {
+        put(store, name, b"1").await;
+    }
+    // What only a delete marker is left of is no folder.
+    let enabled = Versioning::Enabled;
+    store.set_versioning(&bucket(), enabled).await.unwrap();
+    for n in [3, 4, 5, 39] {
+        for gone in [format!("d{n:02}/x"), format!("d{n:02}/ü/y")] {
+            store
+                .delete(&bucket(), &key(&gone), None, Condition::default(), "me")
+                .await
+                .unwrap();
+            keys.remove(&gone);
+        }
+    }
+    for (prefix, delimiter) in [
+        ("", "/"),
+        ("d", "/"),
+        ("deep/", "/"),
+        ("deep/", "--"),
+        ("", "ü"),
+        ("", "x"),
+        ("deep/ü", "/--"),
+    ] {
+        for limit in [1, 2, 3, 10, 39, 1000] {
+            let mut request = ListRequest {
+                prefix: prefix.into(),
+                delimiter: delimiter.into(),
+                limit,
+                ..ListRequest::default()
+            };
+            let mut shown = Vec::new();
+            loop {
+                let page = store.list(&bucket(), &request).await.unwrap();
+                let items = page.items.iter().map(|item| item.key.to_string());
+                let mut names: Vec<String> = items.chain(page.prefixes).collect();
+                assert!(names.len() == limit || !page.is_truncated);
+                names.sort();
+                shown.extend(names);
+                if !page.is_truncated {
+                    break;
+                }
+                request.after = page.next_after;
+            }
+            let expected = listed(keys.iter(), prefix, delimiter);
+            assert_eq!(shown, expected, "{prefix:?} {delimiter:?} {limit}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn multipart_becomes_one_object_and_answers_twice() {
     let house = House::new().await;
