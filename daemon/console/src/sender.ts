@@ -19,11 +19,11 @@ interface Tell {
 export async function send(one: Transfer, tell: Tell): Promise<Sending> {
   const { file, bucket, key } = one;
   const rate = meter();
-  // Behind a proxy that gathers bodies, the node asks for short ones.
-  const { tus, upload_chunk_bytes } = await get<Discovery>("/.well-known/nebula");
+  // Behind a proxy that gathers bodies, the node asks for short ones; one that is away is tried again by the upload itself.
+  const node = await get<Discovery>("/.well-known/nebula").catch(() => undefined);
   const upload = new Upload(file, {
-    endpoint: tus,
-    chunkSize: upload_chunk_bytes ?? Number.POSITIVE_INFINITY,
+    endpoint: "/-/tus/",
+    chunkSize: node?.upload_chunk_bytes ?? Number.POSITIVE_INFINITY,
     headers: headers(),
     metadata: { bucket, filename: key, filetype: file.type },
     retryDelays: RETRY_MS,

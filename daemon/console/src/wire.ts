@@ -109,8 +109,6 @@ export interface Stream {
 
 /** What a node says of itself to whoever asks. */
 export interface Discovery {
-  /** Where uploads are begun. */
-  tus: string;
   /** The largest body of an upload; any when absent. */
   upload_chunk_bytes?: number;
 }
