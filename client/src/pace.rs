@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 /// The most lanes of one transfer.
 pub const MOST_LANES: u32 = 8;
-/// How long one measurement takes.
+/// The least that one measurement takes.
 const WINDOW: Duration = Duration::from_millis(400);
+/// The most that one measurement takes.
+const LONGEST_WINDOW: Duration = Duration::from_secs(4);
+/// What each lane moves in one measurement, unless that takes too long: buffers on the way swallow about so much at once.
+const WINDOW_BYTES: u64 = 4 << 20;
 /// What more lanes must bring to be kept.
 const GAIN: f64 = 1.15;
 /// How long a count that proved best stays.
@@ -67,10 +71,12 @@ impl Pace {
             return;
         }
         let elapsed = now.saturating_duration_since(self.window.0);
-        if elapsed < WINDOW {
+        let bytes = moved.saturating_sub(self.window.1);
+        let is_telling = bytes >= u64::from(self.lanes) * WINDOW_BYTES || elapsed >= LONGEST_WINDOW;
+        if elapsed < WINDOW || !is_telling {
             return;
         }
-        let rate = moved.saturating_sub(self.window.1) as f64 / elapsed.as_secs_f64();
+        let rate = bytes as f64 / elapsed.as_secs_f64();
         // Lanes that had nothing to do prove nothing.
         let telling = self.settled && busy >= self.lanes();
         self.begin(now, moved);
@@ -120,20 +126,23 @@ mod tests {
 
     #[test]
     fn lanes_grow_while_they_bring_something() {
-        let each = on(|lanes| lanes as u64 * 1_000_000, 20, None);
+        let each = on(|lanes| lanes as u64 * 5_000_000, 20, None);
         assert_eq!(each.last(), Some(&8), "{each:?}");
-        let full = on(|lanes| (lanes as u64 * 1_000_000).min(2_100_000), 12, None);
+        let full = on(|lanes| (lanes as u64 * 5_000_000).min(10_500_000), 12, None);
         assert_eq!(full.last(), Some(&2), "{full:?}");
-        let one = on(|_| 1_000_000, 12, None);
+        let one = on(|_| 5_000_000, 12, None);
         assert_eq!(one.last(), Some(&1), "{one:?}");
         // A node that suffers from company gets none.
-        let worse = on(|lanes| 1_000_000 / lanes as u64, 12, None);
+        let worse = on(|lanes| 5_000_000 / lanes as u64, 12, None);
         assert_eq!(worse.last(), Some(&1), "{worse:?}");
+        // On a slow network it takes longer to be sure.
+        let slow = on(|lanes| lanes as u64 * 300_000, 30, None);
+        assert_eq!(slow.last(), Some(&8), "{slow:?}");
     }
 
     #[test]
     fn a_failure_halves_them_and_they_come_back() {
-        let used = on(|lanes| lanes as u64 * 1_000_000, 30, Some(12));
+        let used = on(|lanes| lanes as u64 * 5_000_000, 30, Some(12));
         assert_eq!((used[10], used[11]), (8, 4), "{used:?}");
         assert_eq!(used.last(), Some(&8), "{used:?}");
     }
