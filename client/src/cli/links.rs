@@ -94,6 +94,7 @@ pub async fn for_player(client: &Client, object: &Remote) -> Result<Urls, Error>
     }
     Ok(Urls {
         file: routes::file(&object.bucket, &object.key),
+        hls: Some(routes::hls_master(&object.bucket, &object.key)),
         ..Urls::default()
     })
 }

@@ -257,7 +257,11 @@ async fn play_early(cx: &Context, client: &Client, args: &Push, item: &Item, bar
         return;
     };
     let file = client.absolute(&urls.file);
-    let hls = urls.hls.as_deref().map(|hls| client.absolute(hls));
+    // Sound alone is read as it is.
+    let is_film =
+        upload::content_type(&item.key, args.content_type.as_deref()).starts_with("video/");
+    let hls = urls.hls.as_deref().filter(|_| is_film);
+    let hls = hls.map(|hls| client.absolute(hls));
     if cx.global.json {
         let event = json!({"type": "plays", "bucket": object.bucket, "key": object.key,
             "file": file, "hls": hls});

@@ -201,14 +201,15 @@ fn target(source: &Source, bucket: &str, key: &str, options: &Options) -> Target
     Target {
         bucket: bucket.to_owned(),
         key: key.to_owned(),
-        content_type: content_type(key, options),
+        content_type: content_type(key, options.content_type.as_deref()),
         modified_ns: Some(source.fingerprint().modified_ns),
     }
 }
 
-fn content_type(key: &str, options: &Options) -> String {
-    match &options.content_type {
-        Some(given) => given.clone(),
+/// The media type that an object gets: the one that was `given`, or what its key suggests.
+pub fn content_type(key: &str, given: Option<&str>) -> String {
+    match given {
+        Some(given) => given.to_owned(),
         None => mime_guess::from_path(key)
             .first_or_octet_stream()
             .essence_str()

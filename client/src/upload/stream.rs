@@ -47,7 +47,7 @@ pub async fn push_stream(
     let target = Target {
         bucket: bucket.to_owned(),
         key: key.to_owned(),
-        content_type: content_type(key, options),
+        content_type: content_type(key, options.content_type.as_deref()),
         modified_ns: None,
     };
     let mut sending = Streaming {
