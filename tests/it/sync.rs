@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use nebula_tests::{Appliance, Cli, wait, within};
+use nebula_tests::{Appliance, Cli, Seed, wait, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
@@ -247,6 +247,42 @@ async fn a_watched_folder_is_sent_once_its_files_have_settled() {
             page.items.len() == 6
         })
         .await;
+        watching.process.kill().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_killed_while_it_sends_sends_the_file_once() {
+    within(LIMIT, async {
+        let (appliance, cli) = stage().await;
+        let folder = cli.at("in");
+        fs::create_dir(&folder).unwrap();
+        let content = Seed::new("watched").bytes(96 << 20);
+        fs::write(folder.join("long.bin"), &content).unwrap();
+        touch(&folder.join("long.bin"), -60);
+        let mut watching = Watching::begin(&cli);
+        let client = appliance.client();
+        wait::until_async("the file is on its way", async || {
+            let uploads = client.all_uploads().await.unwrap();
+            uploads.iter().any(|upload| upload.offset_bytes > 0)
+        })
+        .await;
+        watching.process.kill().await.unwrap();
+        let mut watching = Watching::begin(&cli);
+        assert_eq!(watching.next().await["sent_before"], 0);
+        let sent = watching.next().await;
+        assert_eq!(sent["key"], "arrived/long.bin");
+        let hash = blake3::hash(&content).to_hex().to_string();
+        assert_eq!(sent["blake3"], hash.as_str());
+        assert!(sent["sent_bytes"].as_u64().unwrap() < 96 << 20, "{sent}");
+        let versions = nebula_client::api::ObjectsQuery {
+            versions: true,
+            ..Default::default()
+        };
+        let page = client.objects("films", &versions).await.unwrap();
+        assert_eq!(page.items.len(), 1, "{page:?}");
+        assert!(client.all_uploads().await.unwrap().is_empty());
         watching.process.kill().await.unwrap();
     })
     .await;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nebula_api::{ClaimContent, CreateKey, Grant, Role};
 use nebula_client::{Client, Credentials};
-use nebula_tests::faults::{Fault, Wire};
+use nebula_tests::faults::{Fault, Middle, Wire};
 use nebula_tests::{Appliance, Cli, Ran, Seed, wait, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -187,6 +187,30 @@ async fn a_film_is_read_at_the_address_that_its_push_tells_before_it_is_whole() 
         // Given up, nothing of any part stays.
         cli.ok(&["uploads", "cancel", &uploads[0].id]).await;
         assert!(house.client().all_uploads().await.unwrap().is_empty());
+        house.fsck(true).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_push_through_a_proxy_that_loses_long_bodies_sends_short_ones() {
+    within(LIMIT, async {
+        let house = Appliance::start().await;
+        let proxy = Middle::buffering(house.address()).await;
+        let wire = Wire::to(&proxy.address()).await;
+        let cli = house.cli_at(&wire.url());
+        cli.login().await;
+        cli.ok(&["mb", "films"]).await;
+        let (path, content) = noise(&cli, "long.bin", 12 << 20);
+        // What was not whole when it was cut has not arrived, all of it.
+        for _ in 0..6 {
+            wire.plan(5 << 20, Fault::Cut);
+        }
+        let said = cli.json(&["push", path.to_str().unwrap(), "films:"]).await;
+        let less = of_type(&said, "sending_less");
+        assert_eq!(less[0]["bytes"], 3 << 20, "{said:?}");
+        let hash = blake3::hash(&content).to_hex().to_string();
+        assert_eq!(of_type(&said, "pushed")[0]["blake3"], hash.as_str());
         house.fsck(true).await;
     })
     .await;

@@ -318,7 +318,7 @@ impl<'a> Sending<'a> {
             Err(error) => {
                 let is_in_vain = part.position.bytes().saturating_sub(before) >= LEAST_PATCH_BYTES;
                 part.known().in_vain += u32::from(is_in_vain && error.is_passing());
-                self.notice(part);
+                self.notice(part, part.length - offset);
                 Err(error)
             }
             done => done,
@@ -326,7 +326,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Whether something in between takes bodies and passes them on only once they are whole: then shorter ones get through.
-    fn notice(&self, part: &Part) {
+    fn notice(&self, part: &Part, missing: u64) {
         let is_noticed = {
             let mut known = part.known();
             let is_noticed = known.in_vain >= IN_VAIN;
@@ -335,7 +335,11 @@ impl<'a> Sending<'a> {
             }
             is_noticed
         };
-        if is_noticed && self.send_less(4) {
+        if !is_noticed {
+            return;
+        }
+        self.patch_bytes.fetch_min(missing, Ordering::Relaxed);
+        if self.send_less(4) {
             let bytes = self.patch_bytes.load(Ordering::Relaxed);
             self.observer.step(Step::SendingLess { bytes });
         }
