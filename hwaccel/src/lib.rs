@@ -25,7 +25,7 @@
 //!                             ◄──        Hello{version, sandbox}
 //!                             ◄──        ReadRange{offset, len}        (Input::Ranges and Input::Arriving, one at a time)
 //!   Bytes | ReadFailed        ──►
-//!                             ◄──        Progress | Index | IndexSoFar | Poster | RungInit | Segment | Probe | Selftest   (any number)
+//!                             ◄──        Progress | Index | IndexSoFar | Poster | Texts | Pictures | Sheet | RungInit | Segment | Probe | Selftest   (any number)
 //!   Cancel                    ──►        (at any moment)
 //!                             ◄──        Done | Failed                 (exactly one, the last message)
 //! ```
@@ -36,7 +36,7 @@
 //!
 //! The modules: [`protocol`] the messages and their framing, [`index`] what is known about a media file and where each
 //! sample of it lies, [`fmp4`] CMAF init segments and fragments, [`codecs`] RFC 6381 names, [`choice`] which encoder to
-//! take, [`geometry`] what size a rung has, [`plan`] which segments share one encoder.
+//! take, [`geometry`] what size a rung has, [`plan`] which segments share one encoder, [`subtitle`] texts and pictures over a film.
 
 pub mod choice;
 pub mod codecs;
@@ -45,3 +45,4 @@ pub mod geometry;
 pub mod index;
 pub mod plan;
 pub mod protocol;
+pub mod subtitle;

@@ -25,6 +25,7 @@ mod startup;
 mod story;
 mod sync;
 mod tidy;
+mod tracks;
 mod transfers;
 mod tus_extensions;
 mod units;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::{postgres, sqlite};
 
-const KINDS: [&str; 2] = [kind::INDEX, kind::LADDER];
+const KINDS: [&str; 5] = kind::ALL;
 /// A lease that does not run out by itself while the test runs.
 const LONG_MS: i64 = 600_000;
 /// A lease that Redis sees run out soon.

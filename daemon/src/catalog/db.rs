@@ -326,6 +326,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     11 "0011_uploads",
     15 "0015_keys",
     16 "0016_lanes",
+    18 "0018_subtitles",
     19 "0019_library",
     20 "0020_taken",
 };
@@ -337,6 +338,7 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     11 "0011_uploads",
     15 "0015_keys",
     16 "0016_lanes",
+    18 "0018_subtitles",
     19 "0019_library",
     20 "0020_taken",
 };

@@ -15,7 +15,13 @@ use super::db::{Catalog, CatalogError, Link, Pools, Tx, on_pool, on_tx};
 /// Nobody's data: what the migrations did, and who holds what at this moment.
 const PASSING: &[&str] = &["_sqlx_migrations", "lease"];
 /// Made of objects, and made again from them.
-const MADE: &[&str] = &["asset", "rendition", "rendition_init", "rendition_segment"];
+const MADE: &[&str] = &[
+    "asset",
+    "rendition",
+    "rendition_init",
+    "rendition_segment",
+    "subtitle",
+];
 
 /// What a column holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]

@@ -32,6 +32,7 @@ mod rendition;
 mod script;
 mod setting;
 mod statements;
+mod subtitle;
 mod temporary_key;
 mod upload;
 mod upload_member;
@@ -61,6 +62,7 @@ pub use rendition::{
     IdleRendition, NewRendition, NewSegment, RenditionKind, RenditionRow, RenditionShape,
     RenditionState, RenditionTally, SegmentRow,
 };
+pub use subtitle::SubtitleRow;
 pub use temporary_key::TemporaryKeyRow;
 pub use upload::{Lane, NewUpload, Protocol, UploadRole, UploadRow, UploadState};
 pub use upload_piece::UploadPiece;

@@ -7,13 +7,17 @@ use sqlx::FromRow;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
 use crate::kernel::{BlobId, ContentId, Millis};
 
-/// Picture or sound.
+/// What a rendition is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RenditionKind {
     /// A rung of the ladder.
     Video,
     /// A sound track in a codec that every player takes.
     Audio,
+    /// Sheets of small pictures.
+    Storyboard,
+    /// Subtitles that are pictures, as one file.
+    Pictures,
 }
 
 impl RenditionKind {
@@ -22,6 +26,8 @@ impl RenditionKind {
         match self {
             Self::Video => "video",
             Self::Audio => "audio",
+            Self::Storyboard => "storyboard",
+            Self::Pictures => "pictures",
         }
     }
 }
@@ -86,13 +92,16 @@ pub struct RenditionRow {
 }
 
 impl RenditionRow {
-    /// Picture or sound.
+    /// What it is.
     pub fn kind(&self) -> RenditionKind {
-        if self.kind == RenditionKind::Audio.as_str() {
-            RenditionKind::Audio
-        } else {
-            RenditionKind::Video
-        }
+        [
+            RenditionKind::Audio,
+            RenditionKind::Storyboard,
+            RenditionKind::Pictures,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == self.kind)
+        .unwrap_or(RenditionKind::Video)
     }
 
     /// How far it is.
@@ -111,7 +120,7 @@ pub struct NewRendition {
     pub recipe: String,
     /// `720p`, `audio`, …
     pub name: String,
-    /// Picture or sound.
+    /// What it is.
     pub kind: RenditionKind,
     /// How many segments it will have.
     pub segments_total: i64,

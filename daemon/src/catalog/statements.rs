@@ -3,8 +3,8 @@
 use super::db::{Catalog, Pools};
 use super::{
     access_key, asset, audit, blob, bucket, encryption, event, extent, history, job, job_run,
-    lease, link, listing, object, part, position, rendition, setting, temporary_key, upload,
-    upload_member, upload_piece, usage,
+    lease, link, listing, object, part, position, rendition, setting, subtitle, temporary_key,
+    upload, upload_member, upload_piece, usage,
 };
 
 /// Those that both databases run.
@@ -157,6 +157,11 @@ const SHARED: &[&str] = &[
     position::RECENT,
     position::DELETE,
     position::TRIM,
+    subtitle::PUT,
+    subtitle::PUT_EMPTY,
+    subtitle::OF_CONTENT,
+    subtitle::CUES,
+    subtitle::DELETE_LONELY,
     setting::GET,
     setting::PUT,
     setting::PUT_IF_ABSENT,
@@ -302,6 +307,7 @@ mod tests {
             ("position", include_str!("position.rs")),
             ("rendition", include_str!("rendition.rs")),
             ("setting", include_str!("setting.rs")),
+            ("subtitle", include_str!("subtitle.rs")),
             ("temporary_key", include_str!("temporary_key.rs")),
             ("upload", include_str!("upload.rs")),
             ("usage", include_str!("usage.rs")),

@@ -11,21 +11,20 @@ use serde_json::json;
 use super::info::Info;
 use super::ladder;
 use super::library::{Media, read};
-use super::order::{About, LadderPayload, Opening, Order, Report, Wanted, WantedShape};
+use super::order::{About, Opening, Order, Report, Wanted, WantedShape};
 use super::payload::{
     about, catalog_error, content, event, kind_of, known, media_error, store_error, wanted,
 };
 use super::process::{RangeRead, Source};
 use super::worker::{BenchError, Workbench};
 use crate::catalog::{
-    AssetState, EventKind, JobObject, NewAsset, NewJob, NewRendition, RenditionShape,
-    RenditionState,
+    AssetState, EventKind, NewAsset, NewRendition, RenditionShape, RenditionState,
 };
-use crate::kernel::{ContentId, Millis};
+use crate::kernel::ContentId;
 use crate::queue::{Job, kind};
 use crate::store::{Object, ObjectReader, SegmentOf};
 
-/// An index job may take so long, whatever the size of its object, in seconds.
+/// A job that reads an object may take so long, whatever its size, in seconds.
 const INDEX_S: u64 = 120;
 /// And a second more for so many bytes: a slow disk's pace.
 const INDEX_BYTES_PER_S: u64 = 4 << 20;
@@ -33,8 +32,6 @@ const INDEX_BYTES_PER_S: u64 = 4 << 20;
 const LADDER_S: u64 = 600;
 /// And so much more per second of film: the pace of a slow machine.
 const LADDER_FACTOR: f64 = 40.0;
-/// Nobody waits for a ladder.
-const LADDER_PRIORITY: i64 = -5;
 
 #[async_trait]
 impl Workbench for Media {
@@ -46,7 +43,9 @@ impl Workbench for Media {
         };
         let order = match job.kind.as_str() {
             kind::INDEX => self.open_index(&about, &object).await?,
-            kind::LADDER => self.open_ladder(job, content).await?,
+            kind::LADDER | kind::SOUND => self.open_ladder(job, content).await?,
+            kind::SUBTITLES => self.open_texts(job, &object).await?,
+            kind::STORYBOARD => self.open_storyboard(content).await?,
             other => {
                 return Err(BenchError::Refused(format!(
                     "this worker knows no `{other}` jobs"
@@ -73,7 +72,14 @@ impl Workbench for Media {
             Report::Indexed { index, poster } => self.keep_index(job, index, poster).await,
             Report::Init(init) => self.keep_init(job, init).await,
             Report::Segment(segment) => self.keep_segment(job, segment).await,
-            Report::Encoded => self.finish_ladder(job).await,
+            Report::Texts(track) => self.keep_texts(job, track).await,
+            Report::Pictures(track) => self.keep_pictures(job, track).await,
+            Report::Sheet(sheet) => self.keep_sheet(job, sheet).await,
+            Report::Encoded => match job.kind.as_str() {
+                kind::SUBTITLES => self.end_texts(job).await,
+                kind::STORYBOARD => self.end_storyboard(job, true).await,
+                _ => self.finish_ladder(job).await,
+            },
             Report::Refused(reason) => self.refuse(job, &reason).await,
         }
     }
@@ -140,8 +146,8 @@ impl Media {
             self.write(move |tx| {
                 Box::pin(async move {
                     tx.insert_event(&event).await?;
-                    if let Some(follow) = follow {
-                        tx.insert_job(&follow).await?;
+                    for job in &follow {
+                        tx.insert_job(job).await?;
                     }
                     Ok(())
                 })
@@ -155,7 +161,7 @@ impl Media {
         Ok(Ok(Order {
             job: protocol::Job::Index { poster: true },
             size_bytes: 0,
-            deadline_s: INDEX_S + object.size / INDEX_BYTES_PER_S,
+            deadline_s: reading_s(object),
         }))
     }
 
@@ -268,21 +274,14 @@ impl Media {
         };
         let payload = json!({ "content_id": about.content, "duration_ms": duration_ms });
         let event = event(EventKind::AssetReady, &about, &payload, now_ms);
-        let renditions = ladder::wanted(&film, &self.0.ladder);
-        let follow = (!renditions.is_empty()).then(|| {
-            let payload = LadderPayload { about, renditions };
-            NewJob {
-                parent: Some(job.id),
-                ..ladder_job(&payload, now_ms)
-            }
-        });
+        let follow = self.following(job, &about, &film, now_ms);
         self.0.films.forget(content);
         self.write(move |tx| {
             Box::pin(async move {
                 tx.put_asset(&asset).await?;
                 tx.insert_event(&event).await?;
-                if let Some(follow) = follow {
-                    tx.insert_job(&follow).await?;
+                for job in &follow {
+                    tx.insert_job(job).await?;
                 }
                 Ok(())
             })
@@ -347,18 +346,6 @@ impl Media {
                 "a segment came before its init segment".into(),
             ));
         };
-        let store = &self.0.store;
-        let size = segment.bytes.len() as u64;
-        let options = self.segment_options(&about(job)?, content, size).await?;
-        let mut writer = store
-            .writer(options)
-            .await
-            .map_err(|error| store_error(&error))?;
-        writer
-            .write(Bytes::from(segment.bytes))
-            .await
-            .map_err(|error| store_error(&error))?;
-        let sealed = writer.seal().await.map_err(|error| store_error(&error))?;
         let of = SegmentOf {
             content,
             recipe: segment.rung,
@@ -367,11 +354,8 @@ impl Media {
             start_ticks: segment.start_ticks as i64,
             duration_ticks: segment.duration_ticks as i64,
         };
-        store
-            .put_segment(of, sealed)
+        self.put_segment_bytes(&about(job)?, of, segment.bytes)
             .await
-            .map(|_| ())
-            .map_err(|error| store_error(&error))
     }
 
     async fn finish_ladder(&self, job: &Job) -> Result<(), BenchError> {
@@ -475,6 +459,12 @@ impl Media {
                 })
                 .await;
         }
+        // The job says why; the film goes without.
+        match job.kind.as_str() {
+            kind::SUBTITLES => return self.end_texts(job).await,
+            kind::STORYBOARD => return self.end_storyboard(job, false).await,
+            _ => {}
+        }
         let wanted = wanted(job)?;
         let ready: Vec<String> = self
             .0
@@ -503,7 +493,7 @@ impl Media {
     }
 
     /// A change of rows, after which whoever waits looks again.
-    async fn write<T, F>(&self, work: F) -> Result<T, BenchError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, BenchError>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(
@@ -525,20 +515,9 @@ impl Media {
     }
 }
 
-/// The job that makes renditions; one per content is queued at a time.
-pub(super) fn ladder_job(payload: &LadderPayload, now_ms: Millis) -> NewJob {
-    let about = &payload.about;
-    let job = NewJob::new(kind::LADDER, json!(payload), now_ms)
-        .once(format!("ladder:{}", about.content))
-        .priority(LADDER_PRIORITY);
-    match about.object() {
-        Some((bucket, key, version)) => job.about(JobObject {
-            bucket,
-            key,
-            version,
-        }),
-        None => job,
-    }
+/// How long reading the whole of an object may take, in seconds.
+pub(super) fn reading_s(object: &Object) -> u64 {
+    INDEX_S + object.size / INDEX_BYTES_PER_S
 }
 
 /// The bytes of an object for a process: a descriptor where they lie in one file, else ranges.

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::film::Film;
 use super::library::{Media, MediaError};
-use super::order::{About, LadderPayload};
-use super::{bench, ladder};
+use super::order::About;
 use crate::catalog::RenditionState;
 use crate::kernel::{ContentId, Millis};
 use crate::store::{Evicted, Object, StoreError};
@@ -98,7 +97,11 @@ impl Media {
         store
             .catalog()
             .write(move |tx| {
-                Box::pin(async move { tx.delete_lonely_assets(now_ms - LONELY_KEPT_MS).await })
+                Box::pin(async move {
+                    let before_ms = now_ms - LONELY_KEPT_MS;
+                    tx.delete_lonely_subtitles(before_ms).await?;
+                    tx.delete_lonely_assets(before_ms).await
+                })
             })
             .await?;
         metrics::gauge!(names::RENDITION_BYTES).set((used - gone.bytes.min(used)) as f64);
@@ -138,17 +141,14 @@ impl Media {
             })
         };
         // What the configuration names no more stays away.
-        let mut renditions = ladder::wanted(film, &self.0.ladder);
-        renditions.retain(|one| evicted(&one.recipe));
-        if renditions.is_empty() {
+        let now_ms = self.0.store.clock().now_ms();
+        let jobs = self.rendition_jobs(&About::of(object), film, evicted, now_ms);
+        if jobs.is_empty() {
             return Ok(false);
         }
-        let payload = LadderPayload {
-            about: About::of(object),
-            renditions,
-        };
-        let job = bench::ladder_job(&payload, self.0.store.clock().now_ms());
-        self.0.jobs.insert(job).await?;
+        for job in jobs {
+            self.0.jobs.insert(job).await?;
+        }
         Ok(true)
     }
 }

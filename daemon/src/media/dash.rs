@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 
-use nebula_hwaccel::index::{AudioFacts, TrackKind, VideoFacts, VideoRange};
+use nebula_hwaccel::index::{AudioFacts, TrackFacts, TrackKind, VideoFacts, VideoRange};
 
 use super::decide::Decision;
 use super::film::{CopiedTrack, Film};
 use super::hls::{self, Master, RenditionList, Whole};
 use super::leaf::Leaf;
-use super::playlist::Bandwidth;
+use super::playlist::{Bandwidth, Text};
+use super::{language, sounds};
 use crate::catalog::RenditionKind;
 use crate::kernel::ContentId;
 
+/// About what texts take, in bits per second: no player chooses by it.
+const TEXT_BPS: u32 = 256;
 /// How much a player should have before it starts, in seconds.
 const BUFFER_S: f64 = 2.0;
 
@@ -83,6 +86,9 @@ impl Film {
             }
             out.push_str("</AdaptationSet>\n");
         }
+        for (at, text) in renditions.texts.iter().enumerate() {
+            write_text(&mut out, sets.len() + at, text);
+        }
         out.push_str("</Period>\n</MPD>\n");
         out
     }
@@ -135,35 +141,14 @@ impl Film {
         if let TrackKind::Audio(AudioFacts { channels, .. }) = &facts.kind {
             stream.channels = Some(u32::from(*channels));
         }
-        let mut inside = String::new();
-        if let Some(title) = &facts.title {
-            let _ = write!(inside, "<Label>{}</Label>", escaped(title));
-        }
-        if facts.default {
-            inside.push_str("<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>");
-        }
-        let mut attributes = String::from(" contentType=\"audio\" mimeType=\"audio/mp4\"");
-        if let Some(language) = &facts.language {
-            let _ = write!(attributes, " lang=\"{}\"", escaped(language));
-        }
-        Set {
-            attributes,
-            inside,
-            streams: vec![stream],
-        }
+        sound_set(facts, stream)
     }
 
     fn made_sound_set(&self, whole: &Whole) -> Option<Set> {
-        if whole.row.kind() != RenditionKind::Audio {
-            return None;
-        }
+        let facts = sounds::source(self, &whole.row.recipe)?;
         let mut stream = self.made_stream(whole, "mp4a.40.2")?;
         stream.channels = Some(2);
-        Some(Set {
-            attributes: " contentType=\"audio\" mimeType=\"audio/mp4\"".into(),
-            inside: String::new(),
-            streams: vec![stream],
-        })
+        Some(sound_set(facts, stream))
     }
 
     fn copied_stream(&self, track: &CopiedTrack) -> Stream {
@@ -290,6 +275,57 @@ impl Stream {
     }
 }
 
+/// What is told of a sound track is the same in whatever form it comes.
+fn sound_set(facts: &TrackFacts, stream: Stream) -> Set {
+    let mut inside = format!("<Label>{}</Label>", escaped(&sounds::label(facts)));
+    if facts.default {
+        inside.push_str("<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>");
+    }
+    let mut attributes = String::from(" contentType=\"audio\" mimeType=\"audio/mp4\"");
+    if let Some(language) = facts.language.as_deref().map(language::tag) {
+        let _ = write!(attributes, " lang=\"{}\"", escaped(&language));
+    }
+    Set {
+        attributes,
+        inside,
+        streams: vec![stream],
+    }
+}
+
+/// Texts are one file for the whole period.
+fn write_text(out: &mut String, id: usize, text: &Text) {
+    let _ = write!(
+        out,
+        "<AdaptationSet id=\"{id}\" contentType=\"text\" mimeType=\"text/vtt\""
+    );
+    if let Some(language) = &text.language {
+        let _ = write!(out, " lang=\"{}\"", escaped(language));
+    }
+    let role = if text.forced {
+        "forced-subtitle"
+    } else if text.hearing {
+        "caption"
+    } else {
+        "subtitle"
+    };
+    let mut roles = vec![role];
+    if text.default {
+        roles.push("main");
+    }
+    let _ = write!(out, "><Label>{}</Label>", escaped(&text.name));
+    for role in roles {
+        let _ = write!(
+            out,
+            "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "\n<Representation id=\"text-{id}\" bandwidth=\"{TEXT_BPS}\"><BaseURL>{}</BaseURL></Representation>\n</AdaptationSet>",
+        escaped(&text.whole_uri)
+    );
+}
+
 /// What says that a picture is of a high dynamic range: the transfer of ITU-T H.273.
 fn transfer(range: VideoRange) -> String {
     let code = match range {
@@ -359,7 +395,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("frameRate=\"25/1\"") && text.contains(" lang=\"eng\""),
+            text.contains("frameRate=\"25/1\"") && text.contains(" lang=\"en\""),
             "{text}"
         );
     }

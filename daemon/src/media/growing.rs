@@ -7,7 +7,7 @@ use nebula_hwaccel::index::{Sample, TrackKind, VideoRange};
 use super::film::{CopiedTrack, Film};
 use super::hls::{settle, stream_of, tag};
 use super::leaf::Leaf;
-use super::playlist::{self, Entry, Picture, Sound};
+use super::playlist::{self, Entry, Head, Picture, Sound};
 use crate::kernel::ContentId;
 
 /// Target duration of a playlist that grows, in seconds, unless a segment is longer.
@@ -68,7 +68,8 @@ impl Film {
             None => sounds.drain(..).map(alone).collect(),
         };
         // Whether every segment can be decoded by itself is known at the end.
-        (!pictures.is_empty()).then(|| playlist::master(&pictures, &sounds, &[], false))
+        (!pictures.is_empty())
+            .then(|| playlist::master(&pictures, &sounds, &[], &[], &Head::default()))
     }
 
     /// The playlist of a track with so many of its segments: it grows at its end and changes nowhere else.

@@ -9,7 +9,8 @@ use super::decide::Decision;
 use super::film::{CopiedTrack, Film};
 use super::leaf::Leaf;
 use super::library::{Media, MediaError};
-use super::playlist::{self, Bandwidth, Entry, KeyEntry, Keys, Picture, Sound};
+use super::playlist::{self, Bandwidth, Entry, Head, KeyEntry, Keys, Picture, Sound, Text};
+use super::{ladder, language, sounds};
 use crate::catalog::{RenditionKind, RenditionRow, RenditionState, SegmentRow};
 use crate::kernel::ContentId;
 
@@ -39,6 +40,8 @@ pub struct RenditionList {
     pub whole: Vec<Whole>,
     /// Whether more are being made.
     pub more_coming: bool,
+    /// Texts over the picture.
+    pub texts: Vec<Text>,
 }
 
 /// What there is to say about a film at its master address.
@@ -57,7 +60,10 @@ impl Media {
     pub async fn renditions(&self, content: ContentId) -> Result<RenditionList, MediaError> {
         let catalog = self.0.store.catalog();
         let mut list = RenditionList::default();
-        for row in catalog.renditions(content).await? {
+        let rows = catalog.renditions(content).await?;
+        let plays =
+            |row: &RenditionRow| matches!(row.kind(), RenditionKind::Video | RenditionKind::Audio);
+        for row in rows.into_iter().filter(plays) {
             match row.state()? {
                 RenditionState::Ready => {
                     let segments = catalog.rendition_segments(content, &row.recipe).await?;
@@ -123,9 +129,9 @@ impl Media {
 
     /// Whether more renditions are on their way: those of a film that has none yet are, when some are wanted of it.
     pub fn more_coming(&self, film: &Film, renditions: &RenditionList) -> bool {
-        renditions.more_coming
-            || (renditions.whole.is_empty()
-                && !super::ladder::wanted(film, &self.0.ladder).is_empty())
+        let wanted =
+            || !ladder::wanted(film, &self.0.ladder).is_empty() || !sounds::wanted(film).is_empty();
+        renditions.more_coming || (renditions.whole.is_empty() && wanted())
     }
 }
 
@@ -155,16 +161,13 @@ impl Film {
         for whole in rungs {
             pictures.push(self.rung(whole, uri(&whole.row.recipe)));
         }
-        let mut sounds: Vec<Sound> = self
-            .audio
-            .iter()
-            .filter(copied)
-            .map(|track| self.original_sound(track, uri(&stream_of(self, track))))
-            .collect();
-        for whole in made(RenditionKind::Audio) {
-            sounds.push(made_sound(whole, uri(&whole.row.recipe)));
-        }
-        settle(&mut sounds);
+        let chapters = !self.index.facts.chapters.is_empty();
+        let head = |independent| Head {
+            independent,
+            chapters_uri: chapters.then(|| format!("chapters.json?c={tag}")),
+        };
+        let gives = |stream: &str| decision.gives(stream);
+        let sounds = sounds::of(self, &renditions.whole, gives, uri);
         if self.picture().is_some() {
             // A film that would be silent now and not later is not ready.
             let silent = sounds.is_empty() && self.sounds().next().is_some();
@@ -180,8 +183,9 @@ impl Film {
             return Master::Text(playlist::master(
                 &pictures,
                 &sounds,
+                &renditions.texts,
                 &keys,
-                self.independent(),
+                &head(self.independent()),
             ));
         }
         if sounds.is_empty() {
@@ -191,8 +195,15 @@ impl Film {
                 Master::Nothing
             };
         }
+        // A sound that is in two groups is one variant.
+        let mut seen = Vec::new();
         let alone: Vec<Picture> = sounds
             .into_iter()
+            .filter(|sound| {
+                let new = !seen.contains(&sound.uri);
+                seen.push(sound.uri.clone());
+                new
+            })
             .map(|sound| Picture {
                 uri: sound.uri,
                 codecs: sound.codecs,
@@ -202,7 +213,13 @@ impl Film {
                 bandwidth: sound.bandwidth,
             })
             .collect();
-        Master::Text(playlist::master(&alone, &[], &[], true))
+        Master::Text(playlist::master(
+            &alone,
+            &[],
+            &renditions.texts,
+            &[],
+            &head(true),
+        ))
     }
 
     /// The media playlist of a track that is served from the object.
@@ -392,43 +409,14 @@ impl Film {
         let codecs = codecs(facts);
         Sound {
             group: codecs.split('.').next().unwrap_or("sound").to_owned(),
-            name: facts
-                .title
-                .clone()
-                .or_else(|| facts.language.clone())
-                .unwrap_or_else(|| format!("Track {}", facts.id)),
-            language: facts.language.clone(),
+            name: sounds::label(facts),
+            language: facts.language.as_deref().map(language::tag),
             default: facts.default,
             channels,
             uri,
             codecs,
             bandwidth: measured(track),
         }
-    }
-}
-
-/// AAC made by a worker: stereo, for everyone.
-fn made_sound(whole: &Whole, uri: String) -> Sound {
-    let tick_s = 1.0 / whole.row.timescale.max(1) as f64;
-    let lengths = whole.segments.iter().map(|segment| {
-        (
-            segment.size_bytes.max(0) as u64,
-            segment.duration_ticks as f64 * tick_s,
-        )
-    });
-    Sound {
-        group: "made".into(),
-        name: "Stereo".into(),
-        language: None,
-        default: true,
-        channels: 2,
-        uri,
-        codecs: whole
-            .row
-            .codecs
-            .clone()
-            .unwrap_or_else(|| "mp4a.40.2".into()),
-        bandwidth: Bandwidth::measured(lengths),
     }
 }
 
@@ -541,27 +529,6 @@ mod tests {
         let media = film.copied_playlist(track, ContentId([0xab; 32]));
         assert_eq!(media.matches("#EXTINF").count(), track.segments.len());
         assert!(film.stream("v2").is_none() && film.stream("a1").is_none());
-    }
-
-    #[test]
-    fn names_in_a_group_differ_and_one_is_the_default() {
-        let mut index = film(4, 25);
-        let (mut facts, table) = (index.facts.tracks[1].clone(), index.tables[1].clone());
-        facts.id = 3;
-        index.facts.tracks.push(facts);
-        index.tables.push(table);
-        for track in &mut index.facts.tracks {
-            track.language = Some("eng".into());
-        }
-        let film = Film::new(index);
-        let Master::Text(text) = master(&film, false) else {
-            panic!("it plays")
-        };
-        assert_eq!(text.matches("DEFAULT=YES").count(), 1, "{text}");
-        assert!(
-            text.contains("NAME=\"eng\"") && text.contains("NAME=\"eng 2\""),
-            "{text}"
-        );
     }
 
     #[test]

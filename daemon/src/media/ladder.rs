@@ -11,8 +11,6 @@ use super::order::{Wanted, WantedShape};
 const RECIPE_VERSION: u32 = 1;
 /// Of each software encoder; part of the recipe.
 const ENCODER_THREADS: u8 = 2;
-/// Sound for everyone.
-const AUDIO_BPS: u64 = 128_000;
 /// Rungs up to this short side are made of every source that is as tall: see ARCHITECTURE.md, "A rung as tall as its source".
 const ALWAYS_MADE_LINES: u32 = 720;
 /// A taller rung of the source's own size is worth it when the source takes this many times the rung's bits.
@@ -34,7 +32,7 @@ pub struct RungSetting {
     pub video_bps: u64,
 }
 
-/// The renditions that are worth making of a film; empty when it needs none.
+/// The rungs that are worth making of a film; empty when it needs none.
 pub fn wanted(film: &Film, settings: &[RungSetting]) -> Vec<Wanted> {
     let Some(timeline) = &film.timeline else {
         return Vec::new();
@@ -49,7 +47,6 @@ pub fn wanted(film: &Film, settings: &[RungSetting]) -> Vec<Wanted> {
         let served = film.video.is_some() && plays_everywhere(track);
         wanted.extend(rungs(track, picture, settings, served));
     }
-    wanted.extend(sound(film));
     wanted
 }
 
@@ -135,26 +132,6 @@ fn rungs(
         .collect()
 }
 
-/// AAC of the first or default sound track, when no sound track of the film plays everywhere.
-fn sound(film: &Film) -> Option<Wanted> {
-    let served = |track: &TrackFacts| film.copied(track.id).is_some() && plays_everywhere(track);
-    if film.sounds().any(served) {
-        return None;
-    }
-    let track = film
-        .sounds()
-        .find(|track| track.default)
-        .or_else(|| film.sounds().next())?;
-    Some(Wanted {
-        recipe: recipe("audio", &format!("aac/{}/{AUDIO_BPS}", track.id)),
-        name: "audio".into(),
-        shape: WantedShape::Audio {
-            track: track.id,
-            bitrate_bps: AUDIO_BPS,
-        },
-    })
-}
-
 /// Whether every player that takes HLS takes this codec.
 pub fn plays_everywhere(track: &TrackFacts) -> bool {
     match &track.kind {
@@ -178,7 +155,7 @@ pub fn plays_everywhere(track: &TrackFacts) -> bool {
 }
 
 /// A name in addresses and the key of the cache in one word.
-fn recipe(name: &str, settings: &str) -> String {
+pub(super) fn recipe(name: &str, settings: &str) -> String {
     let hash = blake3::hash(format!("{RECIPE_VERSION}/{settings}").as_bytes()).to_hex();
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("{name}-{}", &hash[..8])
@@ -280,8 +257,7 @@ mod tests {
     fn what_few_players_take_is_made_whole() {
         let mut index = film(10, 25);
         index.facts.tracks[0].codec = "mpeg2video".into();
-        index.facts.tracks[1].codec = "ac3".into();
-        assert_eq!(names(index), ["720p", "480p", "audio"]);
+        assert_eq!(names(index), ["720p", "480p"]);
     }
 
     #[test]

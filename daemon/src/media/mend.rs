@@ -1,14 +1,16 @@
 //! How what is made of a film is kept, encrypted where the film is, and what is missing of renditions that were begun: segments that were found damaged and forgotten, or a job that ended before its time.
 
-use super::bench::ladder_job;
+use super::MediaError;
+use bytes::Bytes;
+
+use super::follow::subtitles_job;
 use super::library::Media;
-use super::order::{About, LadderPayload};
+use super::order::About;
 use super::payload::store_error;
 use super::worker::BenchError;
-use super::{MediaError, ladder};
 use crate::catalog::{NewJob, RenditionState};
 use crate::kernel::{ContentId, Millis};
-use crate::store::{Object, WriteOptions};
+use crate::store::{Object, SegmentOf, WriteOptions};
 
 impl Media {
     async fn made_of(&self, about: &About, content: ContentId) -> Result<Object, BenchError> {
@@ -16,22 +18,30 @@ impl Media {
         object.ok_or_else(|| BenchError::Unavailable("the object was deleted".into()))
     }
 
-    /// How a segment of so many bytes is written.
-    pub(super) async fn segment_options(
+    /// Keeps bytes as one segment of a rendition; what is there already stays.
+    pub(super) async fn put_segment_bytes(
         &self,
         about: &About,
-        content: ContentId,
-        size: u64,
-    ) -> Result<WriteOptions, BenchError> {
-        let object = self.made_of(about, content).await?;
-        let encryption = self.0.store.derived_encryption(&object).await;
-        Ok(WriteOptions {
-            size: Some(size),
+        of: SegmentOf,
+        bytes: Vec<u8>,
+    ) -> Result<(), BenchError> {
+        let store = &self.0.store;
+        let object = self.made_of(about, of.content).await?;
+        let encryption = store.derived_encryption(&object).await;
+        let options = WriteOptions {
+            size: Some(bytes.len() as u64),
             always_blob: true,
             relaxed: true,
             encryption: encryption.map_err(|error| store_error(&error))?,
             ..WriteOptions::default()
-        })
+        };
+        let writer = store.writer(options).await;
+        let mut writer = writer.map_err(|error| store_error(&error))?;
+        let written = writer.write(Bytes::from(bytes)).await;
+        written.map_err(|error| store_error(&error))?;
+        let sealed = writer.seal().await.map_err(|error| store_error(&error))?;
+        let put = store.put_segment(of, sealed).await;
+        put.map(|_| ()).map_err(|error| store_error(&error))
     }
 
     /// Index and poster as they go into their row.
@@ -63,13 +73,13 @@ impl Media {
         })
     }
 
-    /// The job that makes whole what was begun of a content, is wanted still, and is not whole.
+    /// The jobs that make whole what was begun of a content, is wanted still, and is not whole.
     pub(super) async fn unfinished(
         &self,
         about: &About,
         content: ContentId,
         now_ms: Millis,
-    ) -> Result<Option<NewJob>, MediaError> {
+    ) -> Result<Vec<NewJob>, MediaError> {
         let rows = self.0.store.catalog().renditions(content).await?;
         let mut building = Vec::new();
         for row in rows {
@@ -77,16 +87,16 @@ impl Media {
                 building.push(row.recipe);
             }
         }
-        if building.is_empty() {
-            return Ok(None);
-        }
         let Some(film) = self.film(content).await? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let mut renditions = ladder::wanted(&film, &self.0.ladder);
-        renditions.retain(|one| building.contains(&one.recipe));
-        let about = about.clone();
-        let payload = LadderPayload { about, renditions };
-        Ok((!payload.renditions.is_empty()).then(|| ladder_job(&payload, now_ms)))
+        let mut jobs = Vec::new();
+        let tracks = self.unread_texts(&film, content).await?;
+        if !tracks.is_empty() {
+            jobs.push(subtitles_job(about, tracks, now_ms));
+        }
+        let begun = |recipe: &str| building.iter().any(|one| one == recipe);
+        jobs.extend(self.rendition_jobs(about, &film, begun, now_ms));
+        Ok(jobs)
     }
 }

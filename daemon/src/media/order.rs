@@ -48,7 +48,7 @@ impl About {
     }
 }
 
-/// The payload of a `ladder` job.
+/// The payload of a `ladder` or `sound` job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LadderPayload {
     /// Of what.
@@ -56,6 +56,16 @@ pub struct LadderPayload {
     pub about: About,
     /// The renditions to make.
     pub renditions: Vec<Wanted>,
+}
+
+/// The payload of a `subtitles` job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtitlesPayload {
+    /// Of what.
+    #[serde(flatten)]
+    pub about: About,
+    /// Tracks of a film; empty for a file of subtitles.
+    pub tracks: Vec<u32>,
 }
 
 /// One rendition that is wanted.
@@ -127,7 +137,13 @@ pub enum Report {
     Init(protocol::RungInit),
     /// A segment of a rendition.
     Segment(protocol::Segment),
-    /// Every rendition of a `ladder` job was encoded.
+    /// The texts of a track.
+    Texts(protocol::TextTrack),
+    /// The pictures of a track of subtitles.
+    Pictures(protocol::PictureTrack),
+    /// A sheet of a storyboard.
+    Sheet(protocol::Sheet),
+    /// All that the job was to make is made.
     Encoded,
     /// The job will never succeed, and why.
     Refused(String),

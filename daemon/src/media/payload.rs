@@ -1,7 +1,7 @@
 //! Reading what a job carries, and saying what went wrong with it.
 
 use super::library::MediaError;
-use super::order::{About, LadderPayload, Wanted, WantedShape};
+use super::order::{About, LadderPayload, SubtitlesPayload, Wanted, WantedShape};
 use super::worker::BenchError;
 use crate::catalog::{CatalogError, EventKind, NewEvent, RenditionKind};
 use crate::kernel::{ContentId, Millis};
@@ -31,6 +31,18 @@ pub(super) fn wanted(job: &Job) -> Result<Vec<Wanted>, BenchError> {
         ))
     })?;
     Ok(payload.renditions)
+}
+
+/// Which tracks a `subtitles` job is about; none where it is about a file of subtitles.
+pub(super) fn text_tracks(job: &Job) -> Result<Vec<u32>, BenchError> {
+    let payload: SubtitlesPayload =
+        serde_json::from_value(job.payload.clone()).map_err(|error| {
+            BenchError::Refused(format!(
+                "the payload of job {} cannot be read: {error}",
+                job.id
+            ))
+        })?;
+    Ok(payload.tracks)
 }
 
 /// A worker may only fill what its job asks for.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use nebula_hwaccel::subtitle::MAX_FILE_BYTES;
 use serde_json::json;
 
+use super::beside;
+use super::follow;
 use super::order::About;
 use crate::catalog::{JobObject, NewJob};
 use crate::kernel::{Clock, ObjectKey};
@@ -35,7 +38,15 @@ pub fn planner(clock: Clock) -> Planner {
 /// One index job per content is queued at a time; one that finds its content known ends at once.
 pub fn plan(object: &Object, clock: &Clock) -> Vec<NewJob> {
     // What needs a customer's key, no worker can read.
-    if object.size < MEDIA_BYTES_MIN || object.needs_key() || !looks_like_media(object) {
+    if object.size < MEDIA_BYTES_MIN || object.needs_key() {
+        return Vec::new();
+    }
+    if beside::is_subtitles(&object.key) && object.size <= MAX_FILE_BYTES {
+        // Whether a film lies beside it already or not.
+        let about = About::of(object);
+        return vec![follow::subtitles_job(&about, Vec::new(), clock.now_ms())];
+    }
+    if !looks_like_media(object) {
         return Vec::new();
     }
     vec![index_job(object, clock)]

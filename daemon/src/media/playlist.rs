@@ -185,6 +185,28 @@ pub struct Sound {
     pub bandwidth: Bandwidth,
 }
 
+/// Texts over the picture in a master playlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// As shown to people.
+    pub name: String,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// Chosen when the viewer does not choose.
+    pub default: bool,
+    /// Only what must be read to follow the film.
+    pub forced: bool,
+    /// Noises and speakers too.
+    pub hearing: bool,
+    /// Its media playlist, relative to the master.
+    pub uri: String,
+    /// All of it in one file, relative to the master.
+    pub whole_uri: String,
+}
+
+/// The group of all texts.
+const TEXT_GROUP: &str = "text";
+
 /// A picture (or sound alone) in a master playlist.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
@@ -202,11 +224,55 @@ pub struct Picture {
     pub bandwidth: Bandwidth,
 }
 
-/// The master playlist: every picture with every group of sounds, in the order given.
-pub fn master(pictures: &[Picture], sounds: &[Sound], keys: &[Keys], independent: bool) -> String {
+/// What a master playlist begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Every segment can be decoded by itself.
+    pub independent: bool,
+    /// Where the chapters are, relative to the master.
+    pub chapters_uri: Option<String>,
+}
+
+fn media_texts(out: &mut String, texts: &[Text]) {
+    let yes = |on: bool| if on { "YES" } else { "NO" };
+    for text in texts {
+        let _ = write!(
+            out,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{TEXT_GROUP}\",NAME=\"{}\",DEFAULT={},AUTOSELECT=YES,FORCED={}",
+            quoted(&text.name),
+            yes(text.default),
+            yes(text.forced)
+        );
+        if let Some(language) = &text.language {
+            let _ = write!(out, ",LANGUAGE=\"{}\"", quoted(language));
+        }
+        if text.hearing {
+            out.push_str(
+                ",CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound\"",
+            );
+        }
+        let _ = writeln!(out, ",URI=\"{}\"", text.uri);
+    }
+}
+
+/// The master playlist: every picture with every group of sounds and with all texts, in the order given.
+pub fn master(
+    pictures: &[Picture],
+    sounds: &[Sound],
+    texts: &[Text],
+    keys: &[Keys],
+    head: &Head,
+) -> String {
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
-    if independent {
+    if head.independent {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    if let Some(uri) = &head.chapters_uri {
+        // As Apple's players know it.
+        let _ = writeln!(
+            out,
+            "#EXT-X-SESSION-DATA:DATA-ID=\"com.apple.hls.chapters\",URI=\"{uri}\""
+        );
     }
     let mut groups: Vec<&str> = Vec::new();
     for sound in sounds {
@@ -229,9 +295,12 @@ pub fn master(pictures: &[Picture], sounds: &[Sound], keys: &[Keys], independent
             sound.channels, sound.uri
         );
     }
+    media_texts(&mut out, texts);
+    let over = (!texts.is_empty()).then_some(TEXT_GROUP);
     for picture in pictures {
         if groups.is_empty() {
-            variant(&mut out, picture, picture.bandwidth, &picture.codecs, None);
+            let alone = picture.bandwidth;
+            variant(&mut out, picture, alone, &picture.codecs, (None, over));
         }
         for group in &groups {
             let members = || sounds.iter().filter(|sound| sound.group == **group);
@@ -252,7 +321,7 @@ pub fn master(pictures: &[Picture], sounds: &[Sound], keys: &[Keys], independent
                 picture,
                 picture.bandwidth.beside(sound),
                 &codecs,
-                Some(group),
+                (Some(group), over),
             );
         }
     }
@@ -269,12 +338,15 @@ fn variant(
     picture: &Picture,
     bandwidth: Bandwidth,
     codecs: &str,
-    group: Option<&str>,
+    (sounds, texts): (Option<&str>, Option<&str>),
 ) {
     out.push_str("#EXT-X-STREAM-INF:");
     attributes(out, picture, bandwidth, codecs);
-    if let Some(group) = group {
+    if let Some(group) = sounds {
         let _ = write!(out, ",AUDIO=\"{}\"", quoted(group));
+    }
+    if let Some(group) = texts {
+        let _ = write!(out, ",SUBTITLES=\"{group}\"");
     }
     let _ = writeln!(out, "\n{}", picture.uri);
 }
@@ -395,6 +467,38 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_one_group_of_every_variant() {
+        let picture = |uri: &str| Picture {
+            uri: uri.into(),
+            codecs: "avc1.64001f".into(),
+            size: None,
+            frame_rate: None,
+            range: VideoRange::Sdr,
+            bandwidth: Bandwidth::default(),
+        };
+        let text = Text {
+            name: "Deutsch (SDH)".into(),
+            language: Some("de".into()),
+            default: true,
+            forced: false,
+            hearing: true,
+            uri: "s3.m3u8".into(),
+            whole_uri: "s3.vtt".into(),
+        };
+        let pictures = [picture("v1.m3u8"), picture("480p.m3u8")];
+        let out = master(&pictures, &[], &[text], &[], &Head::default());
+        assert!(
+            out.contains(
+                "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"Deutsch (SDH)\",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO,\
+                 LANGUAGE=\"de\",CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound\",\
+                 URI=\"s3.m3u8\"\n"
+            ),
+            "{out}"
+        );
+        assert_eq!(out.matches(",SUBTITLES=\"text\"\n").count(), 2, "{out}");
+    }
+
+    #[test]
     fn a_master_playlist_reads_like_this() {
         let picture = |uri: &str, height: u32, bps: u64| Picture {
             uri: uri.into(),
@@ -427,13 +531,18 @@ mod tests {
                     picture("r480p.m3u8", 480, 1000)
                 ],
                 &[sound],
+                &[],
                 &[Keys(Picture {
                     frame_rate: None,
                     ..picture("v1-keys.m3u8", 720, 200)
                 })],
-                true
+                &Head {
+                    independent: true,
+                    chapters_uri: Some("chapters.json".into()),
+                }
             ),
             "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+             #EXT-X-SESSION-DATA:DATA-ID=\"com.apple.hls.chapters\",URI=\"chapters.json\"\n\
              #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"mp4a\",NAME=\"English '5.1'\",DEFAULT=YES,AUTOSELECT=YES,LANGUAGE=\"eng\",CHANNELS=\"6\",URI=\"a2.m3u8\"\n\
              #EXT-X-STREAM-INF:BANDWIDTH=4100,AVERAGE-BANDWIDTH=2090,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO=\"mp4a\"\nv1.m3u8\n\
              #EXT-X-STREAM-INF:BANDWIDTH=1100,AVERAGE-BANDWIDTH=590,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=853x480,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO=\"mp4a\"\nr480p.m3u8\n\

@@ -16,16 +16,16 @@ use tracing::{info, warn};
 
 use super::chosen::{Chosen, ChosenHardware};
 use super::order::{Opening, Report};
-use super::probe;
 use super::process::{Receive, Run, RunError, Source};
+use super::{probe, sounds};
 use crate::queue::{Beat, Job, Lease, Progress, SharedQueue, kind};
 
 /// Pause after the queue could not be asked.
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 /// Heartbeats within the life of a lease.
 const BEATS_PER_LEASE: i64 = 4;
-/// Opening and reading an index needs no more than this.
-const INDEX_MEMORY_BYTES_MAX: u64 = 2 << 30;
+/// Whatever encodes nothing needs no more than this.
+const SMALL_MEMORY_BYTES_MAX: u64 = 2 << 30;
 
 /// Why a workbench did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,7 @@ impl Worker {
 
     async fn slot(&self, slot: u32, cancel: &CancellationToken) {
         let name = format!("{}/{slot}", self.options.name);
-        let kinds = [kind::INDEX, kind::LADDER];
+        let kinds = kind::ALL;
         while !cancel.is_cancelled() {
             match self.queue.lease(&name, &kinds, self.options.lease_ms).await {
                 Ok(Some(lease)) => self.attempt(&lease, cancel).await,
@@ -232,11 +232,11 @@ impl Worker {
         };
         let mut gpu = false;
         match &mut order.job {
-            Task::Ladder(ladder) => {
+            Task::Ladder(ladder) if !sounds::is_sound(ladder) => {
                 ladder.acceleration = self.acceleration(stop).await.clone();
                 gpu = ladder.acceleration != Acceleration::Software;
             }
-            _ => limits.memory_bytes = limits.memory_bytes.min(INDEX_MEMORY_BYTES_MAX),
+            _ => limits.memory_bytes = limits.memory_bytes.min(SMALL_MEMORY_BYTES_MAX),
         }
         let is_index = matches!(order.job, Task::Index { .. });
         let run = Run {
@@ -358,6 +358,9 @@ impl Receive for Hands<'_> {
                 self.poster = Some(jpeg);
                 return Ok(());
             }
+            FromWorker::Texts(track) => Report::Texts(track),
+            FromWorker::Pictures(track) => Report::Pictures(track),
+            FromWorker::Sheet(sheet) => Report::Sheet(sheet),
             FromWorker::RungInit(init) => Report::Init(init),
             FromWorker::Segment(segment) => Report::Segment(segment),
             _ => return Ok(()),
@@ -374,6 +377,8 @@ fn stage_word(stage: Stage, speed: f32) -> String {
         Stage::Opening => "opening".into(),
         Stage::Indexing => "indexing".into(),
         Stage::Poster => "poster".into(),
+        Stage::Subtitles => "subtitles".into(),
+        Stage::Storyboard => "storyboard".into(),
         Stage::Encoding if speed > 0.0 => format!("encoding {speed:.1}x"),
         Stage::Encoding => "encoding".into(),
         Stage::Probing => "probing".into(),

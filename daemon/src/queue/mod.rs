@@ -40,6 +40,14 @@ pub mod kind {
     pub const INDEX: &str = "index";
     /// Make the rungs below the original.
     pub const LADDER: &str = "ladder";
+    /// Make a sound track that every player takes.
+    pub const SOUND: &str = "sound";
+    /// Read the texts of a film, or a file of subtitles.
+    pub const SUBTITLES: &str = "subtitles";
+    /// Make small pictures for seeking.
+    pub const STORYBOARD: &str = "storyboard";
+    /// All of them.
+    pub const ALL: [&str; 5] = [INDEX, SUBTITLES, SOUND, LADDER, STORYBOARD];
 }
 
 /// What a caller can act on.

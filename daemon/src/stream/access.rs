@@ -74,6 +74,17 @@ impl Visit {
         response
     }
 
+    /// Whether the caller may do something beside what was asked for.
+    pub(super) async fn may(
+        &self,
+        action: Action,
+        resource: &Resource<'_>,
+    ) -> Result<bool, Problem> {
+        let identity = gate(&self.parts)?.identity();
+        let decision = identity.decide(&self.caller, action, resource).await?;
+        Ok(decision.allow)
+    }
+
     /// The object of this name, without its bytes, when the caller may read it.
     pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Object, Problem> {
         let (bucket, key) = self.readable(raw).await?;

@@ -14,11 +14,12 @@ use super::Door;
 use super::access::{Visit, media_problem, no_such_part, not_playable};
 use super::arriving_film::{self, Sorted};
 use super::body::SegmentBody;
+use super::extras;
 use crate::http::{Problem, Representation, serve_object};
 use crate::identity::Caller;
 use crate::kernel::{ContentId, ETag};
 use crate::media::decide::decide;
-use crate::media::{Asked, Film, Leaf, Look, Master, content_tag};
+use crate::media::{Asked, Extra, Film, Leaf, Look, Master, content_tag, texts};
 use crate::store::{Bypass, Object, StoreError};
 
 /// How long a player waits for a film that is being looked at.
@@ -28,10 +29,11 @@ const MANIFEST: &str = "application/dash+xml";
 pub(super) const PICTURE: &str = "video/mp4";
 pub(super) const SOUND: &str = "audio/mp4";
 /// What the address names by its content never changes.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+pub(super) const FOR_EVER: HeaderValue =
+    HeaderValue::from_static("private, max-age=31536000, immutable");
 /// What a master playlist depends on beside its address.
 const BY_PLAYER: HeaderValue = HeaderValue::from_static("User-Agent, Nebula-Player");
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+pub(super) const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 pub(super) async fn by_name(
     State(door): State<Door>,
@@ -58,6 +60,10 @@ async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
 async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     // From the right: a key may hold anything, `/master.m3u8` included.
     let (raw, name) = visit.rest.rsplit_once('/').ok_or_else(no_such_part)?;
+    if let Some(extra) = Extra::parse(name) {
+        let object = visit.object(door.media.store(), raw).await?;
+        return extras::serve(door, visit, &object, &extra).await;
+    }
     let found = visit.find(door.media.store(), raw).await?;
     let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
     let (object, began_as) = match arriving_film::sort(door, visit, raw, found, &leaf).await? {
@@ -138,10 +144,12 @@ async fn master(
         .make_again(object, &film)
         .await
         .map_err(media_problem)?;
-    let renditions = media
+    let mut renditions = media
         .renditions(object.content_id)
         .await
         .map_err(media_problem)?;
+    let streams = extras::texts(door, visit, object, &film).await?;
+    renditions.texts = texts::entries(&streams, object.content_id);
     let coming = media.more_coming(&film, &renditions);
     let decision = decide(&client, &film, &renditions, coming);
     let content = object.content_id;
@@ -328,7 +336,7 @@ async fn text_answer(
     Ok(response)
 }
 
-async fn serve_bytes(
+pub(super) async fn serve_bytes(
     method: &axum::http::Method,
     headers: &axum::http::HeaderMap,
     about: &Representation,

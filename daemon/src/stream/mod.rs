@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `/-/file/{bucket}/{key}` | the object itself, byte ranges |
 //! | `/-/hls/{bucket}/{key}/master.m3u8` and its neighbours | the film as HLS, packaged as it is asked for, also while it is uploaded; `manifest.mpd` is the same as DASH |
+//! | `/-/hls/{bucket}/{key}/s3.m3u8`, `s3-7.vtt`, `s3.vtt` | texts of track 3 as WebVTT; with `t` and sixteen digits those of a file beside the film; `s4.sup`, or `s4.sub` with `s4.idx`, are pictures |
+//! | `/-/hls/{bucket}/{key}/chapters.json`, `chapters.vtt`, `storyboard.vtt` | chapters, and small pictures for seeking |
 //! | `/-/link/{token}/file/…`, `/-/link/{token}/hls/…` | the same two; the token is in the path, so relative URLs inherit it |
 //! | `/-/api/v1/posters/{bucket}/{key}` | a picture of the film |
 //! | `/-/api/v1/worker/…` | jobs for workers on other machines |
@@ -18,6 +20,7 @@ mod access;
 mod arriving;
 mod arriving_film;
 mod body;
+mod extras;
 mod file;
 mod hls;
 mod poster;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw;
 use crate::index::Rational;
+use crate::subtitle::{Cue, PictureFormat};
 
 /// What the daemon says to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,13 @@ pub enum Job {
     },
     /// Describe an object while it arrives: gives [`FromWorker::IndexSoFar`] each time that there is a segment's worth more.
     Follow,
+    /// Read subtitles: gives one [`FromWorker::Texts`] or [`FromWorker::Pictures`] for each track that holds some.
+    Subtitles {
+        /// The tracks (their `id` in the index) of a film; empty for a file of subtitles, whose one track is 0.
+        tracks: Vec<u32>,
+    },
+    /// Make a storyboard: gives [`FromWorker::Sheet`].
+    Storyboard(StoryboardSpec),
     /// Encode a ladder of smaller renditions: gives [`FromWorker::RungInit`] and [`FromWorker::Segment`].
     Ladder(LadderSpec),
     /// Try each way to encode on this machine: gives [`FromWorker::Probe`].
@@ -112,6 +120,21 @@ pub enum Job {
     },
     /// Try what the sandbox must forbid: gives [`FromWorker::Selftest`].
     Selftest,
+}
+
+/// A storyboard: small pictures of a film side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryboardSpec {
+    /// Track (its `id` in the index) with the picture.
+    pub track: u32,
+    /// Presentation times of the keyframes to show, rising, in the track's time base; at most [`super::MAX_TILES`].
+    pub times: Vec<i64>,
+    /// Size of one tile in pixels, even; at most [`super::MAX_TILE_PX`].
+    pub tile: (u32, u32),
+    /// Tiles in a row of a sheet; at most [`super::MAX_SHEET_SIDE`].
+    pub columns: u32,
+    /// Rows of a sheet; at most [`super::MAX_SHEET_SIDE`].
+    pub rows: u32,
 }
 
 /// A ladder to encode.
@@ -240,6 +263,12 @@ pub enum FromWorker {
         /// Where in the film it was taken, in microseconds.
         time_us: i64,
     },
+    /// A track of text.
+    Texts(TextTrack),
+    /// A track of pictures that are subtitles.
+    Pictures(PictureTrack),
+    /// One sheet of a storyboard.
+    Sheet(Sheet),
     /// The init segment of a rung, before its first segment.
     /// Sent again with the next `init_number` when a fallback changed the encoder's parameters.
     RungInit(RungInit),
@@ -271,6 +300,10 @@ pub enum Stage {
     Indexing,
     /// Making the poster.
     Poster,
+    /// Reading texts.
+    Subtitles,
+    /// Making a storyboard.
+    Storyboard,
     /// Encoding.
     Encoding,
     /// Trying hardware.
@@ -384,6 +417,41 @@ pub struct Segment {
     /// The segment.
     #[serde(with = "raw")]
     pub bytes: Vec<u8>,
+}
+
+/// The texts of one track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextTrack {
+    /// Its `id` in the index; 0 for a file of subtitles.
+    pub track: u32,
+    /// In the order of their starts, within the limits of [`crate::subtitle`].
+    pub cues: Vec<Cue>,
+}
+
+/// The pictures of one track of subtitles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureTrack {
+    /// Its `id` in the index.
+    pub track: u32,
+    /// Which kind of file `bytes` is.
+    pub format: PictureFormat,
+    /// The `.idx` file of VobSub, empty for others.
+    pub index: String,
+    /// The `.sup` or `.sub` file.
+    #[serde(with = "raw")]
+    pub bytes: Vec<u8>,
+}
+
+/// One sheet of a storyboard: tiles from left to right, then down; what is left of the last row is black.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// From 0.
+    pub number: u32,
+    /// When each tile was on the screen, in ticks of the track's time base.
+    pub times: Vec<i64>,
+    /// The picture.
+    #[serde(with = "raw")]
+    pub jpeg: Vec<u8>,
 }
 
 /// The answer to [`Job::Probe`].

@@ -12,12 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use message::{
     Acceleration, AudioSpec, Failure, FromWorker, Input, Job, JobSpec, LadderSpec, Landlock,
-    Limits, Preset, ProbeEntry, ProbeReport, ReadReply, RungInit, RungKind, RungSpec,
-    SandboxReport, Segment, SelftestReport, Stage, Summary, ToWorker,
+    Limits, PictureTrack, Preset, ProbeEntry, ProbeReport, ReadReply, RungInit, RungKind, RungSpec,
+    SandboxReport, Segment, SelftestReport, Sheet, Stage, StoryboardSpec, Summary, TextTrack,
+    ToWorker,
 };
 
 /// Version of this protocol; both ends of one release speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Descriptor on which a worker finds its end of the socket pair.
 pub const CONTROL_FD: i32 = 3;
 /// Descriptor on which a worker finds the opened object, when the job says [`Input::Fd`].
@@ -30,6 +31,12 @@ pub const MAX_FRAME_BYTES: usize = 48 << 20;
 pub const MAX_READ_BYTES: u32 = 1 << 20;
 /// The most rungs in one ladder.
 pub const MAX_RUNGS: usize = 8;
+/// The most tiles of one storyboard.
+pub const MAX_TILES: usize = 1_000;
+/// The most columns and the most rows of one sheet.
+pub const MAX_SHEET_SIDE: u32 = 16;
+/// The longest side of one tile, in pixels.
+pub const MAX_TILE_PX: u32 = 640;
 /// The most cut times in one ladder: 4 s segments of a week.
 pub const MAX_CUTS: usize = 160_000;
 

@@ -6,7 +6,7 @@
 mod films;
 mod parsers;
 mod players;
-pub mod probe;
+pub(crate) mod probe;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -30,19 +30,19 @@ const EXACT_S: f64 = 0.001;
 const LEAD_S: f64 = 0.1;
 
 /// An appliance with a bucket of films, and an address that needs no credentials.
-struct House {
-    appliance: Appliance,
+pub(crate) struct House {
+    pub(crate) appliance: Appliance,
     films: String,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 impl House {
-    async fn with(films: &[PathBuf]) -> Self {
+    pub(crate) async fn with(films: &[PathBuf]) -> Self {
         Self::with_ladder(films, "[]").await
     }
 
     /// `ladder` as the configuration has it.
-    async fn with_ladder(films: &[PathBuf], ladder: &str) -> Self {
+    pub(crate) async fn with_ladder(films: &[PathBuf], ladder: &str) -> Self {
         let appliance = Setup::default()
             .config(&format!("[media]\nladder = {ladder}\n"))
             .start()
@@ -78,7 +78,7 @@ impl House {
         }
     }
 
-    async fn looked_at(&self, film: &str) -> AssetState {
+    pub(crate) async fn looked_at(&self, film: &str) -> AssetState {
         let client = self.appliance.client();
         let mut state = AssetState::Indexing;
         wait::patiently(LOOKED_AT, "the film is looked at", async || {
@@ -90,11 +90,11 @@ impl House {
         state
     }
 
-    fn address(&self, film: &str, leaf: &str) -> String {
+    pub(crate) fn address(&self, film: &str, leaf: &str) -> String {
         format!("{}{film}/{leaf}", self.films)
     }
 
-    async fn bytes(&self, address: &str) -> Vec<u8> {
+    pub(crate) async fn bytes(&self, address: &str) -> Vec<u8> {
         let answer = self.http.get(address).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{address}");
         answer.bytes().await.unwrap().to_vec()
@@ -116,12 +116,12 @@ impl House {
         ((peak.max(average), average), counts)
     }
 
-    async fn text(&self, address: &str) -> String {
+    pub(crate) async fn text(&self, address: &str) -> String {
         String::from_utf8(self.bytes(address).await).unwrap()
     }
 }
 
-fn name(film: &Path) -> &str {
+pub(crate) fn name(film: &Path) -> &str {
     film.file_name().unwrap().to_str().unwrap()
 }
 
@@ -172,7 +172,7 @@ async fn examine(house: &House, film: &Path) -> Verdict {
     let master = house.text(&house.address(key, "master.m3u8")).await;
     let mut streams: BTreeMap<String, String> = BTreeMap::new();
     for line in master.lines() {
-        let uri = if line.starts_with("#EXT-X-MEDIA:") {
+        let uri = if line.starts_with("#EXT-X-MEDIA:TYPE=AUDIO") {
             attribute(line, "URI")
         } else {
             (!line.starts_with('#')).then_some(line)
@@ -247,7 +247,7 @@ async fn examine(house: &House, film: &Path) -> Verdict {
     // Sound that was made anew is measured as well.
     for line in master
         .lines()
-        .filter(|line| line.starts_with("#EXT-X-MEDIA:"))
+        .filter(|line| line.starts_with("#EXT-X-MEDIA:TYPE=AUDIO"))
     {
         let Some(uri) = attribute(line, "URI").filter(|uri| !measured.contains_key(*uri)) else {
             continue;

@@ -18,6 +18,8 @@ mod ladder;
 mod probe;
 mod sandbox;
 mod source;
+mod storyboard;
+mod subtitles;
 mod usage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,7 +69,11 @@ fn work(link: &Arc<Link>, spec: &JobSpec) -> Result<Summary, JobError> {
     let hardware = match &spec.job {
         Job::Ladder(ladder) => probe::open(&ladder.acceleration),
         Job::Probe { devices } => probe::enumerate(devices),
-        Job::Index { .. } | Job::Follow | Job::Selftest => probe::Hardware::none(),
+        Job::Index { .. }
+        | Job::Follow
+        | Job::Subtitles { .. }
+        | Job::Storyboard(_)
+        | Job::Selftest => probe::Hardware::none(),
     };
     let sandbox = sandbox::enclose(hardware.any())?;
     link.start_listening()?;
@@ -78,6 +84,8 @@ fn work(link: &Arc<Link>, spec: &JobSpec) -> Result<Summary, JobError> {
     let mut summary = match &spec.job {
         Job::Index { poster } => index::run(link, &source, *poster),
         Job::Follow => index::follow(link, &source),
+        Job::Subtitles { tracks } => subtitles::run(link, &source, tracks),
+        Job::Storyboard(spec) => storyboard::run(link, &source, spec),
         Job::Ladder(ladder) => ladder::run(link, &source, ladder, &hardware),
         Job::Probe { .. } => probe::run(link, &hardware),
         Job::Selftest => sandbox::selftest(link),

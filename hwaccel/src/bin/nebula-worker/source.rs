@@ -48,6 +48,7 @@ enum Bytes {
     Arriving {
         runs: Mutex<Blocks>,
     },
+    Memory(Vec<u8>),
 }
 
 impl Source {
@@ -97,6 +98,18 @@ impl Source {
             link: Arc::clone(link),
         };
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Bytes made of another source's.
+    pub fn of_memory(&self, bytes: Vec<u8>) -> Self {
+        let size = bytes.len() as u64;
+        Self(Arc::new(Inner {
+            bytes: Bytes::Memory(bytes),
+            size,
+            read: AtomicU64::new(0),
+            failed: Mutex::default(),
+            link: Arc::clone(&self.0.link),
+        }))
     }
 
     pub fn size(&self) -> u64 {
@@ -175,6 +188,13 @@ impl Inner {
     fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         match &self.bytes {
             Bytes::None => Ok(0),
+            Bytes::Memory(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let have = bytes.get(from..).unwrap_or_default();
+                let read = have.len().min(into.len());
+                into[..read].copy_from_slice(&have[..read]);
+                Ok(read)
+            }
             Bytes::File { file, base } => {
                 let at = base
                     .checked_add(offset)

@@ -188,6 +188,12 @@ impl Decoder {
         }
     }
 
+    /// Forgets all that came before, also that it ended.
+    pub fn reset(&mut self) {
+        // SAFETY: the context is open and borrowed exclusively.
+        unsafe { ffi::avcodec_flush_buffers(self.0) };
+    }
+
     /// Takes a frame; false when it wants more packets or has ended.
     pub fn receive(&mut self, frame: &mut Frame) -> Result<bool, AvError> {
         // SAFETY: both are valid and borrowed exclusively.

@@ -139,6 +139,15 @@ impl Input {
 
     /// The same for a source that is not all there.
     pub fn open_as(source: &Source, access: Access) -> Result<Self, AvError> {
+        Self::open_with(source, access, allowed::DEMUXERS)
+    }
+
+    /// Opens a file of subtitles.
+    pub fn open_texts(source: &Source) -> Result<Self, AvError> {
+        Self::open_with(source, Access::Random, allowed::TEXT_DEMUXERS)
+    }
+
+    fn open_with(source: &Source, access: Access, demuxers: &str) -> Result<Self, AvError> {
         let cancel = source.link().cancel_flag();
         let reader = Box::into_raw(Box::new(Reader {
             source: source.clone(),
@@ -181,7 +190,7 @@ impl Input {
             (*input.context).max_analyze_duration = ANALYZE_US;
             (*input.context).max_streams = STREAMS_MAX as c_int;
             let mut options = Options::new(&[
-                ("format_whitelist", allowed::DEMUXERS),
+                ("format_whitelist", demuxers),
                 ("codec_whitelist", allowed::DECODERS),
                 ("protocol_whitelist", ""),
             ]);

@@ -12,6 +12,7 @@ mod frame;
 mod graph;
 mod input;
 mod packet;
+mod subtitle;
 
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
@@ -26,6 +27,7 @@ pub use frame::{Frame, PictureFormat, pixel_format};
 pub use graph::{Graph, PictureInput, SoundInput};
 pub use input::{Access, Input, StreamInfo};
 pub use packet::Packet;
+pub use subtitle::TextDecoder;
 
 /// A code of libav's and what was being done.
 #[derive(Debug, Clone)]
