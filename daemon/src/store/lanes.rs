@@ -59,19 +59,29 @@ impl Store {
     ) -> Result<Upload, StoreError> {
         lane.check(new.length)?;
         let id = UploadId::random();
-        let mark = self.0.blobs.create_open().await?;
-        let mark_id = mark.id();
         // Only the first lane makes the file; who is first is decided again in the transaction.
-        let file = if self.0.catalog.has_lanes(&lane.of, &new.owner).await? {
-            None
-        } else {
+        let is_first = !self.0.catalog.has_lanes(&lane.of, &new.owner).await?;
+        if is_first {
             self.room_for(lane.total).await?;
-            Some(self.0.blobs.create_reserved(lane.total).await?)
-        };
-        let file_id = file.as_ref().map(crate::blob::BlobLock::id);
+        }
         let store = self.clone();
+        // From the first file on, whatever becomes of the request: a file without a row would stay until the next start.
         let (found, file) = self
             .finish(None, async move {
+                let mark = store.0.blobs.create_open().await?;
+                let mark_id = mark.id();
+                let file = match is_first {
+                    true => match store.0.blobs.create_reserved(lane.total).await {
+                        Ok(file) => Some(file),
+                        Err(error) => {
+                            drop(mark);
+                            store.0.blobs.remove(mark_id).await?;
+                            return Err(error.into());
+                        }
+                    },
+                    false => None,
+                };
+                let file_id = file.as_ref().map(crate::blob::BlobLock::id);
                 let now_ms = store.0.clock.now_ms();
                 let change = store.0.catalog.write(move |tx| {
                     Box::pin(
