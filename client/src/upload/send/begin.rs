@@ -131,6 +131,27 @@ impl Sending<'_> {
         Ok(at)
     }
 
+    async fn begin_patiently(&self, n: usize, part: &Part) -> Result<(), Error> {
+        let mut backoff = Backoff::with(&self.hope);
+        loop {
+            match self.begin(n, part).await {
+                Err(error) if error.is_passing() => self.wait(&mut backoff, error).await?,
+                begun => return begun.map(drop),
+            }
+        }
+    }
+
+    /// Begins the first of several parts before all others: the node makes the file with it, and several first ones would each ask for the space of the whole.
+    pub(super) async fn begin_first(&self) -> Result<(), Error> {
+        if self.parts.iter().any(|part| part.known().url.is_some()) {
+            return Ok(());
+        }
+        match self.plan.order.first() {
+            Some(n) => self.begin_patiently(*n, &self.parts[*n]).await,
+            None => Ok(()),
+        }
+    }
+
     async fn create(&self, n: usize, part: &Part) -> Result<Begun, Error> {
         let lane = (!self.is_whole()).then(|| Lane {
             group: &self.name,
@@ -196,13 +217,7 @@ impl Sending<'_> {
         let missing = missing.filter(|(_, part)| part.known().url.is_none());
         futures::stream::iter(missing.map(Ok))
             .try_for_each_concurrent(ASK_AT_ONCE, async |(n, part)| {
-                let mut backoff = Backoff::with(&self.hope);
-                loop {
-                    match self.begin(n, part).await {
-                        Err(error) if error.is_passing() => self.wait(&mut backoff, error).await?,
-                        begun => return begun.map(drop),
-                    }
-                }
+                self.begin_patiently(n, part).await
             })
             .await?;
         if self.keystone.load(Ordering::Relaxed) == self.parts.len() {

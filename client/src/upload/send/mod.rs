@@ -212,6 +212,7 @@ impl<'a> Sending<'a> {
             return self.carry_all().await;
         }
         for _ in 0..MAX_BEGINNINGS {
+            self.begin_first().await?;
             try_join!(self.carry_all(), self.join())?;
             // Again, as the upload that joins them may have expired under a slow transfer; most often this only finds it.
             if self.join().await? {
