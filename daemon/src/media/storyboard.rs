@@ -14,7 +14,7 @@ use super::payload::{about, catalog_error, content, media_error};
 use super::webvtt::{self, Stretch};
 use super::worker::BenchError;
 use crate::catalog::{
-    NewJob, NewRendition, RenditionKind, RenditionShape, RenditionState, SegmentRow,
+    NewJob, NewRendition, RenditionKind, RenditionRow, RenditionShape, RenditionState, SegmentRow,
 };
 use crate::kernel::{ContentId, Millis};
 use crate::queue::{Job, kind};
@@ -106,7 +106,7 @@ impl Media {
         let catalog = self.0.store.catalog();
         let rows = catalog.renditions(content).await?;
         let row = rows.iter().find(|row| row.recipe == RECIPE);
-        match row.map(|row| row.state()).transpose()? {
+        match row.map(RenditionRow::state).transpose()? {
             Some(RenditionState::Ready) => {
                 let sheets = catalog.rendition_segments(content, RECIPE).await?;
                 Ok(Board::Ready(

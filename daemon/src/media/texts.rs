@@ -14,6 +14,7 @@ use super::library::{Media, MediaError};
 use super::order::{About, Order};
 use super::payload::{about, catalog_error, content, text_tracks};
 use super::playlist::{self, Entry, Text};
+use super::timeline::Timeline;
 use super::worker::BenchError;
 use super::{follow, language, pictures, webvtt};
 use crate::catalog::SubtitleRow;
@@ -147,7 +148,7 @@ impl Film {
 
     /// The playlist of a stream of texts: a segment for each of the picture's, also where nobody speaks.
     pub fn text_playlist(&self, name: &TextName, content: ContentId) -> String {
-        let segments = self.timeline.as_ref().map_or(0, |grid| grid.segments());
+        let segments = self.timeline.as_ref().map_or(0, Timeline::segments);
         let entries: Vec<Entry> = (0..segments)
             .map(|segment| Entry {
                 uri: format!("{}-{segment}.vtt?c={}", name.name(), tag(content)),
