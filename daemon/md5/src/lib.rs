@@ -1,13 +1,16 @@
 //! MD5 of several streams at once, step by step abreast.
 //!
 //! The steps of one stream wait for each other and leave most of a processor idle; two streams side by side fill it, and
-//! four fit the lanes of its vector unit: measured 1.7 and 2.4 times the bytes a second of one.
-//! It is plain arithmetic on arrays, which the compiler turns into vectors where there are any.
+//! four fit the lanes of its vector unit.
+//! It is plain arithmetic on arrays, which the compiler turns into vectors where there are any, once for each kind of
+//! processor: the one at hand is chosen when it runs.
 //!
 //! A package of its own for one reason: without optimisation it would be the slowest part of every test.
 #![forbid(unsafe_code)]
 
-/// Streams abreast: what four lanes of 32 bits take. Eight were slower, as their words no longer fit the registers.
+use multiversion::multiversion;
+
+/// Streams abreast: what four lanes of 32 bits take.
 pub const ABREAST: usize = 4;
 /// Bytes of a block.
 const BLOCK: usize = 64;
@@ -231,7 +234,12 @@ type Words<const N: usize> = [u32; N];
 
 /// Takes the first `blocks` blocks of each of N streams (RFC 1321 §3.4).
 ///
-/// Plain arrays, which the compiler turns into vectors where there are any.
+/// Plain arrays, which the compiler turns into vectors where there are any; with those of AVX-512 a rotation and any
+/// mixture of three words are one instruction each.
+#[multiversion(targets(
+    "x86_64+avx+avx2+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+bmi1+bmi2",
+    "x86_64+avx+avx2+bmi1+bmi2"
+))]
 #[expect(
     clippy::needless_range_loop,
     reason = "a block is the same place in every stream"
@@ -275,7 +283,11 @@ fn compress<const N: usize>(
 }
 
 /// Sixteen steps, which rotate by A, B, C and D in turns.
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "only what is part of `compress` is compiled for its kinds of processors"
+)]
+#[inline(always)]
 fn round<const N: usize, const A: u32, const B: u32, const C: u32, const D: u32>(
     [a, b, c, d]: &mut [Words<N>; 4],
     words: &[Words<N>; 16],
@@ -292,7 +304,11 @@ fn round<const N: usize, const A: u32, const B: u32, const C: u32, const D: u32>
     }
 }
 
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "only what is part of `compress` is compiled for its kinds of processors"
+)]
+#[inline(always)]
 fn step<const N: usize, const ROTATION: u32>(
     old: Words<N>,
     [x, y, z]: [Words<N>; 3],
