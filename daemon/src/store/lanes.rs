@@ -70,16 +70,17 @@ impl Store {
             .finish(None, async move {
                 let mark = store.0.blobs.create_open().await?;
                 let mark_id = mark.id();
-                let file = match is_first {
-                    true => match store.0.blobs.create_reserved(lane.total).await {
+                let file = if is_first {
+                    match store.0.blobs.create_reserved(lane.total).await {
                         Ok(file) => Some(file),
                         Err(error) => {
                             drop(mark);
                             store.0.blobs.remove(mark_id).await?;
                             return Err(error.into());
                         }
-                    },
-                    false => None,
+                    }
+                } else {
+                    None
                 };
                 let file_id = file.as_ref().map(crate::blob::BlobLock::id);
                 let now_ms = store.0.clock.now_ms();
