@@ -167,14 +167,16 @@ impl Store {
         }
     }
 
-    /// Waits until everything that was begun in the background is done: files of the dead are gone, dropped writers have cleaned up.
+    /// Waits until everything that was begun in the background is done: cut sessions have flushed, files of the dead are gone, dropped writers have cleaned up.
     pub async fn settle(&self) {
+        self.0.endings.idle().await;
         self.0.burials.idle().await;
         self.0.blobs.settle().await;
     }
 
-    /// The same at the end of the process, within bounds; what it leaves, the next start finds.
+    /// The same at the end of the process, within bounds, with all that is being ended; what it leaves, the next start finds.
     pub async fn close(&self) {
+        self.0.endings.close().await;
         if tokio::time::timeout(STOP_WAIT, self.0.burials.idle())
             .await
             .is_err()

@@ -24,6 +24,7 @@ mod disks;
 mod drain;
 mod drains;
 mod encryption;
+mod ending;
 mod error;
 mod extras;
 mod finding;
@@ -132,6 +133,7 @@ struct Inner {
     lifecycle_changed: tokio::sync::Notify,
     keys: keyring::Keyring,
     burials: burial::Burials,
+    endings: ending::Endings,
     drains: drains::Drains,
 }
 
@@ -174,6 +176,7 @@ impl Store {
             lifecycle_changed: tokio::sync::Notify::new(),
             keys: keyring::Keyring::new(parts.master),
             burials: burial::Burials::default(),
+            endings: ending::Endings::default(),
             drains: drains::Drains::default(),
         }))
     }

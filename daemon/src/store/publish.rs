@@ -274,8 +274,8 @@ impl Store {
     ) -> Result<T, StoreError> {
         let blobs = self.0.blobs.clone();
         // Kept before the commit: should this task be torn down while it waits, an orphan is the worst that is left.
-        let lock = fresh.map(SealedBlob::keep);
-        let task = tokio::spawn(async move {
+        let commit = async move {
+            let lock = fresh.map(SealedBlob::keep);
             let outcome = commit.await;
             if let (Some(lock), Err(error)) = (&lock, &outcome)
                 && !error.is_in_doubt()
@@ -284,9 +284,8 @@ impl Store {
                 tracing::warn!(blob.id = %lock.id(), %error, "the file of a refused object stays for now: {error}");
             }
             outcome
-        });
-        task.await
-            .map_err(|error| StoreError::Failed(format!("a commit ended early: {error}")))?
+        };
+        self.to_its_end(commit).await
     }
 
     /// What every publication does after its commit.

@@ -357,8 +357,8 @@ impl UploadSession {
     }
 
     /// Has what was taken written, as nothing more comes at the moment.
-    pub fn nudge(&self) {
-        if let Some((appender, _)) = &self.held {
+    pub fn nudge(&mut self) {
+        if let Some((appender, _)) = &mut self.held {
             appender.nudge();
         }
     }
@@ -480,8 +480,8 @@ impl UploadSession {
         let (appender, turn) = self.complete()?;
         let (store, row, id) = (self.store.clone(), self.row.clone(), self.id);
         let protocol = Protocol::parse(&row.protocol).map_or("other", Protocol::as_str);
-        // To its end even when the caller goes away.
-        let task = tokio::spawn(async move {
+        let ender = store.clone();
+        let end = async move {
             let digest = appender.finish().await?.digest;
             let blob = row
                 .blob()?
@@ -511,9 +511,8 @@ impl UploadSession {
                 finisher.published(outcome).await
             };
             store.finish(fresh, commit).await
-        });
-        task.await
-            .map_err(|error| StoreError::Failed(format!("an upload's end was cut off: {error}")))?
+        };
+        ender.to_its_end(end).await
     }
 }
 
@@ -544,11 +543,12 @@ impl Drop for UploadSession {
             live: self.live.take(),
             held: Some(held),
         };
-        runtime.spawn(async move {
+        let release = async move {
             let id = rest.id;
             if let Err(error) = rest.release().await {
                 tracing::warn!(upload.id = %id, %error, "the last bytes of upload {id} are kept but not synced: {error}");
             }
-        });
+        };
+        drop(self.store.0.endings.tasks.spawn_on(release, &runtime));
     }
 }

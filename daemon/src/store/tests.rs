@@ -5,6 +5,7 @@ mod damage;
 mod derived;
 mod disks;
 mod encryption;
+mod ending;
 mod lifecycle;
 mod lock;
 mod memory;

@@ -136,11 +136,12 @@ impl Store {
             return self.begin_lane(new, lane).await;
         }
         self.room_for(declared).await?;
-        // The space is taken now: whoever comes next is told of what is left.
-        let file = self.0.blobs.create_reserved(declared).await?;
-        let blob = file.id();
         let store = self.clone();
+        // From the file on, whatever becomes of the request: without its row it would stay until the next start.
         self.finish(None, async move {
+            // The space is taken now: whoever comes next is told of what is left.
+            let file = store.0.blobs.create_reserved(declared).await?;
+            let blob = file.id();
             let now_ms = store.0.clock.now_ms();
             let change = store.0.catalog.write(move |tx| {
                 Box::pin(async move {

@@ -277,19 +277,14 @@ pub(super) async fn take(
     }
     if is_whole && session.role() == UploadRole::Partial {
         let (store, sender, id) = (door.store.clone(), sender.clone(), upload.id);
-        // To its end even when the caller goes away.
-        let task = tokio::spawn(async move {
+        let end = async move {
             let offset = session.seal().await?;
             Ok(match sender.end_finals(&store, id).await {
                 Ok(()) => Taken::Part { offset },
                 Err(problem) => Taken::Refused(problem),
             })
-        });
-        return task.await.unwrap_or_else(|error| {
-            Err(StoreError::Failed(format!(
-                "an upload's end was cut off: {error}"
-            )))
-        });
+        };
+        return door.store.to_its_end(end).await;
     }
     if is_whole {
         let published = session.finish().await?;
