@@ -10,7 +10,9 @@ use super::AdminParts;
 use crate::http::{Problem, require};
 use crate::identity::{Action, Caller, Resource};
 use crate::kernel::Millis;
-use crate::telemetry::metrics::{UPLOADS_OPEN, UPLOADS_STALLED};
+use crate::telemetry::metrics::{
+    BLOB_FREE_BYTES, STORE_OBJECT_BYTES, STORE_OBJECTS, UPLOADS_OPEN, UPLOADS_STALLED,
+};
 
 /// From when on an upload that sends nothing counts as stalled.
 pub(super) const STALLED_MS: Millis = 10_000;
@@ -47,6 +49,18 @@ pub(super) async fn metrics(
     let stalled = stalled.iter().filter(|live| live.quiet_ms >= STALLED_MS);
     gauge!(UPLOADS_STALLED).set(stalled.count() as f64);
     gauge!(UPLOADS_OPEN).set(parts.store.catalog().count_open_uploads().await? as f64);
+    let owners = parts.store.catalog().owner_usages().await?;
+    let objects: i64 = owners.iter().map(|owner| owner.usage_objects).sum();
+    let bytes: i64 = owners.iter().map(|owner| owner.usage_bytes).sum();
+    gauge!(STORE_OBJECTS).set(objects as f64);
+    gauge!(STORE_OBJECT_BYTES).set(bytes as f64);
+    let spaces = parts.store.disks().into_iter();
+    let spaces = spaces.filter(|disk| !disk.is_draining);
+    let spaces = spaces.filter_map(|disk| disk.space);
+    let free: u64 = spaces
+        .map(|space| space.free.saturating_sub(space.reserve))
+        .sum();
+    gauge!(BLOB_FREE_BYTES).set(free as f64);
     Ok((
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
         parts.exporter.render(),

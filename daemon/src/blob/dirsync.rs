@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::BlobError;
 use super::room::blocking;
+use crate::telemetry::metrics::BLOB_FSYNC_WAITERS;
 
 /// The syncs of one directory.
 #[derive(Debug, Default)]
@@ -32,6 +33,7 @@ impl DirSync {
             sync_dir(&dir).map_err(|error| BlobError::sort("syncing a directory", &root, error))
         })
         .await?;
+        metrics::histogram!(BLOB_FSYNC_WAITERS).record((covers - *done) as f64);
         *done = covers;
         Ok(())
     }

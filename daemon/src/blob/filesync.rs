@@ -10,10 +10,13 @@ use std::fs::File;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rustix::fs::Advice;
 use rustix::io::Errno;
 use tokio_util::task::TaskTracker;
+
+use crate::telemetry::metrics::BLOB_FSYNC_SECONDS;
 
 /// Bytes after which the disk is set to work while more bytes are coming, so that the last sync finds little to do.
 pub(super) const EARLY_SYNC_BYTES: u64 = 32 * 1024 * 1024;
@@ -104,7 +107,9 @@ impl FileSync {
         if let Some(error) = state.failed {
             return Err(error);
         }
+        let begun = Instant::now();
         rustix::fs::fdatasync(&self.file).inspect_err(|error| state.failed = Some(*error))?;
+        metrics::histogram!(BLOB_FSYNC_SECONDS).record(begun.elapsed());
         Ok(state)
     }
 

@@ -27,6 +27,8 @@ const SQLITE_READERS_MAX: u32 = 3;
 const SQLITE_WRITER_CACHE: &str = "-8192";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
 const SQLITE_READER_CACHE: &str = "-1024";
+/// Pages of the log at which a commit copies them itself, should the checkpoints beside it not keep up.
+const WAL_PAGES: &str = "16000";
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS_MAX: u32 = 32;
 /// How long a caller waits for a connection before it is told that the database is gone.
@@ -216,7 +218,7 @@ impl Catalog {
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
             .pragma("temp_store", "memory")
             .pragma("cache_size", SQLITE_READER_CACHE)
-            .pragma("wal_autocheckpoint", "4000");
+            .pragma("wal_autocheckpoint", WAL_PAGES);
         let pool = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS_MAX)
             // Nothing lies between us and a file; a connection that broke shows on its return.

@@ -11,6 +11,7 @@ mod asset;
 mod audit;
 mod blob;
 mod bucket;
+mod checkpoint;
 mod db;
 mod dump;
 mod encryption;

@@ -18,9 +18,13 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::checkpoint::{CHECKPOINT, Checkpoints};
 use super::db::{Catalog, CatalogError, Known, Link, Pools, Tx};
 use super::memory::Memory;
 use super::script::Script;
+use crate::telemetry::metrics::{
+    CATALOG_COMMIT_SECONDS, CATALOG_COMMIT_WAITERS, CATALOG_COMMITS_TOTAL,
+};
 
 /// Changes committed by one sync at most, so that a flood cannot delay the first answer without bound.
 const BATCH_MAX: usize = 256;
@@ -60,8 +64,9 @@ impl Writer {
         memory: Arc<Memory>,
     ) -> Result<Self, CatalogError> {
         let connection = SqliteConnection::connect_with(&options).await?;
+        let checkpoints = Checkpoints::start(&options).await?;
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(connection, options, memory, receiver));
+        tokio::spawn(run(connection, options, memory, checkpoints, receiver));
         Ok(Self(sender))
     }
 
@@ -79,6 +84,7 @@ async fn run(
     connection: SqliteConnection,
     options: SqliteConnectOptions,
     memory: Arc<Memory>,
+    mut checkpoints: Checkpoints,
     receiver: mpsc::Receiver<Message>,
 ) {
     let mut tx = Tx::new(Link::Sqlite(Script::new(connection)));
@@ -96,10 +102,18 @@ async fn run(
             reset(&mut tx, &options).await;
         }
         let outcome = outcome.map_err(|error| Arc::new(CatalogError::from(error)));
+        let changes = answers.len();
         for answer in answers {
             answer(outcome.clone());
         }
+        if checkpoints.committed(changes)
+            && let Err(error) = tx.execute(CHECKPOINT).await
+        {
+            // Nothing is lost by it: the log stays, and the next commit meets the same trouble or none.
+            tracing::debug!(%error, "a checkpoint was put off: {error}");
+        }
         if let Some(done) = close {
+            checkpoints.close().await;
             if let Link::Sqlite(script) = tx.link {
                 let _ = script.into_connection().close().await;
             }
@@ -185,9 +199,20 @@ async fn commit(
     let touched = std::mem::take(&mut tx.touched);
     begun?;
     memory.before(&touched);
+    let syncing = Instant::now();
     let committed = tx.execute("COMMIT").await;
     memory.after(&touched);
+    if committed.is_ok() {
+        note_commit(answers.len(), syncing);
+    }
     committed
+}
+
+/// Counts a commit of so many changes whose sync began at that moment.
+fn note_commit(changes: usize, syncing: Instant) {
+    metrics::counter!(CATALOG_COMMITS_TOTAL).increment(1);
+    metrics::histogram!(CATALOG_COMMIT_WAITERS).record(changes as f64);
+    metrics::histogram!(CATALOG_COMMIT_SECONDS).record(syncing.elapsed());
 }
 
 /// After a failed batch the connection may still be inside a transaction or beyond use (disk full, file gone and back).
@@ -277,7 +302,9 @@ impl Catalog {
                 let Link::Postgres(tx) = tx.link else {
                     unreachable!("the transaction keeps its kind")
                 };
+                let syncing = Instant::now();
                 tx.commit().await.map_err(CatalogError::from)?;
+                note_commit(1, syncing);
                 Ok(value)
             }
             (Pools::Sqlite(_), Some(writer)) => writer.write(work).await,

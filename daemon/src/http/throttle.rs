@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::kernel::{Clock, Millis};
+use crate::telemetry::metrics::IDENTITY_REFUSALS_TOTAL;
 
 /// Wrong credentials of one source within a minute before it has to wait.
 pub const FAILURES_MAX: u32 = 20;
@@ -50,6 +51,7 @@ impl Throttle {
 
     /// Counts one wrong credential.
     pub(super) fn failed(&self, source: Option<IpAddr>) {
+        metrics::counter!(IDENTITY_REFUSALS_TOTAL).increment(1);
         let Some(source) = source.map(network) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use super::{Store, StoreError};
 use crate::kernel::BlobId;
+use crate::telemetry::metrics::BLOB_ORPHANS_REMOVED_TOTAL;
 
 /// What a start found and set right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ impl Store {
                 Ok::<_, StoreError>(known)
             }
         };
-        Ok(self.0.blobs.collect_orphans(known).await?.len())
+        let removed = self.0.blobs.collect_orphans(known).await?.len();
+        metrics::counter!(BLOB_ORPHANS_REMOVED_TOTAL).increment(removed as u64);
+        Ok(removed)
     }
 }

@@ -74,7 +74,7 @@ registry! {
     BLOB_FSYNC_SECONDS = Histogram Seconds "nebula_blob_fsync_seconds"
         "Time a sync of data to the disk took.";
     BLOB_FSYNC_WAITERS = Histogram Count "nebula_blob_fsync_waiters"
-        "Writers that shared one sync.";
+        "Changes to a directory that shared one sync of it.";
     BLOB_FREE_BYTES = Gauge Bytes "nebula_blob_free_bytes"
         "Bytes that may still be written, the reserve taken off.";
     BLOB_ORPHANS_REMOVED_TOTAL = Counter Count "nebula_blob_orphans_removed_total"
@@ -86,11 +86,9 @@ registry! {
     SCRUB_BYTES_TOTAL = Counter Bytes "nebula_scrub_bytes_total"
         "Stored bytes that were read to be compared with their sums.";
     STORE_OBJECTS = Gauge Count "nebula_store_objects"
-        "Objects, without their old versions.";
+        "Objects, their old versions counted each.";
     STORE_OBJECT_BYTES = Gauge Bytes "nebula_store_object_bytes"
-        "Bytes of those objects.";
-    STORE_EVENTS_TOTAL = Counter Count "nebula_store_events_total"
-        "Durable events written, by kind.";
+        "Bytes of those objects, as their readers see them.";
     LIFECYCLE_ENDED_TOTAL = Counter Count "nebula_lifecycle_ended_total"
         "What the lifecycle rules of buckets ended, by kind (current, noncurrent, marker, upload).";
     UPLOADS_OPEN = Gauge Count "nebula_uploads_open"
@@ -126,7 +124,7 @@ registry! {
     RENDITIONS_EVICTED_TOTAL = Counter Count "nebula_renditions_evicted_total"
         "Renditions that gave way to others, or whose film was deleted.";
     IDENTITY_REFUSALS_TOTAL = Counter Count "nebula_identity_refusals_total"
-        "Requests refused, by door and rule.";
+        "Credentials that were wrong, expired, revoked or unknown.";
     WEBHOOK_DELIVERIES_TOTAL = Counter Count "nebula_webhook_deliveries_total"
         "Notifications to webhooks, by target and outcome (ok, failed, given_up).";
     WEBHOOK_LAG_SECONDS = Gauge Seconds "nebula_webhook_lag_seconds"
