@@ -7,7 +7,9 @@ use crate::term::{
     text::Text,
     theme::{BOLD, BUSY, DIM, GOOD, NAME, PLAIN},
 };
-use nebula_client::api::{Asset, KnownBy, PlaybackStream, TrackKind};
+use nebula_client::api::{
+    Asset, KnownBy, PlaybackStream, RenditionState, SubtitleFormat, TrackKind,
+};
 use serde_json::json;
 
 /// Prints the decision; without one the film is still being looked at.
@@ -15,7 +17,8 @@ pub fn print(cx: &Context, asset: &Asset) {
     if cx.global.json {
         super::print_json(
             &json!({"bucket": asset.bucket, "key": asset.key, "title": asset.title,
-            "playback": asset.playback}),
+            "playback": asset.playback, "sounds": asset.sounds, "subtitles": asset.subtitles,
+            "chapters": asset.chapters, "storyboard": asset.storyboard}),
         );
         return;
     }
@@ -55,6 +58,55 @@ pub fn print(cx: &Context, asset: &Asset) {
         human::count(playback.streams.len() as u64, "stream")
     );
     table.print("What there is", &footer);
+    choices(asset);
+}
+
+/// What a viewer can choose, a line for each kind of which there is any.
+fn choices(asset: &Asset) {
+    let sounds = asset.sounds.iter().map(|sound| {
+        let heard = sound.default.then_some("heard");
+        let made = match sound.state {
+            _ if sound.original => None,
+            RenditionState::Ready | RenditionState::Evicted => Some("as AAC"),
+            RenditionState::Failed => Some("for few players"),
+            _ => Some("AAC is being made"),
+        };
+        noted(&sound.name, heard.into_iter().chain(made))
+    });
+    let subtitles = asset.subtitles.iter().map(|one| {
+        let shown = one.default.then_some("shown");
+        let pictures = (one.format != SubtitleFormat::Webvtt).then_some("pictures");
+        noted(&one.name, shown.into_iter().chain(pictures))
+    });
+    let chapters = asset.chapters.iter();
+    let chapters =
+        chapters.map(|chapter| format!("{} {}", human::playtime(chapter.start_ms), chapter.title));
+    let board = asset.storyboard.iter().map(|board| match board.state {
+        RenditionState::Ready => "ready".to_owned(),
+        RenditionState::Running => "being made".to_owned(),
+        _ => "made when it is asked for".to_owned(),
+    });
+    for (what, list) in [
+        ("Sound", sounds.collect::<Vec<_>>()),
+        ("Subtitles", subtitles.collect()),
+        ("Chapters", chapters.collect()),
+        ("Storyboard", board.collect()),
+    ] {
+        if !list.is_empty() {
+            let line = Text::styled(DIM, format!("{what:<11}")).and(PLAIN, list.join(", "));
+            anstream::println!("{line}");
+        }
+    }
+}
+
+/// A name, and what is to be said of it in brackets.
+fn noted<'a>(name: &str, notes: impl Iterator<Item = &'a str>) -> String {
+    let notes: Vec<&str> = notes.collect();
+    if notes.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name} ({})", notes.join(", "))
+    }
 }
 
 fn row(stream: &PlaybackStream) -> [Text; 6] {

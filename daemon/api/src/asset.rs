@@ -1,6 +1,6 @@
 //! Assets: what the media room knows about an object that can be played.
 
-use crate::{Playback, Urls, page::clamp_limit};
+use crate::{Chapter, Playback, Sound, Storyboard, Subtitles, Urls, page::clamp_limit};
 use serde::{Deserialize, Serialize};
 
 /// A playable object, or one that was tried.
@@ -41,6 +41,18 @@ pub struct Asset {
     /// The rungs made below the original, largest first; those to be made too, except in listings.
     #[serde(default)]
     pub renditions: Vec<Rendition>,
+    /// The sounds to choose from; absent until it is indexed, and in listings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sounds: Vec<Sound>,
+    /// The subtitles to choose from; absent until it is indexed, and in listings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subtitles: Vec<Subtitles>,
+    /// The chapters in order; absent until it is indexed, and in listings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<Chapter>,
+    /// Small pictures of the whole film; absent where there is no picture, until it is indexed, and in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storyboard: Option<Storyboard>,
     /// Where to read, play and see it.
     pub urls: Urls,
     /// How it would be played by the caller, and why so; absent until it is indexed, and in listings.

@@ -95,6 +95,7 @@
 
 pub mod asset;
 pub mod bucket;
+pub mod choices;
 pub mod contract;
 pub mod discovery;
 pub mod drain;
@@ -117,6 +118,7 @@ pub use asset::{
     Asset, AssetState, AssetsQuery, Episode, Rendition, RenditionState, Track, TrackKind,
 };
 pub use bucket::{Bucket, CreateBucket, Durability, PatchBucket, Versioning};
+pub use choices::{Chapter, Sound, Storyboard, SubtitleFormat, Subtitles};
 pub use discovery::Discovery;
 pub use drain::{BeginDrain, Drain, DrainState};
 pub use event::{Event, EventBody, EventsQuery};

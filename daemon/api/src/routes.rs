@@ -167,7 +167,12 @@ pub fn file(bucket: &str, key: &str) -> String {
 
 /// The master playlist of one object.
 pub fn hls_master(bucket: &str, key: &str) -> String {
-    format!("{}/master.m3u8", under("/-/hls", bucket, key))
+    hls_part(bucket, key, "master.m3u8")
+}
+
+/// What lies beside the master playlist of one object; `reference` is relative to it, and encoded.
+pub fn hls_part(bucket: &str, key: &str, reference: &str) -> String {
+    format!("{}/{reference}", under("/-/hls", bucket, key))
 }
 
 /// The bytes of one object behind a signed link.

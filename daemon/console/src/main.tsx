@@ -7,7 +7,6 @@ import { follow, stream, unfollow } from "./events";
 import { Trouble, Waiting } from "./parts";
 import { BucketPlace } from "./places/bucket";
 import { BucketsPlace } from "./places/buckets";
-import { FilmPlace } from "./places/film";
 import { LibraryPlace, SeriesPlace } from "./places/library";
 import { SignIn } from "./places/sign-in";
 import { UploadsPlace } from "./places/uploads";
@@ -34,12 +33,13 @@ function start(): void {
   );
 }
 
+const film = () => import("./places/film").then(({ FilmPlace }) => FilmPlace);
 const jobs = () => import("./places/jobs").then(({ JobsPlace }) => JobsPlace);
 const node = () => import("./places/node").then(({ NodePlace }) => NodePlace);
 
 /** A place that few people open: its code comes when they do. */
-function Later({ load }: { load: () => Promise<ComponentType> }) {
-  const there = useSignal<{ Place: ComponentType } | null>(null);
+function Later<P extends object>({ load, ...rest }: { load: () => Promise<ComponentType<P>> } & P) {
+  const there = useSignal<{ Place: ComponentType<P> } | null>(null);
   const failed = useSignal<Failure | null>(null);
   useEffect(() => {
     load().then(
@@ -48,14 +48,14 @@ function Later({ load }: { load: () => Promise<ComponentType> }) {
     );
   }, [load]);
   if (failed.value) return <Trouble of={failed.value} />;
-  return there.value ? <there.value.Place /> : <Waiting />;
+  return there.value ? <there.value.Place {...(rest as unknown as P)} /> : <Waiting />;
 }
 
 function Place() {
   const at = route.value;
   switch (at.at) {
     case "film":
-      return <FilmPlace key={`${at.bucket}/${at.key}`} bucket={at.bucket} name={at.key} />;
+      return <Later key={`${at.bucket}/${at.key}`} load={film} bucket={at.bucket} name={at.key} />;
     case "series":
       return <SeriesPlace key={at.name} name={at.name} />;
     case "bucket":

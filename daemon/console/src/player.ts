@@ -20,9 +20,19 @@ const SEGMENTS = {
   },
 };
 
-export interface Rung {
+/** What a viewer chose last, by language, for the films to come. */
+const KEPT = "nebula.languages";
+
+/** One of several things that a viewer can choose. */
+export interface Choice {
   index: number;
   name: string;
+}
+
+interface Languages {
+  sound?: string;
+  /** `null` for none. */
+  text?: string | null;
 }
 
 export interface Tell {
@@ -30,14 +40,26 @@ export interface Tell {
   notice: (text: string | null) => void;
   failed: (failure: Failure) => void;
   /** What can be chosen, best first. */
-  rungs: (rungs: Rung[]) => void;
+  rungs: (rungs: Choice[]) => void;
   /** Which of them is on the screen. */
   shown: (index: number) => void;
+  sounds: (sounds: Choice[]) => void;
+  /** Which of them is heard. */
+  heard: (index: number) => void;
+  texts: (texts: Choice[]) => void;
+  /** Which of them is over the picture; -1 for none. */
+  read: (index: number) => void;
 }
 
 export interface Player {
   /** A rung by its index; -1 leaves it to the player. */
   choose: (index: number) => void;
+  /** A sound by its index. */
+  hear: (index: number) => void;
+  /** Texts by their index; -1 takes them away. */
+  read: (index: number) => void;
+  /** A file beside the film's playlist. */
+  beside: (name: string) => Promise<Response>;
   close: () => void;
 }
 
@@ -45,10 +67,21 @@ function sign(request: XMLHttpRequest): void {
   for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
 }
 
+const languages = (): Languages => JSON.parse(localStorage.getItem(KEPT) ?? "{}") as Languages;
+
+function keep(chosen: Languages): void {
+  localStorage.setItem(KEPT, JSON.stringify({ ...languages(), ...chosen }));
+}
+
+const choices = (list: { name: string }[]): Choice[] => list.map(({ name }, index) => ({ index, name }));
+
 export function play(video: HTMLVideoElement, bucket: string, key: string, from: number, tell: Tell): Player {
   const path = `${bucket}/${encodeKey(key)}`;
   let hls: Hls | undefined;
   let current: string | undefined;
+  let base: { url: URL; headers: Record<string, string> } | undefined;
+  /** By name, as chosen in this sitting: a new link must not forget it. */
+  const chosen: { sound?: string; text?: string } = {};
   let closed = false;
   let tries = 0;
   let recoveries = 0;
@@ -81,13 +114,18 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
   const load = (playlist: string | undefined, file: string | undefined, at: number, named = false) => {
     hls?.destroy();
     hls = undefined;
+    if (playlist) base = { url: new URL(playlist, location.href), headers: named ? headers() : {} };
     if (playlist && Hls.isSupported()) {
+      const { sound, text } = languages();
       hls = new Hls({
         startPosition: at > 0 ? at : -1,
         backBufferLength: 60,
         fragLoadPolicy: SEGMENTS,
         xhrSetup: named ? sign : undefined,
+        audioPreference: chosen.sound ? { name: chosen.sound } : sound ? { lang: sound } : undefined,
+        subtitlePreference: chosen.text ? { name: chosen.text } : text ? { lang: text } : undefined,
       });
+      hls.subtitleDisplay = text !== null;
       watch(hls);
       hls.loadSource(playlist);
       hls.attachMedia(video);
@@ -106,6 +144,10 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
       tell.rungs(rungs.sort((a, b) => b.height - a.height));
     });
     player.on(Events.LEVEL_SWITCHED, (_, { level }) => tell.shown(level));
+    player.on(Events.AUDIO_TRACKS_UPDATED, () => tell.sounds(choices(player.audioTracks)));
+    player.on(Events.AUDIO_TRACK_SWITCHING, () => tell.heard(player.audioTrack));
+    player.on(Events.SUBTITLE_TRACKS_UPDATED, () => tell.texts(choices(player.subtitleTracks)));
+    player.on(Events.SUBTITLE_TRACK_SWITCH, (_, { id }) => tell.read(player.subtitleDisplay ? id : -1));
     player.on(Events.FRAG_BUFFERED, () => {
       tries = 0;
       tell.notice(null);
@@ -147,6 +189,25 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
   return {
     choose: (index) => {
       if (hls) hls.nextLevel = index;
+    },
+    hear: (index) => {
+      const sound = hls?.audioTracks[index];
+      if (!hls || !sound) return;
+      hls.audioTrack = index;
+      chosen.sound = sound.name;
+      keep({ sound: sound.lang });
+    },
+    read: (index) => {
+      if (!hls) return;
+      const text = hls.subtitleTracks[index];
+      hls.subtitleDisplay = text !== undefined;
+      hls.subtitleTrack = index;
+      chosen.text = text?.name;
+      keep({ text: text ? text.lang : null });
+    },
+    beside: async (name) => {
+      if (!base) throw new Error("the film has no playlist");
+      return fetch(new URL(name, base.url), { headers: base.headers });
     },
     close: () => {
       closed = true;

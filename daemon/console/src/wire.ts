@@ -48,14 +48,36 @@ export interface Rendition {
 }
 
 export interface Track {
+  index: number;
   kind: "video" | "audio" | "subtitle";
   codec: string;
+  title?: string;
   language?: string;
   width?: number;
   height?: number;
   frame_rate?: number;
   range?: "sdr" | "hlg" | "pq";
   channels?: number;
+}
+
+/** A track of sound as players offer it; AAC is made of one that is not `original`. */
+export interface Sound {
+  track: number;
+  name: string;
+  original: boolean;
+  state: Rendition["state"];
+}
+
+export interface Subtitles {
+  name: string;
+  format: "webvtt" | "pgs" | "vobsub";
+  url: string;
+}
+
+export interface Chapter {
+  title: string;
+  start_ms: number;
+  end_ms: number;
 }
 
 export interface Asset {
@@ -72,6 +94,10 @@ export interface Asset {
   container?: string;
   tracks: Track[];
   renditions: Rendition[];
+  sounds?: Sound[];
+  subtitles?: Subtitles[];
+  chapters?: Chapter[];
+  storyboard?: { url: string };
   urls: Urls;
   playback?: { mode: string; reason: string };
   created_at_ms: number;

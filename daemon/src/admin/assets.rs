@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use nebula_api::problem::code;
 use nebula_api::{Asset, AssetState, AssetsQuery, Episode, Page, Playback, Urls, routes};
 
-use super::{AdminParts, Query, positions, renditions};
+use super::{AdminParts, Query, choices, positions, renditions};
 use crate::catalog::{self, AssetObjectRow, AssetRow};
 use crate::http::{Problem, path, require, require_here, stated_player, user_agent};
 use crate::identity::{Action, Caller, Resource};
@@ -133,6 +133,9 @@ pub(super) async fn of_object(
             .map(|film| parts.media.planned(film))
             .unwrap_or_default();
         asset.renditions = renditions::of(parts.store.catalog(), content, &planned).await?;
+        if let Some(film) = &film {
+            choices::offer(parts, caller, object, film, &mut asset).await?;
+        }
     }
     Ok(Some(asset))
 }
@@ -229,6 +232,10 @@ fn shown(about: &About<'_>, row: Option<&AssetRow>) -> Result<Asset, Problem> {
         container: Some(info.container).filter(|container| !container.is_empty()),
         tracks: info.tracks.iter().map(renditions::track).collect(),
         renditions: Vec::new(),
+        sounds: Vec::new(),
+        subtitles: Vec::new(),
+        chapters: Vec::new(),
+        storyboard: None,
         urls: Urls {
             file: routes::file(about.bucket, about.key),
             hls: plays.then(|| routes::hls_master(about.bucket, about.key)),

@@ -31,8 +31,9 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Own scripts, own styles, own data; pictures and films also from memory, where credentials fetched them.
+/// The player fills texts into tracks that begin as an empty document in their address.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; worker-src 'self' blob:; \
+    "default-src 'self'; media-src 'self' blob: data:; img-src 'self' blob: data:; worker-src 'self' blob:; \
      object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 const FALLBACK_POLICY: HeaderValue = HeaderValue::from_static(

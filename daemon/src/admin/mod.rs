@@ -6,6 +6,7 @@
 
 mod assets;
 mod buckets;
+mod choices;
 mod console;
 mod contents;
 mod drains;

@@ -55,13 +55,7 @@ fn rung(
     plan: Option<&Planned>,
 ) -> Result<Rendition, Problem> {
     let segments = tally.map_or(0, |tally| tally.segments);
-    let state = match row.state()? {
-        catalog::RenditionState::Ready => RenditionState::Ready,
-        catalog::RenditionState::Failed => RenditionState::Failed,
-        catalog::RenditionState::Evicted => RenditionState::Evicted,
-        catalog::RenditionState::Building if segments > 0 => RenditionState::Running,
-        catalog::RenditionState::Building => RenditionState::Pending,
-    };
+    let state = state(row, segments > 0)?;
     let pixels = |value: Option<i64>, planned: Option<u32>| {
         let known = value.and_then(|value| u32::try_from(value).ok());
         known.or(planned).unwrap_or(0)
@@ -77,6 +71,17 @@ fn rung(
         },
         codecs: row.codecs.clone(),
         bitrate_bps: tally.and_then(|tally| bitrate_bps(tally, row.timescale)),
+    })
+}
+
+/// How far a rendition is; `begun` when a part of it is there.
+pub(super) fn state(row: &RenditionRow, begun: bool) -> Result<RenditionState, Problem> {
+    Ok(match row.state()? {
+        catalog::RenditionState::Ready => RenditionState::Ready,
+        catalog::RenditionState::Failed => RenditionState::Failed,
+        catalog::RenditionState::Evicted => RenditionState::Evicted,
+        catalog::RenditionState::Building if begun => RenditionState::Running,
+        catalog::RenditionState::Building => RenditionState::Pending,
     })
 }
 

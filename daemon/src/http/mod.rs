@@ -34,5 +34,5 @@ pub use linger::Lingering;
 pub use multipart::Multipart;
 pub use player::{stated_player, user_agent};
 pub use problem::Problem;
-pub use representation::{Representation, serve_object};
+pub use representation::{Representation, dlna, serve_object};
 pub use throttle::FAILURES_MAX;

@@ -194,7 +194,7 @@ fn is_active(content_type: &HeaderValue) -> bool {
 }
 
 /// What televisions ask for and insist to see again.
-fn dlna(request: &HeaderMap, response: &mut HeaderMap) {
+pub fn dlna(request: &HeaderMap, response: &mut HeaderMap) {
     let mode = request.get(&TRANSFER_MODE).and_then(|m| m.to_str().ok());
     let known = ["Streaming", "Interactive", "Background"];
     if let Some(mode) = known

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::film::Film;
 use super::library::{Media, MediaError};
 use super::order::About;
-use crate::catalog::RenditionState;
+use crate::catalog::{RenditionRow, RenditionState};
 use crate::kernel::{ContentId, Millis};
 use crate::store::{Evicted, Object, StoreError};
 use crate::telemetry::metrics as names;
@@ -150,6 +150,17 @@ impl Media {
             self.0.jobs.insert(job).await?;
         }
         Ok(true)
+    }
+
+    /// Whether a rendition is being made, so that whoever plays it does well to ask again.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn is_coming(&self, content: ContentId, recipe: &str) -> Result<bool, MediaError> {
+        let rows = self.0.store.catalog().renditions(content).await?;
+        let row = rows.iter().find(|row| row.recipe == recipe);
+        let state = row.map(RenditionRow::state).transpose()?;
+        Ok(state == Some(RenditionState::Building))
     }
 }
 

@@ -122,7 +122,8 @@ impl Media {
             .await?)
     }
 
-    fn watch(&self, content: ContentId, recipe: &str) {
+    /// Notes that somebody watches a rendition.
+    pub(super) fn watch(&self, content: ContentId, recipe: &str) {
         let now_ms = self.0.store.clock().now_ms();
         self.0.watched.note(content, recipe, now_ms);
     }

@@ -50,7 +50,7 @@ mod playlist;
 mod probe;
 mod process;
 mod remote;
-mod sounds;
+pub mod sounds;
 pub mod storyboard;
 pub mod texts;
 mod timeline;

@@ -24,6 +24,8 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::metrics as names;
+
 /// A worker that says nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_mins(2);
 /// How long a worker may take to stop when asked.
@@ -145,6 +147,7 @@ impl Run<'_> {
                 drop(talk);
                 let status = tokio::time::timeout(EXIT_GRACE, child.wait()).await;
                 let Ok(Ok(status)) = status else {
+                    count_death("silence");
                     end(&mut child).await;
                     return Err(RunError::Crashed(
                         "the worker closed its socket and had to be killed".into(),
@@ -274,11 +277,13 @@ impl Talk {
             let message = match tokio::time::timeout_at(patience, self.hear()).await {
                 Ok(message) => message?,
                 Err(_) if Instant::now() >= deadline => {
+                    count_death("deadline");
                     return fail(RunError::Refused(
                         "the worker took too long and was killed".into(),
                     ));
                 }
                 Err(_) => {
+                    count_death("silence");
                     let text = format!(
                         "the worker hung: it said nothing for {} s and was killed",
                         SILENCE_MAX.as_secs()
@@ -344,6 +349,7 @@ impl Talk {
 
     async fn hear(&mut self) -> Result<FromWorker, Ended> {
         let broken = |error: protocol::ProtocolError| {
+            count_death("nonsense");
             Ended::Error(RunError::Crashed(format!(
                 "the worker spoke nonsense and was killed: {error}"
             )))
@@ -391,7 +397,19 @@ fn refusal(reason: Failure, detail: String, retryable: bool) -> RunError {
     }
 }
 
+/// Notes that a process ended without an answer; a stop that was asked for is none.
+fn count_death(cause: &'static str) {
+    metrics::counter!(names::MEDIA_WORKER_DEATHS_TOTAL, "cause" => cause).increment(1);
+}
+
 fn crashed(status: ExitStatus) -> RunError {
+    count_death(match status.signal() {
+        None => "exit",
+        Some(9 | 15) => "killed",
+        Some(24) => "cpu_time",
+        Some(31) => "forbidden",
+        Some(_) => "crash",
+    });
     RunError::Crashed(match (status.signal(), status.code()) {
         (Some(signal), _) => format!("the worker crashed: {}", signal_name(signal)),
         (None, Some(code)) => format!("the worker ended without a result (exit code {code})"),

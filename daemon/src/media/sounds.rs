@@ -54,6 +54,35 @@ fn made_of(track: &TrackFacts) -> Wanted {
     }
 }
 
+/// A sound track as a viewer chooses it.
+pub struct Choice<'f> {
+    /// The track of the object.
+    pub track: &'f TrackFacts,
+    /// For people; no two are the same.
+    pub name: String,
+    /// Chosen when the viewer does not choose.
+    pub default: bool,
+    /// The rendition that is made of it for everyone; `None` where every player takes it as it lies in the object.
+    pub recipe: Option<String>,
+}
+
+/// The sounds of a film, as every group of a master playlist names them once they are made.
+pub fn choices(film: &Film) -> Vec<Choice<'_>> {
+    let default = film.sounds().position(|track| track.default).unwrap_or(0);
+    let tracks = film.sounds().zip(names(film)).enumerate();
+    tracks
+        .map(|(at, (track, name))| Choice {
+            track,
+            name,
+            default: at == default,
+            recipe: match served(film, track) {
+                Some(_) => None,
+                None => Some(made_of(track).recipe),
+            },
+        })
+        .collect()
+}
+
 /// The track as it lies in the object, where every player takes it.
 fn served<'f>(film: &'f Film, track: &TrackFacts) -> Option<&'f CopiedTrack> {
     film.copied(track.id).filter(|_| plays_everywhere(track))
@@ -251,5 +280,13 @@ mod tests {
         assert_ne!(wanted[0].recipe, wanted[1].recipe);
         let made = source(&film, &wanted[1].recipe).map(|track| track.id);
         assert_eq!(made, Some(3));
+        let choices = choices(&film);
+        let recipes: Vec<_> = choices.iter().flat_map(|one| &one.recipe).collect();
+        assert!(recipes.into_iter().eq(wanted.iter().map(|one| &one.recipe)));
+        let told: Vec<_> = choices
+            .iter()
+            .map(|one| (&*one.name, one.default))
+            .collect();
+        assert_eq!(told, [("English", true), ("Deutsch", false)]);
     }
 }

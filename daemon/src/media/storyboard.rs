@@ -21,7 +21,7 @@ use crate::queue::{Job, kind};
 use crate::store::{Object, SegmentOf};
 
 /// The key of the cache; its number is raised when sheets look different.
-const RECIPE: &str = "storyboard-1";
+pub const RECIPE: &str = "storyboard-1";
 /// Longest side of a tile, in pixels.
 const TILE_PX: u32 = 256;
 /// Tiles in a row and in a column of a sheet.
@@ -108,6 +108,7 @@ impl Media {
         let row = rows.iter().find(|row| row.recipe == RECIPE);
         match row.map(RenditionRow::state).transpose()? {
             Some(RenditionState::Ready) => {
+                self.watch(content, RECIPE);
                 let sheets = catalog.rendition_segments(content, RECIPE).await?;
                 Ok(Board::Ready(
                     self.board(film, &spec, content, &sheets).await?,

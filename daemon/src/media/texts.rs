@@ -4,6 +4,7 @@ use nebula_hwaccel::index::{TrackFacts, TrackKind};
 use nebula_hwaccel::protocol::{self, TextTrack};
 pub use nebula_hwaccel::subtitle::Cue;
 use nebula_hwaccel::subtitle::MAX_CUES;
+pub use nebula_hwaccel::subtitle::PictureFormat;
 
 use super::bench::reading_s;
 use super::beside::{self, Named};
@@ -20,7 +21,7 @@ use super::{follow, language, pictures, webvtt};
 use crate::catalog::SubtitleRow;
 use crate::kernel::{ContentId, ObjectKey};
 use crate::queue::Job;
-use crate::store::{ListRequest, Object};
+use crate::store::{ListRequest, Object, StoreError};
 
 /// Files beside a film that are looked at.
 const BESIDE_MAX: usize = 64;
@@ -80,6 +81,14 @@ impl TextStream {
             hearing,
         }
     }
+}
+
+/// The tracks of pictures over a film, as they are offered beside its texts.
+pub fn pictures_of(film: &Film) -> Vec<(TextStream, PictureFormat)> {
+    let tracks = film.index.facts.tracks.iter();
+    tracks
+        .filter_map(|facts| Some((TextStream::of_track(facts), pictures::format(facts)?)))
+        .collect()
 }
 
 /// A title, else a language, else what is left.
@@ -227,6 +236,19 @@ impl Media {
         let named = |key: ObjectKey| Some((beside::parse(&film.key, &key)?, key));
         let found = page.items.into_iter().filter_map(|item| named(item.key));
         Ok(found.map(|(named, key)| (key, named)).collect())
+    }
+
+    /// The content of a file beside a film; `None` for one that is gone, or that only a key of its owner's opens.
+    pub async fn beside_content(
+        &self,
+        film: &Object,
+        key: &ObjectKey,
+    ) -> Result<Option<ContentId>, MediaError> {
+        match self.0.store.head(&film.bucket, key, None).await {
+            Ok(file) if !file.needs_key() => Ok(Some(file.content_id)),
+            Ok(_) | Err(StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether a file of subtitles was read and has texts.

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::Stream;
-use http::{HeaderMap, HeaderValue, header};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body::Body;
 use s3s::dto::{
     self, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
 };
@@ -23,13 +23,28 @@ use super::lenient::conditions;
 use super::operations::Operations;
 use super::wire::{Sums, etag, fill_checksums, kind_out, timestamp, version_id};
 use crate::http::condition::{self, Verdict};
+use crate::http::ranges::{Selection, select};
+use crate::http::{Multipart, dlna};
 use crate::kernel::ByteRange;
-use crate::store::{Object, ObjectBody, StoreError};
+use crate::store::{Object, StoreError};
 
 /// The bytes of an answer, for `s3s`, which wants its streams to be `Sync`; the lock is never taken, as `poll` has the only reference.
-struct Outgoing(Mutex<ObjectBody>);
+struct Outgoing<B>(Mutex<B>);
 
-impl Stream for Outgoing {
+impl<B> Outgoing<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+    B: Unpin + Send + 'static,
+{
+    fn blob(body: B) -> StreamingBlob {
+        StreamingBlob::new(Self(Mutex::new(body)))
+    }
+}
+
+impl<B> Stream for Outgoing<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -51,7 +66,10 @@ impl Stream for Outgoing {
     }
 }
 
-impl ByteStream for Outgoing {
+impl<B> ByteStream for Outgoing<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
     fn remaining_length(&self) -> RemainingLength {
         self.0
             .lock()
@@ -64,6 +82,8 @@ impl ByteStream for Outgoing {
 /// What to send of an object.
 struct Slice {
     range: Range<u64>,
+    /// Further runs behind it, each apart from the others; nearly always none.
+    more: Vec<Range<u64>>,
     /// `Content-Range`, when it is a part of the whole.
     content_range: Option<String>,
     /// How many parts the object has, when a part was asked for.
@@ -72,13 +92,19 @@ struct Slice {
     sums: Option<Sums>,
 }
 
+impl Slice {
+    fn is_whole(&self) -> bool {
+        self.content_range.is_none() && self.more.is_empty()
+    }
+}
+
 /// Decides which bytes are meant by `Range` or `partNumber`.
-fn slice(object: &Object, range: Option<ByteRange>, part: Option<i32>) -> S3Result<Slice> {
+fn slice(object: &Object, asked: Selection, part: Option<i32>) -> S3Result<Slice> {
     let size = object.size;
     let content_range = |range: &Range<u64>| {
         (range.start < range.end).then(|| format!("bytes {}-{}/{size}", range.start, range.end - 1))
     };
-    if range.is_some() && part.is_some() {
+    if asked != Selection::Whole && part.is_some() {
         return Err(say(
             S3ErrorCode::InvalidRequest,
             "Cannot specify both Range header and partNumber query parameter",
@@ -99,6 +125,7 @@ fn slice(object: &Object, range: Option<ByteRange>, part: Option<i32>) -> S3Resu
             return Ok(Slice {
                 content_range: content_range(&(0..size)),
                 range: 0..size,
+                more: Vec::new(),
                 parts: None,
                 sums: None,
             });
@@ -117,39 +144,53 @@ fn slice(object: &Object, range: Option<ByteRange>, part: Option<i32>) -> S3Resu
         return Ok(Slice {
             content_range: content_range(&range),
             range,
+            more: Vec::new(),
             parts: i32::try_from(parts.len()).ok(),
             sums: (!part.values.is_empty()).then(|| part.values.clone()),
         });
     }
-    let Some(range) = range else {
-        return Ok(Slice {
-            range: 0..size,
-            content_range: None,
-            parts: None,
-            sums: None,
-        });
+    let (range, content_range, more) = match asked {
+        Selection::Whole => (0..size, None, Vec::new()),
+        Selection::Single(range) => (range.clone(), content_range(&range), Vec::new()),
+        Selection::Multiple(mut ranges) => (ranges.remove(0), None, ranges),
+        Selection::Unsatisfiable => {
+            return Err(error::of(StoreError::InvalidRange { size_bytes: size }));
+        }
     };
-    let range = range
-        .resolve(size)
-        .ok_or_else(|| error::of(StoreError::InvalidRange { size_bytes: size }))?;
     Ok(Slice {
-        content_range: content_range(&range),
         range,
+        more,
+        content_range,
         parts: None,
         sums: None,
     })
 }
 
-/// The one range that is asked for; one that is none, or several, are ignored (RFC 9110 §14.2).
-fn range_of(headers: &HeaderMap, object: &Object) -> Option<ByteRange> {
+/// The bytes that are asked for; what is no range is ignored (RFC 9110 §14.2).
+fn selection(method: &Method, headers: &HeaderMap, object: &Object) -> Selection {
+    if !condition::if_range(headers, &object.etag, object.modified_ms) {
+        return Selection::Whole;
+    }
+    // S3 has a range of HEAD; who does not sign as S3 has it speaks plain HTTP, where GET alone has one.
+    let is_get = method == Method::GET || headers.contains_key(header::AUTHORIZATION);
+    let read_as = if is_get { &Method::GET } else { method };
+    match select(read_as, headers, object.size) {
+        Selection::Multiple(_) if method == Method::HEAD => Selection::Whole,
+        // Amazon S3 finds no range in an empty object, where the RFC leaves the choice.
+        Selection::Whole if is_get && object.size == 0 && is_range(headers) => {
+            Selection::Unsatisfiable
+        }
+        selection => selection,
+    }
+}
+
+fn is_range(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
-        return None;
+        return false;
     };
-    let ranges = ByteRange::parse_header(line.to_str().ok()?)?;
-    let one = <[ByteRange; 1]>::try_from(ranges).ok();
-    one.map(|[range]| range)
-        .filter(|_| condition::if_range(headers, &object.etag, object.modified_ms))
+    line.to_str()
+        .is_ok_and(|line| ByteRange::parse_header(line).is_some())
 }
 
 /// 304 or 412, with what a cache needs.
@@ -242,7 +283,7 @@ macro_rules! describe {
         if let Some(sums) = &$slice.sums {
             fill_checksums!($output, sums);
             $output.checksum_type = Some(kind_out(object.checksums.kind));
-        } else if $sums && $slice.content_range.is_none() && !object.checksums.values.is_empty() {
+        } else if $sums && $slice.is_whole() && !object.checksums.values.is_empty() {
             fill_checksums!($output, &object.checksums.values);
             $output.checksum_type = Some(kind_out(object.checksums.kind));
         }
@@ -271,16 +312,19 @@ impl Operations {
             condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
         )?;
-        let range = range_of(asked, &object);
+        let range = selection(&request.method, asked, &object);
         let slice = slice(&object, range, input.part_number)?;
-        let within = slice.range.clone();
-        let reader = self.store.reader_within(&object, sent.as_ref(), within);
-        let reader = reader.await.map_err(error::of)?;
-        reader.check(slice.range.clone()).map_err(error::of)?;
-        let body = Outgoing(Mutex::new(reader.body(slice.range.clone())));
+        let open = async |range: Range<u64>| {
+            let reader = self
+                .store
+                .reader_within(&object, sent.as_ref(), range.clone());
+            let reader = reader.await?;
+            reader.check(range.clone())?;
+            Ok(reader.body(range))
+        };
+        let first = open(slice.range.clone()).await.map_err(error::of)?;
         let mut output = GetObjectOutput {
             expiration: self.expiration(&object).await,
-            body: Some(StreamingBlob::new(body)),
             ..GetObjectOutput::default()
         };
         describe!(
@@ -293,11 +337,33 @@ impl Operations {
         output.tag_count = i32::try_from(object.tags.len()).ok().filter(|n| *n > 0);
         let mut headers = further(&object);
         encryption::tell(&mut headers, object.encrypted(), &request.headers);
+        dlna(asked, &mut headers);
         if input.response_expires.is_some() {
             headers.remove(header::EXPIRES);
         }
-        // What the query overrides is set by s3s after this.
-        Ok(S3Response::with_headers(output, headers))
+        if slice.more.is_empty() {
+            output.body = Some(Outgoing::blob(first));
+            // What the query overrides is set by s3s after this, and these headers after that.
+            return Ok(S3Response::with_headers(output, headers));
+        }
+        let mut parts = vec![(slice.range, first)];
+        for range in slice.more {
+            let body = open(range.clone()).await.map_err(error::of)?;
+            parts.push((range, body));
+        }
+        let kind = input.response_content_type.as_ref();
+        let kind = kind.or(output.content_type.as_ref());
+        let kind = kind.and_then(|kind| HeaderValue::from_str(kind).ok());
+        let kind = kind.unwrap_or(HeaderValue::from_static(DEFAULT_CONTENT_TYPE));
+        let body = Multipart::new(parts, object.size, &kind);
+        output.content_length = i64::try_from(body.length_bytes()).ok();
+        if let Ok(kind) = HeaderValue::from_str(&body.content_type()) {
+            headers.insert(header::CONTENT_TYPE, kind);
+        }
+        output.body = Some(Outgoing::blob(body));
+        let mut response = S3Response::with_headers(output, headers);
+        response.extensions.insert(super::Partial);
+        Ok(response)
     }
 
     /// The same without the bytes.
@@ -321,7 +387,7 @@ impl Operations {
             condition::evaluate(&request.method, asked, &object.etag, object.modified_ms),
             &object,
         )?;
-        let range = range_of(asked, &object);
+        let range = selection(&request.method, asked, &object);
         let slice = slice(&object, range, input.part_number)?;
         let mut output = HeadObjectOutput {
             expiration: self.expiration(&object).await,
@@ -336,6 +402,7 @@ impl Operations {
         );
         let mut headers = further(&object);
         encryption::tell(&mut headers, object.encrypted(), &request.headers);
+        dlna(asked, &mut headers);
         if !object.tags.is_empty() {
             headers.insert("x-amz-tagging-count", HeaderValue::from(object.tags.len()));
         }

@@ -228,10 +228,9 @@ impl S3Door {
                 .instance
                 .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
         );
-        if method == Method::HEAD
-            && response.headers().contains_key(header::CONTENT_RANGE)
-            && response.status() == StatusCode::OK
-        {
+        let is_partial = response.extensions_mut().remove::<Partial>().is_some()
+            || method == Method::HEAD && response.headers().contains_key(header::CONTENT_RANGE);
+        if is_partial && response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         rewrite(response, &id, &self.0.region);
@@ -262,6 +261,10 @@ fn failed(error: s3s::HttpError) -> S3Error {
 /// Marks an answer whose entity tags stand without quotes, as only GetObjectAttributes has them.
 #[derive(Clone)]
 struct PlainTags;
+
+/// Marks an answer that is several parts of an object, which `s3s` takes for the whole.
+#[derive(Clone)]
+struct Partial;
 
 /// Puts right in a finished document what `s3s` has no field for: the request id of an error, the region that a client should sign for, and tags without quotes.
 fn rewrite(response: &mut Response<s3s::Body>, id: &str, region: &str) {

@@ -14,6 +14,7 @@ use crate::kernel::{BucketName, ObjectKey};
 use crate::media::decide::Capabilities;
 use crate::media::{Asked, Media, MediaError, ViewerKey};
 use crate::store::{Arriving, Object, Store, StoreError};
+use crate::telemetry::metrics as names;
 
 /// A request by somebody, with what stands behind its prefix, still percent-encoded.
 pub(super) struct Visit {
@@ -151,6 +152,13 @@ impl Visit {
         media
             .viewers()
             .note(who, (&object.bucket, &object.key), asked, now_ms);
+    }
+
+    /// Counts a segment that is sent: of the object itself, or of what was made of it.
+    pub(super) fn count_segment(&self, source: &'static str, answer: &Response) {
+        if self.parts.method == Method::GET && answer.status().is_success() {
+            metrics::counter!(names::MEDIA_SEGMENTS_TOTAL, "source" => source).increment(1);
+        }
     }
 
     /// What the caller's player takes.

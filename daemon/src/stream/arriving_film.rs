@@ -243,11 +243,15 @@ impl Part<'_> {
         let about = about(packaged.size_bytes, kind(film, stream));
         let (parts, packaged) = (&self.visit.parts, &packaged);
         let reader = self.following.reader();
-        Ok(known(&parts.method, &parts.headers, &about, |range| {
+        let answer = known(&parts.method, &parts.headers, &about, |range| {
             let body = SegmentBody::new(packaged, reader.clone(), range, None);
             async move { Ok(body) }
         })
-        .await)
+        .await;
+        if let Ok(answer) = &answer {
+            self.visit.count_segment("original", answer);
+        }
+        Ok(answer)
     }
 
     async fn bytes(&self, bytes: Bytes, kind: &str) -> Result<Response, Problem> {

@@ -61,11 +61,8 @@ async fn beside(
     if !by_link && !visit.may(Action::ReadObject, &resource).await? {
         return Ok(None);
     }
-    match door.media.store().head(&film.bucket, key, None).await {
-        Ok(file) if !file.needs_key() => Ok(Some(file.content_id)),
-        Ok(_) | Err(StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let content = door.media.beside_content(film, key).await;
+    content.map_err(media_problem)
 }
 
 pub(super) async fn serve(
@@ -183,9 +180,20 @@ impl Part<'_> {
 
     async fn sheet(&self, number: u32) -> Result<Response, Problem> {
         let content = self.object.content_id;
-        let sheet = self.door.media.sheet(content, number).await;
-        let row = &sheet.map_err(media_problem)?.ok_or_else(no_such_part)?;
-        self.blob(row, JPEG).await
+        let media = &self.door.media;
+        let sheet = media.sheet(content, number).await;
+        if let Some(row) = sheet.map_err(media_problem)? {
+            return self.blob(&row, JPEG).await;
+        }
+        // A storyboard that gave way to others is made again under the same addresses.
+        let board = media.storyboard(self.film, self.object).await;
+        match board.map_err(media_problem)? {
+            Board::Coming => {
+                Err(Problem::unavailable("The storyboard is being made again.")
+                    .retry_after_s(RETRY_S))
+            }
+            Board::Ready(_) | Board::Nothing => Err(no_such_part()),
+        }
     }
 
     async fn blob(&self, row: &SegmentRow, kind: &'static str) -> Result<Response, Problem> {

@@ -111,6 +111,11 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
         Leaf::Init(stream, number) => part.init(&leaf, stream, *number).await,
         Leaf::Segment(stream, number) => {
             let answer = part.segment(&leaf, stream, *number).await?;
+            let source = match film.stream(stream) {
+                Some(_) => "original",
+                None => "rendition",
+            };
+            visit.count_segment(source, &answer);
             let start_ms = film.timeline.as_ref().map_or(0.0, |timeline| {
                 timeline.start_s((*number as usize).min(timeline.segments())) * 1000.0
             });
@@ -204,7 +209,7 @@ impl Part<'_> {
         } else {
             let whole = self.door.media.rendition(content, stream).await;
             let Some(whole) = whole.map_err(media_problem)? else {
-                return Err(self.absent().await);
+                return Err(self.absent(stream).await);
             };
             self.film.rendition_playlist(&whole, content)
         };
@@ -229,7 +234,7 @@ impl Part<'_> {
                     .await;
                 match init.map_err(media_problem)? {
                     Some(bytes) => bytes,
-                    None => return Err(self.absent().await),
+                    None => return Err(self.absent(stream).await),
                 }
             }
         };
@@ -260,7 +265,7 @@ impl Part<'_> {
             .rendition_segment(object.content_id, stream, number)
             .await;
         let Some(row) = &row.map_err(media_problem)? else {
-            return Err(self.absent().await);
+            return Err(self.absent(stream).await);
         };
         let blob = row
             .blob()
@@ -278,8 +283,14 @@ impl Part<'_> {
     }
 
     /// What to say where a rendition was: its address stays valid, so a player in mid-play asks again when it was evicted.
-    async fn absent(&self) -> Problem {
-        match self.door.media.make_again(self.object, self.film).await {
+    async fn absent(&self, stream: &str) -> Problem {
+        let media = &self.door.media;
+        let coming = match media.make_again(self.object, self.film).await {
+            // Another viewer, or an earlier question, had it begun.
+            Ok(false) => media.is_coming(self.object.content_id, stream).await,
+            asked => asked,
+        };
+        match coming {
             Ok(true) => {
                 Problem::unavailable("This rendition is being made again.").retry_after_s(5)
             }

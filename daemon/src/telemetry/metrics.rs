@@ -1,7 +1,8 @@
 //! The registry: every metric of the daemon, once.
 //!
 //! Units are base units and stand last, as Prometheus has it. A label's values are a closed, small set:
-//! `door` (s3, tus, stream, admin, website), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `protocol` (tus, rufh), `target` (a webhook of the configuration).
+//! `door` (s3, tus, stream, admin, website), `status` (2xx, 3xx, 4xx, 5xx), `kind` of a job, `outcome` (ok, failed, …), `protocol` (tus, rufh), `target` (a webhook of the configuration), `source` (original, rendition),
+//! `cause` of a worker's death (crash, killed, cpu_time, forbidden, exit, silence, deadline, nonsense).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 

@@ -5,6 +5,7 @@ mod assets;
 mod audit;
 mod contract;
 mod events;
+mod figures;
 mod keys;
 mod library;
 mod links;

@@ -12,7 +12,7 @@ async fn a_range_or_date_that_is_none_is_ignored() {
     let (_server, client) = house().await;
     put(&client, "a", "0123456789").await;
     let get = || client.get_object().bucket("films").key("a");
-    for range in ["bytes=5-2", "bytes=0-1,4-5", "chapters=1", "bytes="] {
+    for range in ["bytes=5-2", "chapters=1", "bytes="] {
         let answer = get().range(range).send().await.unwrap();
         assert_eq!(answer.content_range(), None, "{range}");
         assert_eq!(

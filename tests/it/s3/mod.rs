@@ -10,6 +10,7 @@ mod headers;
 mod mounts;
 mod notify;
 mod races;
+mod ranges;
 mod raw;
 mod sdk;
 mod server;

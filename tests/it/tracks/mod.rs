@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod choices;
 mod pictures;
 mod sounds;
 mod storyboard;

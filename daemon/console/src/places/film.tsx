@@ -1,14 +1,17 @@
 // One film: the player, and what is known of it.
 
 import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { encodeKey, failure, type Failure, get, send } from "../api";
+import { type Chooser, Controls, fill, toggle } from "../controls";
 import { Bar, Command, Mark, Trouble } from "../parts";
-import type { Player, Rung } from "../player";
+import type { Choice, Player } from "../player";
 import { folder, to } from "../route";
 import { Share } from "../share";
+import { Storyboard } from "../storyboard";
 import { useLoaded } from "../use";
-import type { Asset, Track } from "../wire";
+import type { Asset, Sound, Track } from "../wire";
 import { bytes, length, percent } from "../words";
 
 /** How often the node hears where the viewer is. */
@@ -21,10 +24,16 @@ export function FilmPlace({ bucket, name }: { bucket: string; name: string }) {
     (event) => (event.bucket === bucket && event.key === name) || event.type === "job.changed",
   );
   const sharing = useSignal(false);
+  const video = useRef<HTMLVideoElement>(null);
   const asset = film.value.value;
+  const jump = (at_ms: number) => {
+    if (!video.current) return;
+    video.current.currentTime = at_ms / 1000;
+    video.current.scrollIntoView({ block: "nearest" });
+  };
   return (
     <article class="watching">
-      <Screen bucket={bucket} name={name} film={asset} />
+      <Screen video={video} bucket={bucket} name={name} film={asset} />
       <div class="title">
         <h1>{asset?.title ?? name}</h1>
         <div class="actions">
@@ -37,23 +46,32 @@ export function FilmPlace({ bucket, name }: { bucket: string; name: string }) {
         </div>
       </div>
       {film.failed.value && <Trouble of={film.failed.value} again={film.reload} />}
-      {asset && <Facts film={asset} />}
+      {asset && <Facts film={asset} jump={jump} />}
       {sharing.value && <Share bucket={bucket} name={name} film close={() => (sharing.value = false)} />}
     </article>
   );
 }
 
-function Screen({ bucket, name, film }: { bucket: string; name: string; film?: Asset }) {
+interface ScreenProps {
+  video: RefObject<HTMLVideoElement | null>;
+  bucket: string;
+  name: string;
+  film?: Asset;
+}
+
+function Screen({ video, bucket, name, film }: ScreenProps) {
   const state = film?.state;
   const begun = useRef(0);
   begun.current = resumed(film);
-  const video = useRef<HTMLVideoElement>(null);
+  const screen = useRef<HTMLDivElement>(null);
   const player = useRef<Player>(undefined);
+  const board = useSignal<Storyboard | undefined>(undefined);
   const notice = useSignal<string | null>(null);
   const failed = useSignal<Failure | null>(null);
-  const rungs = useSignal<Rung[]>([]);
-  const shown = useSignal(-1);
-  const chosen = useSignal(-1);
+  const rungs = useChoice();
+  const sounds = useChoice();
+  const texts = useChoice();
+  const wanted = useSignal(-1);
   const ready = state === "ready";
   useEffect(() => {
     if (!ready) return undefined;
@@ -62,17 +80,25 @@ function Screen({ bucket, name, film }: { bucket: string; name: string; film?: A
     import("../player").then(
       ({ play }) => {
         if (gone || !video.current) return;
-        player.current = play(video.current, bucket, name, begun.current, {
+        const playing = play(video.current, bucket, name, begun.current, {
           notice: (text) => (notice.value = text),
           failed: (failure) => (failed.value = failure),
-          rungs: (list) => (rungs.value = list),
-          shown: (index) => (shown.value = index),
+          rungs: rungs.list,
+          shown: rungs.is,
+          sounds: sounds.list,
+          heard: sounds.is,
+          texts: texts.list,
+          read: texts.is,
         });
+        player.current = playing;
+        board.value = new Storyboard(playing.beside);
       },
       (error: unknown) => (failed.value = failure(error)),
     );
     return () => {
       gone = true;
+      board.value?.close();
+      board.value = undefined;
       player.current?.close();
       player.current = undefined;
     };
@@ -81,36 +107,71 @@ function Screen({ bucket, name, film }: { bucket: string; name: string; film?: A
     const element = video.current;
     return ready && element ? remember(element, `positions/${bucket}/${encodeKey(name)}`) : undefined;
   }, [ready, bucket, name]);
-  const choose = (index: number) => {
-    chosen.value = index;
-    player.current?.choose(index);
+
+  const choosers: Chooser[] = [];
+  if (sounds.options.length > 1) {
+    choosers.push({ label: "Sound", ...sounds, choose: (index) => player.current?.hear(index) });
+  }
+  if (texts.options.length > 0) {
+    const options = [{ index: -1, name: "Off" }, ...texts.options];
+    const choose = (index: number) => {
+      texts.is(index);
+      player.current?.read(index);
+    };
+    choosers.push({ label: "Subtitles", options, value: texts.value, choose });
+  }
+  if (rungs.options.length > 1) {
+    const playing = rungs.options.find((rung) => rung.index === rungs.value);
+    const automatic = wanted.value === -1 && playing ? `Automatic (${playing.name})` : "Automatic";
+    const choose = (index: number) => {
+      wanted.value = index;
+      player.current?.choose(index);
+    };
+    const options = [{ index: -1, name: automatic }, ...rungs.options];
+    choosers.push({ label: "Quality", options, value: wanted.value, choose });
+  }
+  const act = (deed: (element: HTMLVideoElement) => void) => () => {
+    if (video.current) deed(video.current);
   };
-  const playing = rungs.value.find((rung) => rung.index === shown.value);
   return (
-    <div class="screen">
-      <video ref={video} controls autoPlay playsInline aria-label={name} />
+    <div ref={screen} class="screen">
+      <video
+        ref={video}
+        autoPlay
+        playsInline
+        tabIndex={0}
+        aria-label={film?.title ?? name}
+        onClick={act(toggle)}
+        onDblClick={act((element) => fill(element, screen.current))}
+      />
       {state === "indexing" && <p class="notice">The node is looking at this film. It plays in a moment.</p>}
       {notice.value && (
         <p class="notice" role="status">
           {notice.value}
         </p>
       )}
+      <Controls
+        video={video}
+        screen={screen}
+        chapters={film?.chapters ?? []}
+        board={film?.storyboard && board.value}
+        choosers={choosers}
+      />
       {failed.value && <Trouble of={failed.value} />}
-      {rungs.value.length > 1 && (
-        <label class="rungs">
-          Quality
-          <select value={chosen.value} onChange={(event) => choose(Number(event.currentTarget.value))}>
-            <option value={-1}>{chosen.value === -1 && playing ? `Automatic (${playing.name})` : "Automatic"}</option>
-            {rungs.value.map((rung) => (
-              <option key={rung.index} value={rung.index}>
-                {rung.name}
-              </option>
-            ))}
-          </select>
-        </label>
-      )}
     </div>
   );
+}
+
+/** What there is to choose of one kind, and which of it is there. */
+function useChoice() {
+  const options = useSignal<Choice[]>([]);
+  const value = useSignal(-1);
+  return {
+    options: options.value,
+    value: value.value,
+    list: (list: Choice[]) => (options.value = list),
+    is: (index: number) => (value.value = index),
+  };
 }
 
 /** Where to go on, in seconds; from the start what is nearly over. */
@@ -140,7 +201,10 @@ function remember(video: HTMLVideoElement, path: string): () => void {
   };
 }
 
-function Facts({ film }: { film: Asset }) {
+function Facts({ film, jump }: { film: Asset; jump: (at_ms: number) => void }) {
+  const { sounds = [], subtitles = [], chapters = [] } = film;
+  // What is offered says more than what lies in the file; until that is known, the file's own tracks do.
+  const tracks = film.tracks.filter((track) => track.kind !== "subtitle" || subtitles.length === 0);
   return (
     <>
       {film.state === "failed" && (
@@ -161,11 +225,30 @@ function Facts({ film }: { film: Asset }) {
           {bytes(film.size_bytes)}
           {film.container && `, ${film.container}`}
         </Fact>
-        {film.tracks.map((track, index) => (
-          <Fact key={index} name={TRACKS[track.kind] ?? "Track"}>
-            {told(track)}
+        {tracks.map((track) => (
+          <Fact key={track.index} name={TRACKS[track.kind] ?? "Track"}>
+            {told(track)} <Remade of={sounds.find((sound) => track.kind === "audio" && sound.track === track.index)} />
           </Fact>
         ))}
+        {subtitles.length > 0 && (
+          <Fact name="Subtitles">
+            {subtitles.map((one) => (one.format === "webvtt" ? one.name : `${one.name} (pictures)`)).join(", ")}
+          </Fact>
+        )}
+        {chapters.length > 0 && (
+          <Fact name="Chapters">
+            <ol class="chapters">
+              {chapters.map((chapter) => (
+                <li key={chapter.start_ms}>
+                  <button type="button" class="link" onClick={() => jump(chapter.start_ms)}>
+                    {chapter.title}
+                  </button>{" "}
+                  <span class="dim small">{length(chapter.start_ms)}</span>
+                </li>
+              ))}
+            </ol>
+          </Fact>
+        )}
         {film.playback && (
           <Fact name="Plays">
             {film.playback.mode}: {film.playback.reason}
@@ -189,6 +272,13 @@ function Facts({ film }: { film: Asset }) {
   );
 }
 
+/** What is said of a sound that few players take as it is. */
+function Remade({ of: sound }: { of?: Sound }) {
+  if (!sound || sound.original) return null;
+  const words = { ready: "also as AAC", failed: "no AAC of it", evicted: "AAC on demand" } as Record<string, string>;
+  return <Mark state={sound.state}>{words[sound.state] ?? "AAC is being made"}</Mark>;
+}
+
 const TRACKS: Record<string, string> = { video: "Picture", audio: "Sound", subtitle: "Subtitles" };
 
 const Fact = ({ name, children }: { name: string; children: preact.ComponentChildren }) => (
@@ -203,5 +293,5 @@ function told(track: Track): string {
   const rate = track.frame_rate ? `${Math.round(track.frame_rate * 100) / 100} frames/s` : undefined;
   const channels = track.channels ? (["", "mono", "stereo"][track.channels] ?? `${track.channels} channels`) : undefined;
   const range = track.range && track.range !== "sdr" ? `HDR (${track.range.toUpperCase()})` : undefined;
-  return [track.codec, size, rate, range, channels, track.language].filter(Boolean).join(", ");
+  return [track.title, track.codec, size, rate, range, channels, track.language].filter(Boolean).join(", ");
 }

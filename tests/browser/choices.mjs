@@ -1,0 +1,178 @@
+// A person at the console in headless Chromium chooses sound and subtitles of a film, looks for a place in it, and goes there.
+//
+//   node choices.mjs ORIGIN BUCKET/KEY GREYS CHROMIUM        (key pair in NEBULA_ACCESS_KEY and NEBULA_SECRET_KEY)
+//
+// The sounds of the film are tones of 440, 2,000 and 6,000 hertz; GREYS is how bright its picture is, for every two
+// seconds. Prints one line of JSON: what was offered, heard, read
+// and seen, and every error that the page had.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [origin, film, greys, executablePath] = process.argv.slice(2);
+const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
+/** For each thing that is waited for. */
+const PATIENCE_MS = 60_000;
+const TONES = [440, 2000, 6000];
+/** Where the film is pointed at, as a part of its length. */
+const POINTED = [0.17, 0.5, 0.9];
+/** What encoders and scaling lose of a picture's brightness. */
+const NEAR = 5;
+
+const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
+// Without the background flags Chromium asks the internet for things that no test needs.
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: true,
+  viewport: { width: 1100, height: 900 },
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+});
+
+let failed = false;
+try {
+  const page = context.pages()[0] ?? (await context.newPage());
+  page.setDefaultTimeout(PATIENCE_MS);
+  const errors = [];
+  const credentials = [];
+  page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
+  page.on("console", (message) => {
+    // Who we are is asked first, and a storyboard is not there when it is asked for the first time.
+    if (message.type() === "error" && !/401|503/.test(message.text())) errors.push(`console: ${message.text()}`);
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.pathname.startsWith("/-/link/") && request.headers().authorization) credentials.push(url.pathname);
+  });
+
+  const address = `${origin}/-/#/film/${film}`;
+  await page.goto(address);
+  await page.getByLabel("Access key").fill(id);
+  await page.getByLabel("Secret").fill(secret);
+  await page.keyboard.press("Enter");
+  const sound = page.getByLabel("Sound", { exact: true });
+  const texts = page.getByLabel("Subtitles", { exact: true });
+  const place = page.getByRole("slider", { name: "Place in the film" });
+  const begun = () => page.waitForFunction(() => document.querySelector("video")?.currentTime > 0.5);
+  const until = (ask, argument) => page.waitForFunction(ask, argument, { polling: 20 });
+  /** Puts the film back, so that its end never comes. */
+  const rewind = async () => {
+    await place.focus();
+    await page.keyboard.press("Home");
+    await until(() => document.querySelector("video").currentTime < 2);
+  };
+  await begun();
+  await page.evaluate(listen, TONES);
+  const named = (list) => list.locator("option").allInnerTexts();
+
+  const heard = [];
+  for (const [at, name] of ["English", "Deutsch", "Director"].entries()) {
+    await rewind();
+    await sound.selectOption({ label: name });
+    await until((at) => window.tone() === at, at);
+    heard.push(TONES[at]);
+  }
+  await sound.selectOption({ label: "Deutsch" });
+  await until(() => window.tone() === 1);
+
+  await page.evaluate(() => {
+    window.words = () => {
+      const shown = [...document.querySelector("video").textTracks].filter((track) => track.mode === "showing");
+      return shown.flatMap((track) => [...(track.activeCues ?? [])]).map((cue) => cue.text)[0] ?? null;
+    };
+  });
+  const read = [];
+  for (const [label, words] of [["Off", null], ["Deutsch", "Guten Tag"], ["Off", null]]) {
+    await rewind();
+    await texts.selectOption({ label });
+    await until((words) => document.querySelector("video").currentTime > 1.2 && window.words() === words, words);
+    read.push(await page.evaluate(() => window.words()));
+  }
+
+  // The film stands still, so that what is seen is what was pointed at.
+  await page.getByRole("button", { name: "Pause" }).click();
+  const preview = page.locator(".preview");
+  const pointed = [];
+  for (const part of POINTED) {
+    const { x, y, width, height } = await place.boundingBox();
+    await page.mouse.move(x + width * part, y + height / 2);
+    await preview.locator("canvas").waitFor();
+    const time = await preview.locator(".time").innerText();
+    const [minutes, seconds] = time.split(":").map(Number);
+    // The picture comes a moment after the pointer.
+    const wanted = JSON.parse(greys)[Math.floor((minutes * 60 + seconds) / 2)];
+    await until(
+      ([wanted, near]) => {
+        const canvas = document.querySelector(".preview canvas:not([hidden])");
+        if (!canvas?.width) return false;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let sum = 0;
+        for (let at = 0; at < data.length; at += 4) sum += data[at];
+        return Math.abs(sum / (data.length / 4) - wanted) <= near;
+      },
+      [wanted, NEAR],
+    );
+    pointed.push([time, await preview.locator(".name").innerText()]);
+  }
+  await page.mouse.move(5, 5);
+  await preview.waitFor({ state: "detached" });
+  const marks = await page.locator(".chapter-mark").count();
+
+  const keyed = {};
+  const now = () => page.evaluate(() => document.querySelector("video").currentTime);
+  for (const key of ["Home", "ArrowRight", "PageUp"]) {
+    await place.focus();
+    await page.keyboard.press(key);
+    keyed[key] = await now();
+    // The controls know of it before the next key.
+    await until((at) => Math.abs(document.querySelector(".timeline input").value - at) < 0.2, keyed[key]);
+  }
+  const says = await place.getAttribute("aria-valuetext");
+  await page.keyboard.press("Home");
+  await page.getByRole("button", { name: "The way home" }).click();
+  keyed.chapter = await now();
+
+  await texts.selectOption({ label: "English" });
+  const offered = { sounds: await named(sound), texts: await named(texts) };
+  await page.reload();
+  await begun();
+  const chosen = (list) => list.evaluate((list) => list.selectedOptions[0]?.text);
+  await until(() => [...document.querySelectorAll(".choices select")].every((list) => list.selectedOptions.length));
+  await until(() => [...document.querySelector("video").textTracks].some((track) => track.mode === "showing"));
+  const kept = { sound: await chosen(sound), text: await chosen(texts) };
+  console.log(JSON.stringify({ ...offered, heard, read, pointed, marks, keyed, says, kept, credentials, errors }));
+} catch (error) {
+  failed = true;
+  const page = context.pages()[0];
+  console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
+} finally {
+  await context.close();
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+}
+process.exit(failed ? 1 : 0);
+
+/** Runs in the page: `tone()` is the number of the tone that is heard, where it is well above the others. */
+async function listen(tones) {
+  const video = document.querySelector("video");
+  video.muted = false;
+  const audio = new AudioContext();
+  const ear = new AnalyserNode(audio, { fftSize: 2048, smoothingTimeConstant: 0 });
+  audio.createMediaElementSource(video).connect(ear).connect(audio.destination);
+  await audio.resume();
+  const levels = new Float32Array(ear.frequencyBinCount);
+  window.tone = () => {
+    ear.getFloatFrequencyData(levels);
+    const found = tones.map((hz) => Math.max(...levels.slice(Math.round((hz * 2048) / audio.sampleRate) - 2).slice(0, 5)));
+    const most = Math.max(...found);
+    return most > -80 && found.every((level) => level === most || level < most - 20) ? found.indexOf(most) : -1;
+  };
+}
