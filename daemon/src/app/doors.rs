@@ -8,11 +8,11 @@ use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Redirect};
 use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt as _;
 
 use super::house;
-use super::metered::{Meter, door_of};
+use super::metered::{Meters, door_of};
 use crate::admin::{self, AdminParts, NodeFacts};
 use crate::config::Config;
 use crate::http::{Gate, Lingering, PeerAddr, context, host};
@@ -38,6 +38,7 @@ pub(super) struct House {
     /// Below it host names are buckets.
     domain: Option<String>,
     store: Store,
+    meters: Meters,
 }
 
 impl House {
@@ -119,6 +120,7 @@ impl House {
             website,
             domain: config.server.domain.clone(),
             store: house.store.clone(),
+            meters: Meters::new(),
         }
     }
 }
@@ -131,7 +133,7 @@ impl Doors for House {
             request.extensions_mut().insert(PeerAddr(peer));
         }
         if self.website.is_named(request.headers(), request.uri()) {
-            let meter = Meter::begin("website");
+            let meter = self.meters.begin("website");
             return meter.response(self.website.by_host(request).await);
         }
         let path = request.uri().path();
@@ -148,9 +150,11 @@ impl Doors for House {
         } else {
             door_of(request.uri().path())
         };
-        let meter = Meter::begin(door);
+        let meter = self.meters.begin(door);
         // Who waits for `100 Continue` sends nothing before it, so an early answer arrives as it is.
-        let request = if request.headers().contains_key(header::EXPECT) {
+        let request = if request.body().is_end_stream() {
+            request.map(|_| Body::empty())
+        } else if request.headers().contains_key(header::EXPECT) {
             request.map(|body| Body::new(meter.request(body)))
         } else {
             request.map(|body| Body::new(meter.request(Lingering::new(body))))

@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
-use metrics::{Counter, counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::telemetry::metrics::{
     HTTP_RECEIVED_BYTES_TOTAL, HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL, HTTP_SENT_BYTES_TOTAL,
@@ -17,9 +17,12 @@ use crate::telemetry::metrics::{
 /// Bytes that are gathered before they are counted, so that a body of small pieces costs no more than one of large ones.
 const GATHERED_BYTES: u64 = 256 * 1024;
 
-/// The door below `/-/` that a path leads to, as metrics name it.
+/// Every door, as metrics name it.
+const DOORS: [&str; 5] = ["admin", "s3", "stream", "tus", "website"];
+
+/// The door below `/-/` that a path leads to.
 pub(super) fn door_of(path: &str) -> &'static str {
-    const DOORS: [(&str, &[&str]); 2] = [
+    const PLACES: [(&str, &[&str]); 2] = [
         ("tus", &["/-/tus", "/-/upload/"]),
         (
             "stream",
@@ -33,50 +36,77 @@ pub(super) fn door_of(path: &str) -> &'static str {
         ),
     ];
     let leads = |places: &[&str]| places.iter().any(|place| path.starts_with(place));
-    let found = DOORS.iter().find(|(_, places)| leads(places));
+    let found = PLACES.iter().find(|(_, places)| leads(places));
     found.map_or("admin", |(door, _)| door)
 }
 
-/// A request on its way.
-pub(super) struct Meter {
+/// The figures of one door, found once: to find one in the registry costs more than to count.
+struct Figures {
     door: &'static str,
-    since: Instant,
+    received: Counter,
+    sent: Counter,
+    seconds: Histogram,
+    /// By the hundreds of the status: below 300, 3xx, 4xx, 5xx.
+    requests: [Counter; 4],
 }
 
-impl Meter {
-    pub(super) fn begin(door: &'static str) -> Self {
-        Self {
+/// The figures of all doors.
+pub(super) struct Meters(Vec<Figures>);
+
+impl Meters {
+    /// To be made when the recorder is there.
+    pub(super) fn new() -> Self {
+        let figures = |door| Figures {
             door,
+            received: counter!(HTTP_RECEIVED_BYTES_TOTAL, "door" => door),
+            sent: counter!(HTTP_SENT_BYTES_TOTAL, "door" => door),
+            seconds: histogram!(HTTP_REQUEST_SECONDS, "door" => door),
+            requests: ["2xx", "3xx", "4xx", "5xx"]
+                .map(|status| counter!(HTTP_REQUESTS_TOTAL, "door" => door, "status" => status)),
+        };
+        Self(DOORS.into_iter().map(figures).collect())
+    }
+
+    /// Begins to measure a request at a door.
+    pub(super) fn begin(&self, door: &str) -> Meter<'_> {
+        let known = self.0.iter().find(|figures| figures.door == door);
+        Meter {
+            figures: known.unwrap_or(&self.0[0]),
             since: Instant::now(),
         }
     }
+}
 
+/// A request on its way.
+pub(super) struct Meter<'m> {
+    figures: &'m Figures,
+    since: Instant,
+}
+
+impl Meter<'_> {
     /// Counts what a request brings.
     pub(super) fn request<B>(&self, body: B) -> Metered<B> {
-        Metered::new(
-            body,
-            counter!(HTTP_RECEIVED_BYTES_TOTAL, "door" => self.door),
-        )
+        Metered::new(body, self.figures.received.clone())
     }
 
     /// Counts an answer, and what it sends.
     pub(super) fn response(self, response: Response<Body>) -> Response<Body> {
-        let status = match response.status().as_u16() {
-            0..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            _ => "5xx",
+        let class = match response.status().as_u16() {
+            0..300 => 0,
+            300..400 => 1,
+            400..500 => 2,
+            _ => 3,
         };
-        counter!(HTTP_REQUESTS_TOTAL, "door" => self.door, "status" => status).increment(1);
-        histogram!(HTTP_REQUEST_SECONDS, "door" => self.door).record(self.since.elapsed());
-        let sent = counter!(HTTP_SENT_BYTES_TOTAL, "door" => self.door);
+        self.figures.requests[class].increment(1);
+        self.figures.seconds.record(self.since.elapsed());
+        let sent = &self.figures.sent;
         match response.body().size_hint().exact() {
             // A short body is one piece: it leaves whole.
             Some(bytes) if bytes <= GATHERED_BYTES => {
                 sent.increment(bytes);
                 response
             }
-            _ => response.map(|body| Body::new(Metered::new(body, sent))),
+            _ => response.map(|body| Body::new(Metered::new(body, sent.clone()))),
         }
     }
 }
@@ -149,6 +179,7 @@ mod tests {
             ("/-/", "admin"),
         ] {
             assert_eq!(door_of(path), door, "{path}");
+            assert!(DOORS.contains(&door));
         }
     }
 }

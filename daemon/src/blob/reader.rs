@@ -98,13 +98,12 @@ impl Blobs {
                 at = end;
                 continue;
             }
-            let (room, file, damage) = self.open_file(slice.blob).await?;
-            let checked = room.check_len(&file, slice, key.is_some());
-            let size = match (&damage, checked) {
-                // What is missing at its end is on the list of what is damaged.
-                (Some(_), Err(BlobError::Short { size, .. })) => size,
-                (_, checked) => checked?,
-            };
+            let (room, file, size, damage) = self.open_file(slice.blob).await?;
+            let checked = check_len(size, slice, key.is_some());
+            // What is missing at its end is on the list of what is damaged.
+            if damage.is_none() {
+                checked?;
+            }
             let frames = key
                 .map(|key| Frames::new(Arc::clone(&file), key.of_blob(slice.blob), size))
                 .map(Arc::new);
@@ -131,28 +130,34 @@ impl Blobs {
     }
 }
 
-/// An open file, what of it is not served, and where it lies.
-type Open = (Arc<Room>, Arc<File>, Option<Arc<Damage>>);
+/// Where a file lies, the open file, its length, and what of it is not served.
+type Open = (Arc<Room>, Arc<File>, u64, Option<Arc<Damage>>);
 
 impl Blobs {
     /// The open file of a blob, wherever it lies; one that stays open costs no look at the disks.
     async fn open_file(&self, id: BlobId) -> Result<Open, BlobError> {
         let mut room = Arc::clone(&self.0);
         if !self.1.is_empty() {
-            let open = |room: &Arc<Room>| room.open_files.get(id).is_some_and(|f| is_current(&f));
+            let open = |room: &Arc<Room>| {
+                room.open_files
+                    .get(id)
+                    .is_some_and(|f| current(&f).is_some())
+            };
             room = match self.rooms().into_iter().find(open) {
                 Some(room) => room,
                 None => self.room_of(id).await?,
             };
         }
-        let (file, damage) = room.open_file(id).await?;
-        Ok((room, file, damage))
+        let (file, size, damage) = room.open_file(id).await?;
+        Ok((room, file, size, damage))
     }
 }
 
-/// Whether an open file still has a name and was not set aside; without a disk access.
-fn is_current(file: &File) -> bool {
-    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink > 0 && !is_set_aside(stat.st_mode))
+/// The length of an open file that still has a name and was not set aside; without a disk access.
+fn current(file: &File) -> Option<u64> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    let here = stat.st_nlink > 0 && !is_set_aside(stat.st_mode);
+    here.then(|| u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 impl Room {
@@ -160,10 +165,10 @@ impl Room {
     async fn open_file(
         self: &Arc<Self>,
         id: BlobId,
-    ) -> Result<(Arc<File>, Option<Arc<Damage>>), BlobError> {
+    ) -> Result<(Arc<File>, u64, Option<Arc<Damage>>), BlobError> {
         if let Some(file) = self.open_files.get(id) {
-            if is_current(&file) {
-                return Ok((file, None));
+            if let Some(size) = current(&file) {
+                return Ok((file, size, None));
             }
             drop(self.open_files.forget(id));
         }
@@ -173,35 +178,35 @@ impl Room {
             let file = match File::open(room.path_of(id)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     let (file, damage) = room.open_aside(id).map_err(error)?;
-                    return Ok((Arc::new(file), Some(Arc::new(damage))));
+                    let size = file.metadata().map_err(error)?.len();
+                    return Ok((Arc::new(file), size, Some(Arc::new(damage))));
                 }
                 opened => Arc::new(opened.map_err(error)?),
             };
+            let size = file.metadata().map_err(error)?.len();
             drop(room.open_files.put(id, Arc::clone(&file)));
-            Ok((file, None))
+            Ok((file, size, None))
         })
         .await
     }
+}
 
-    /// Asks an open file, which takes no disk access, and returns its length.
-    fn check_len(&self, file: &File, slice: Slice, encrypted: bool) -> Result<u64, BlobError> {
-        let stat = rustix::fs::fstat(file).map_err(|e| self.error("reading a file", e))?;
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let wanted = slice.offset.saturating_add(slice.length);
-        let held = if encrypted {
-            plain_len(size)
-        } else {
-            Some(size)
-        };
-        if held.is_some_and(|held| held >= wanted) {
-            return Ok(size);
-        }
-        Err(BlobError::Short {
-            id: slice.blob,
-            size,
-            wanted,
-        })
+/// Whether a file of so many bytes holds a slice.
+fn check_len(size: u64, slice: Slice, encrypted: bool) -> Result<(), BlobError> {
+    let wanted = slice.offset.saturating_add(slice.length);
+    let held = if encrypted {
+        plain_len(size)
+    } else {
+        Some(size)
+    };
+    if held.is_some_and(|held| held >= wanted) {
+        return Ok(());
     }
+    Err(BlobError::Short {
+        id: slice.blob,
+        size,
+        wanted,
+    })
 }
 
 impl Part {

@@ -4,7 +4,7 @@
 
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::db::{Catalog, CatalogError, Pools, Tx, on_pool, on_tx};
 use crate::kernel::{BlobId, ContentId, Millis};
 
 /// What a rendition is.
@@ -248,6 +248,9 @@ pub(super) const INSERT_SEGMENT: &str = "INSERT INTO rendition_segment (content_
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant, content_id, recipe, number) DO NOTHING";
 pub(super) const SEGMENTS: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, is_encrypted \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 ORDER BY number";
+/// All of them as one row, as [`super::listing`] has it.
+pub(super) const SEGMENTS_PAGE: &str = "SELECT json_group_array(json_array(number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, is_encrypted)) \
+     FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 pub(super) const SEGMENT: &str = "SELECT number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, is_encrypted \
      FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const TALLY: &str = "SELECT recipe, COUNT(*) AS segments, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(duration_ticks) AS BIGINT) AS duration_ticks \
@@ -275,6 +278,28 @@ pub(super) const SEGMENT_OF_BLOB: &str =
 pub(super) const DELETE_SEGMENT: &str = "DELETE FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2 AND number = $3";
 pub(super) const COUNT_SEGMENTS: &str = "SELECT COUNT(*) FROM rendition_segment WHERE tenant = 'default' AND content_id = $1 AND recipe = $2";
 
+/// Reads what [`SEGMENTS_PAGE`] says.
+fn segments(page: &str) -> Result<Vec<SegmentRow>, CatalogError> {
+    let cells: Vec<(i64, String, i64, i64, i64, i64, u8)> = serde_json::from_str(page)
+        .map_err(|e| CatalogError::Corrupt(format!("rows of rendition_segment: {e}")))?;
+    let row =
+        |(number, blob_id, size_bytes, init_number, start_ticks, duration_ticks, encrypted)| {
+            SegmentRow {
+                number,
+                blob_id,
+                size_bytes,
+                init_number,
+                start_ticks,
+                duration_ticks,
+                is_encrypted: encrypted != 0,
+            }
+        };
+    let mut rows: Vec<SegmentRow> = cells.into_iter().map(row).collect();
+    // The order within an aggregate is promised by nobody.
+    rows.sort_unstable_by_key(|row| row.number);
+    Ok(rows)
+}
+
 impl Catalog {
     /// Every rendition of a content: pictures first, highest first.
     pub async fn renditions(&self, content: ContentId) -> Result<Vec<RenditionRow>, CatalogError> {
@@ -289,9 +314,17 @@ impl Catalog {
         content: ContentId,
         recipe: &str,
     ) -> Result<Vec<SegmentRow>, CatalogError> {
-        Ok(
-            on_pool!(self, pool => sqlx::query_as(SEGMENTS).bind(content.0.as_slice()).bind(recipe).fetch_all(pool).await)?,
-        )
+        match &self.pools {
+            Pools::Sqlite(pool) => {
+                let query = sqlx::query_scalar(SEGMENTS_PAGE).bind(content.0.as_slice());
+                let page: String = query.bind(recipe).fetch_one(pool).await?;
+                segments(&page)
+            }
+            Pools::Postgres(pool) => {
+                let query = sqlx::query_as(SEGMENTS).bind(content.0.as_slice());
+                Ok(query.bind(recipe).fetch_all(pool).await?)
+            }
+        }
     }
 
     /// How much there is of each rendition of a content that has segments.

@@ -215,6 +215,7 @@ const SHARED: &[&str] = &[
 /// Those that only SQLite needs: its one writer gives the row ids itself, and it answers a page as one row.
 const SQLITE: &[&str] = &[
     listing::FOLDS_PAGE,
+    rendition::SEGMENTS_PAGE,
     listing::OBJECTS_PAGE,
     listing::VERSIONS_PAGE,
     object::INSERT_AT,

@@ -275,7 +275,7 @@ impl Media {
         let payload = json!({ "content_id": about.content, "duration_ms": duration_ms });
         let event = event(EventKind::AssetReady, &about, &payload, now_ms);
         let follow = self.following(job, &about, &film, now_ms);
-        self.0.films.forget(content);
+        self.0.films.forget(&content);
         self.write(move |tx| {
             Box::pin(async move {
                 tx.put_asset(&asset).await?;
@@ -429,7 +429,7 @@ impl Media {
         let now_ms = self.0.store.clock().now_ms();
         let reason = reason.to_owned();
         if job.kind == kind::INDEX {
-            self.0.films.forget(content);
+            self.0.films.forget(&content);
             let payload = json!({ "content_id": about.content, "reason": reason });
             let event = event(EventKind::AssetFailed, &about, &payload, now_ms);
             let asset = NewAsset {

@@ -3,6 +3,8 @@
 //! `v1` and `a2` are tracks 1 and 2 of the object itself; anything else is the recipe of a rendition.
 //! What lies beside the master playlist, and under which names, is told by [`Leaf`].
 
+use std::sync::Arc;
+
 use nebula_hwaccel::index::{TrackFacts, TrackKind, VideoRange};
 
 use super::decide::Decision;
@@ -30,7 +32,7 @@ pub struct Whole {
     /// Its row.
     pub row: RenditionRow,
     /// Every segment, in order.
-    pub segments: Vec<SegmentRow>,
+    pub segments: Arc<Vec<SegmentRow>>,
 }
 
 /// The renditions of a film.
@@ -66,8 +68,7 @@ impl Media {
         for row in rows.into_iter().filter(plays) {
             match row.state()? {
                 RenditionState::Ready => {
-                    let segments = catalog.rendition_segments(content, &row.recipe).await?;
-                    list.whole.push(Whole { row, segments });
+                    list.whole.push(self.whole(content, row).await?);
                 }
                 RenditionState::Building | RenditionState::Evicted => list.more_coming = true,
                 RenditionState::Failed => {}
@@ -91,8 +92,19 @@ impl Media {
             return Ok(None);
         }
         self.watch(content, recipe);
-        let segments = catalog.rendition_segments(content, recipe).await?;
-        Ok(Some(Whole { row, segments }))
+        Ok(Some(self.whole(content, row).await?))
+    }
+
+    /// A rendition with its segments, which are thousands for a long film: they are read again when its row has changed.
+    async fn whole(&self, content: ContentId, row: RenditionRow) -> Result<Whole, MediaError> {
+        if let Some(segments) = self.0.lists.of(content, &row) {
+            return Ok(Whole { row, segments });
+        }
+        let catalog = self.0.store.catalog();
+        let segments = catalog.rendition_segments(content, &row.recipe).await?;
+        let segments = Arc::new(segments);
+        self.0.lists.keep(content, &row, &segments);
+        Ok(Whole { row, segments })
     }
 
     /// One segment of a rendition.

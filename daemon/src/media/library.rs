@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::arriving::Follows;
 use super::budget::Watched;
-use super::cache::Films;
+use super::cache::{FILMS_BYTES_MAX, Films, Lists, SEGMENTS_BYTES_MAX};
 use super::film::Film;
 use super::ladder::{self, RungSetting};
 use super::plan;
@@ -74,6 +74,7 @@ pub(super) struct Inner {
     pub(super) watched: Watched,
     viewers: Viewers,
     pub(super) films: Films,
+    pub(super) lists: Lists,
     pub(super) follows: Follows,
     loads: Semaphore,
 }
@@ -101,7 +102,8 @@ impl Media {
             cache_bytes: parts.cache_bytes,
             watched: Watched::default(),
             viewers: Viewers::default(),
-            films: Films::default(),
+            films: Films::new(FILMS_BYTES_MAX),
+            lists: Lists::new(SEGMENTS_BYTES_MAX),
             follows: Follows::default(),
             loads: Semaphore::new(LOADS_MAX),
         }))
@@ -151,7 +153,8 @@ impl Media {
 
     /// How the room stands with an object.
     pub async fn look(&self, content: ContentId) -> Result<Look, MediaError> {
-        if let Some(film) = self.0.films.get(content) {
+        // The row is long where there is an index, and what is asked of it lies behind that.
+        if let Some(film) = self.film(content).await? {
             return Ok(Look::Ready(film));
         }
         let Some(row) = self.0.store.catalog().asset(content).await? else {
@@ -160,6 +163,7 @@ impl Media {
         match row.state()? {
             AssetState::Indexing => Ok(Look::Indexing),
             AssetState::Failed => Ok(Look::Failed(row.reason.unwrap_or_else(|| "unknown".into()))),
+            // It became so just now.
             AssetState::Ready => Ok(self
                 .film(content)
                 .await?
@@ -207,7 +211,7 @@ impl Media {
 
     /// A film whose index is there.
     pub async fn film(&self, content: ContentId) -> Result<Option<Arc<Film>>, MediaError> {
-        if let Some(film) = self.0.films.get(content) {
+        if let Some(film) = self.0.films.get(&content) {
             return Ok(Some(film));
         }
         let _turn = self
@@ -216,7 +220,7 @@ impl Media {
             .acquire()
             .await
             .map_err(|error| MediaError::Damaged(error.to_string()))?;
-        if let Some(film) = self.0.films.get(content) {
+        if let Some(film) = self.0.films.get(&content) {
             return Ok(Some(film));
         }
         let Some(bytes) = self.0.store.catalog().asset_index(content).await? else {

@@ -75,7 +75,7 @@ impl<D> Shared<D> {
             .keep_alive_interval(PING_EVERY);
         Self {
             doors,
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(),
             protocol,
             idle_timeout: bounds.idle_timeout,
             drain: life.drain(),

@@ -13,12 +13,36 @@ use tokio::time::Instant;
 use crate::telemetry::metrics::HTTP_REQUESTS_IN_FLIGHT;
 
 /// The running requests of the whole daemon.
-#[derive(Clone, Default)]
-pub(super) struct InFlight(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(super) struct InFlight(Arc<All>);
+
+struct All {
+    count: AtomicU64,
+    /// The same as a figure, found once.
+    gauge: metrics::Gauge,
+}
 
 impl InFlight {
+    /// None yet; to be made when the recorder is there.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(All {
+            count: AtomicU64::new(0),
+            gauge: metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT),
+        }))
+    }
+
     pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.gauge.increment(1.0);
+    }
+
+    fn end(&self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.decrement(1.0);
     }
 }
 
@@ -46,8 +70,7 @@ impl Activity {
             self.first.notify_one();
         }
         self.running.fetch_add(1, Ordering::Relaxed);
-        all.0.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).increment(1.0);
+        all.begin();
         Running {
             activity: Arc::clone(self),
             all: all.clone(),
@@ -91,8 +114,7 @@ impl Drop for Running {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.activity.running.fetch_sub(1, Ordering::Relaxed);
-        self.all.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).decrement(1.0);
+        self.all.end();
     }
 }
 
