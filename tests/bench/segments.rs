@@ -61,6 +61,9 @@ pub async fn rows(pace: Pace, place: &Path) -> Result<()> {
         cut.push((*name, Film::of(&ours, &key).await.with_context(|| key)?));
     }
     beside_nginx(pace, place, &root, &ours, &cut[..2]).await?;
+    // What it took for the rows above it would not take again.
+    drop(ours);
+    ours = Server::ours_with(place, CONFIG).await.context("nebulad")?;
     viewers(pace, &ours, &cut[0].1).await?;
     // The last film is the long one: its first playlist after a start is a cold one.
     let long = &cut[2].1;

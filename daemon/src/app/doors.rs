@@ -20,7 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::s3::{S3Door, S3Parts};
 use crate::serve::Doors;
 use crate::store::Store;
-use crate::stream::{self, StreamParts};
+use crate::stream::{self, Shortcut, StreamParts};
 use crate::telemetry::Exporter;
 use crate::tus::{self, TusOptions};
 use crate::website::{Website, WebsiteParts};
@@ -33,6 +33,7 @@ const WELL_KNOWN: &str = "/.well-known/";
 /// What a connection sees of the house.
 pub(super) struct House {
     router: Router,
+    shortcut: Shortcut,
     s3: S3Door,
     website: Website,
     /// Below it host names are buckets.
@@ -99,14 +100,16 @@ impl House {
             identity: house.identity.clone(),
             domain: config.server.website_domain.clone(),
         });
+        let stream = StreamParts {
+            media: house.media.clone(),
+        };
         let router = admin::router(parts)
             .merge(tus::router(house.store.clone(), tus))
-            .merge(stream::router(StreamParts {
-                media: house.media.clone(),
-            }))
+            .merge(stream::router(stream.clone()))
             .merge(website.router())
             .fallback(admin::no_route)
             .layer(from_fn_with_state(gate.clone(), context));
+        let shortcut = Shortcut::new(stream, gate.clone());
         let s3 = S3Door::new(S3Parts {
             store: house.store.clone(),
             gate,
@@ -116,6 +119,7 @@ impl House {
         });
         Self {
             router,
+            shortcut,
             s3,
             website,
             domain: config.server.domain.clone(),
@@ -162,9 +166,12 @@ impl Doors for House {
         let answer = if is_s3 {
             self.s3.call(request).await
         } else {
-            match self.router.clone().oneshot(request).await {
+            match self.shortcut.answer(request).await {
                 Ok(response) => response,
-                Err(never) => match never {},
+                Err(request) => match self.router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
             }
         };
         meter.response(answer)

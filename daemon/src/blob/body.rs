@@ -3,6 +3,7 @@
 //! What lies in the page cache is read at once, by the thread that feeds the socket: handing it to another would cost more than the copy.
 //! What does not is read by one blocking read, during which the socket's thread serves others.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -22,6 +23,7 @@ use super::BlobError;
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::bypass::{Bypass, RUN_BYTES_MIN};
 use super::cipher::FRAME_BYTES;
+use super::gather::{Batch, GAP_BYTES_MAX, RUNS_MAX};
 use super::reader::{BlobReader, Opened, Part};
 use crate::kernel::limits::SUM_BLOCK_BYTES;
 
@@ -29,8 +31,11 @@ use crate::kernel::limits::SUM_BLOCK_BYTES;
 #[derive(Debug)]
 pub struct BlobBody {
     reader: BlobReader,
-    /// What is left.
+    /// What is left of the run that is being read.
     range: Range<u64>,
+    /// The runs behind it, none of them empty, and the bytes of all of them.
+    further: VecDeque<Range<u64>>,
+    further_bytes: u64,
     /// Number of the part that `range.start` lies in.
     part: usize,
     /// A read of cold pages, or the opening of a frame, on its way.
@@ -39,6 +44,8 @@ pub struct BlobBody {
     opened: Option<Opened>,
     /// The way past this process, where whoever sends the body has one.
     bypass: Option<Bypass>,
+    /// The byte after the last that was found in the page cache, of the whole and in the same part.
+    cached_to: Option<u64>,
 }
 
 impl BlobBody {
@@ -49,10 +56,22 @@ impl BlobBody {
                 .parts
                 .partition_point(|part| part.span.end <= range.start),
             range,
+            further: VecDeque::new(),
+            further_bytes: 0,
             cold: None,
             opened: None,
             bypass: None,
+            cached_to: None,
         }
+    }
+
+    /// Goes on with further runs.
+    pub(super) fn then(mut self, runs: impl Iterator<Item = Range<u64>>) -> Self {
+        self.further = runs.filter(|run| !run.is_empty()).collect();
+        let bytes = self.further.iter().map(|run| run.end - run.start);
+        self.further_bytes = bytes.sum();
+        self.settle();
+        self
     }
 
     /// Lets bytes go past this process; only for the connection whose way it is.
@@ -64,7 +83,7 @@ impl BlobBody {
 
     /// Bytes still to come.
     pub fn remaining(&self) -> u64 {
-        self.range.end - self.range.start
+        self.range.end - self.range.start + self.further_bytes
     }
 
     /// The part to read from, where in its file, and how much.
@@ -80,13 +99,63 @@ impl BlobBody {
 
     /// Counts a piece as read.
     fn advance(&mut self, piece: Bytes) -> Bytes {
-        self.range.start += piece.len() as u64;
-        if let Some(part) = self.reader.parts.get(self.part)
-            && self.range.start >= part.span.end
-        {
-            self.part += 1;
+        let mut left = piece.len() as u64;
+        loop {
+            let step = left.min(self.range.end - self.range.start);
+            self.range.start += step;
+            left -= step;
+            self.settle();
+            if left == 0 || self.range.is_empty() {
+                return piece;
+            }
         }
-        piece
+    }
+
+    /// Goes on to the next run where one is done, and to the part that it begins in.
+    fn settle(&mut self) {
+        if self.range.is_empty()
+            && let Some(next) = self.further.pop_front()
+        {
+            self.further_bytes -= next.end - next.start;
+            self.range = next;
+        }
+        let at = self.range.start;
+        let parts = &self.reader.parts;
+        let here = parts.get(self.part);
+        if here.is_none_or(|part| !part.span.contains(&at)) {
+            self.part = parts.partition_point(|part| part.span.end <= at);
+            self.cached_to = None;
+        }
+    }
+
+    /// Nothing more is given.
+    fn end(&mut self) {
+        self.range.start = self.range.end;
+        self.further.clear();
+        self.further_bytes = 0;
+    }
+
+    /// Runs of the same part that are read together with this one, in its file.
+    fn batch(&self, part: &Part, at: u64) -> Option<Batch> {
+        if self.further.is_empty() || part.damage.is_some() {
+            return None;
+        }
+        let in_file = |whole: u64| part.offset + (whole - part.span.start);
+        let near = self
+            .further
+            .iter()
+            .take_while(|run| part.span.start <= run.start && run.end <= part.span.end);
+        let near: VecDeque<Range<u64>> = near
+            .take(RUNS_MAX)
+            .map(|run| in_file(run.start)..in_file(run.end))
+            .collect();
+        let first = at..in_file(self.range.end.min(part.span.end));
+        Batch::of(
+            &self.reader.room.buffers,
+            first,
+            &near,
+            in_file(part.span.end),
+        )
     }
 
     /// The next piece of an encrypted part, when its frame is open.
@@ -122,6 +191,20 @@ impl BlobBody {
         self.advance(piece)
     }
 
+    /// What comes of a read on its way.
+    fn poll_cold(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BlobError>>> {
+        let Some(cold) = &mut self.cold else {
+            return Poll::Ready(None);
+        };
+        let done = ready!(Pin::new(cold).poll(cx));
+        self.cold = None;
+        Poll::Ready(Some(match done {
+            Ok(Ok(bytes)) => Ok(self.arrived(bytes)),
+            Ok(Err(error)) => Err(self.fail(error)),
+            Err(_) => Err(self.fail(io::Error::other("the daemon is ending"))),
+        }))
+    }
+
     /// The failure that ends the body.
     fn fail(&mut self, error: io::Error) -> BlobError {
         let room = self.next_read().map(|(part, ..)| Arc::clone(&part.room));
@@ -139,7 +222,7 @@ impl BlobBody {
                 }),
                 _ => None,
             });
-        self.range.start = self.range.end;
+        self.end();
         match known {
             Some(known) => known,
             None => room
@@ -176,16 +259,34 @@ impl Stream for BlobBody {
                     let good = (block * SUM_BLOCK_BYTES).saturating_sub(at);
                     if good == 0 {
                         let id = part.id;
-                        this.range.start = this.range.end;
+                        this.end();
                         return Poll::Ready(Some(Err(BlobError::Damaged { id, block })));
                     }
                     len = good as usize;
                 }
+                if let Some(batch) = this.batch(part, at) {
+                    match batch.cached(&part.file) {
+                        Ok(Ok(piece)) => return Poll::Ready(Some(Ok(this.advance(piece)))),
+                        Ok(Err(batch)) => {
+                            this.reader.room.foreground.fetch_add(1, Ordering::Relaxed);
+                            let file = Arc::clone(&part.file);
+                            this.cold =
+                                Some(tokio::task::spawn_blocking(move || batch.cold(&file)));
+                            return this.poll_cold(cx);
+                        }
+                        Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+                    }
+                }
+                let follows = this.cached_to.is_some_and(|to| {
+                    let gap = this.range.start.checked_sub(to);
+                    gap.is_some_and(|gap| gap <= GAP_BYTES_MAX)
+                });
                 if let Some(bypass) = &this.bypass
                     && len >= RUN_BYTES_MIN
-                    && is_cached(&part.file, at, len)
+                    && is_cached(&part.file, at, len, follows)
                 {
                     let stand_in = bypass.put(&part.file, at, len);
+                    this.cached_to = Some(this.range.start + stand_in.len() as u64);
                     return Poll::Ready(Some(Ok(this.advance(stand_in))));
                 }
                 let mut buffer = this.reader.room.buffers.take(len);
@@ -203,16 +304,7 @@ impl Stream for BlobBody {
                 }
             }
         }
-        let Some(cold) = &mut this.cold else {
-            return Poll::Ready(None);
-        };
-        let done = ready!(Pin::new(cold).poll(cx));
-        this.cold = None;
-        Poll::Ready(Some(match done {
-            Ok(Ok(bytes)) => Ok(this.arrived(bytes)),
-            Ok(Err(error)) => Err(this.fail(error)),
-            Err(_) => Err(this.fail(io::Error::other("the daemon is ending"))),
-        }))
+        this.poll_cold(cx)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -254,11 +346,10 @@ fn read_cached(file: &File, space: &mut [u8], at: u64) -> io::Result<Option<usiz
 }
 
 /// Whether sending these bytes will most likely wait for no disk: their first and last are in the page cache, and what lies
-/// between came and goes with them.
-fn is_cached(file: &File, at: u64, len: usize) -> bool {
-    [at, at + len as u64 - 1]
-        .into_iter()
-        .all(|at| matches!(read_cached(file, &mut [0], at), Ok(Some(1))))
+/// between came and goes with them; of bytes that follow others which are there, the first is as well.
+fn is_cached(file: &File, at: u64, len: usize, follows: bool) -> bool {
+    let is = |at| matches!(read_cached(file, &mut [0], at), Ok(Some(1)));
+    is(at + len as u64 - 1) && (follows || is(at))
 }
 
 /// Fills the buffer, whatever it takes.

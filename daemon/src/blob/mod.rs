@@ -39,6 +39,7 @@ mod disks;
 mod error;
 mod files;
 mod filesync;
+mod gather;
 mod held;
 mod idle;
 mod lane;

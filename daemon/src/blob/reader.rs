@@ -247,9 +247,21 @@ impl BlobReader {
 
     /// Streams a range, cut to what was opened; it breaks off before the first byte that may not be served.
     pub fn body(&self, range: Range<u64>) -> BlobBody {
+        BlobBody::new(self, self.opened(range))
+    }
+
+    /// Streams ranges one after the other, each as [`BlobReader::body`] does.
+    pub fn runs(&self, runs: impl Iterator<Item = Range<u64>>) -> BlobBody {
+        let mut runs = runs.map(|run| self.opened(run));
+        let first = runs.next().unwrap_or(0..0);
+        BlobBody::new(self, first).then(runs)
+    }
+
+    /// What of a range was opened.
+    fn opened(&self, range: Range<u64>) -> Range<u64> {
         let end = range.end.min(self.window.end);
         let start = range.start.max(self.window.start);
-        BlobBody::new(self, start.min(end)..end)
+        start.min(end)..end
     }
 
     /// All bytes in one piece, at most [`READ_BYTES_MAX`].

@@ -76,7 +76,7 @@ impl Touched {
 
 /// One remembered version.
 pub(super) struct Remembered {
-    pub(super) row: ObjectRow,
+    pub(super) row: Arc<ObjectRow>,
     /// Whether the bytes of a small object are with it.
     whole: bool,
     extents: Option<Arc<[Extent]>>,
@@ -216,7 +216,7 @@ impl Memory {
         })
     }
 
-    pub(super) fn put_object(&self, since: Since, row: &ObjectRow) {
+    pub(super) fn put_object(&self, since: Since, row: &Arc<ObjectRow>) {
         self.enter(since, |state| state.put_object(row));
     }
 
@@ -307,7 +307,7 @@ impl State {
         }
     }
 
-    fn put_object(&mut self, row: &ObjectRow) {
+    fn put_object(&mut self, row: &Arc<ObjectRow>) {
         let cost = ENTRY_BYTES + row.bytes();
         if !row.is_latest || cost > OBJECT_BYTES_MAX / 16 {
             return;
@@ -320,7 +320,7 @@ impl State {
             whole: row.inline.is_some() || !row.is_inline,
             extents: None,
             used: AtomicBool::new(false),
-            row: row.clone(),
+            row: Arc::clone(row),
             cost,
         };
         if !self.names.contains_key(&row.bucket) {
@@ -343,7 +343,7 @@ impl State {
             return;
         }
         let object = Remembered {
-            row: object.row.clone(),
+            row: Arc::clone(&object.row),
             whole: object.whole,
             extents: Some(extents.into()),
             used: AtomicBool::new(true),

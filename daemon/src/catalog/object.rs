@@ -1,5 +1,7 @@
 //! Object versions: the rows that names point at.
 
+use std::sync::Arc;
+
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
@@ -227,15 +229,16 @@ impl Catalog {
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, CatalogError> {
-        self.latest(bucket, key, LATEST, true).await
+        let row = self.latest(bucket, key, LATEST, true).await?;
+        Ok(row.map(Arc::unwrap_or_clone))
     }
 
-    /// The same without the bytes.
+    /// The same without the bytes; as long as nothing of it changes, it is likely the very row that was given before.
     pub async fn object_head(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
-    ) -> Result<Option<ObjectRow>, CatalogError> {
+    ) -> Result<Option<Arc<ObjectRow>>, CatalogError> {
         self.latest(bucket, key, LATEST_HEAD, false).await
     }
 
@@ -245,13 +248,13 @@ impl Catalog {
         key: &ObjectKey,
         sql: &'static str,
         whole: bool,
-    ) -> Result<Option<ObjectRow>, CatalogError> {
+    ) -> Result<Option<Arc<ObjectRow>>, CatalogError> {
         let found = self
             .memory
             .as_ref()
             .map(|memory| memory.object(bucket.as_str(), key.as_bytes(), whole));
         if let Some(Found::Here(object)) = found {
-            return Ok(Some(object.row.clone()));
+            return Ok(Some(Arc::clone(&object.row)));
         }
         let row: Option<ObjectRow> = if let Some(lookups) = &self.lookups {
             let bucket = Argument::Text(bucket.as_str().to_owned());
@@ -263,6 +266,7 @@ impl Catalog {
                 .bind(key.as_bytes())
                 .fetch_optional(pool).await)?
         };
+        let row = row.map(Arc::new);
         if let (Some(memory), Some(Found::Ask(since)), Some(row)) = (&self.memory, found, &row) {
             memory.put_object(since, row);
         }

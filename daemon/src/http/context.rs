@@ -1,5 +1,8 @@
 //! What every request gets before a door sees it, and every answer before it leaves.
 
+use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -7,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::gate::Gate;
 use super::problem::Problem;
-use crate::kernel::Id;
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -15,31 +17,39 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUESTED_WITH: &str = "x-requested-with";
 const CONSOLE: &str = "nebula-console";
 
-/// 64 random bits as 16 hex digits: the name of a request in the log and in problems.
+/// 64 bits as 16 hex digits: the name of a request in the log and in problems.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestId(pub String);
 
 impl RequestId {
     /// A fresh one; what a client sends is not taken over, so nobody writes into our log.
     pub fn random() -> Self {
-        let mut id = Id::random().to_string();
-        id.truncate(16);
-        Self(id)
+        // The keys of hashers are random once for each thread and then differ for each hasher: no system call, and no secret.
+        let bits = RandomState::new().build_hasher().finish();
+        Self(format!("{bits:016x}"))
     }
 }
 
 /// The outermost layer of the router: request id, gate, security headers.
 ///
 /// `axum::middleware::from_fn_with_state(gate, context)`.
-pub async fn context(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub async fn context(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    in_context(gate, request, |request| next.run(request)).await
+}
+
+/// The same around an answer that needs no router.
+pub async fn in_context<F: Future<Output = Response>>(
+    gate: Gate,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let id = RequestId::random();
     let quiet = request
         .headers()
         .get(REQUESTED_WITH)
         .is_some_and(|by| by.as_bytes().eq_ignore_ascii_case(CONSOLE.as_bytes()));
-    request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(gate);
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = with_request_id(&response, problem, &id);
     }

@@ -1,6 +1,6 @@
 //! Pieces that the doors share.
 //!
-//! A request passes [`context`] first: it gets a [`RequestId`] and the [`Gate`], and its answer the security headers.
+//! A request passes [`context`] first: it gets the [`Gate`], and its answer a [`RequestId`] and the security headers.
 //! A handler that takes a [`crate::identity::Caller`] gets it from the gate (Basic, else tailnet, else nobody); [`require`] asks for each right, [`require_here`] where a bucket has a say, and [`audited`] notes what changed.
 //! Paths become names in [`path`], errors a [`Problem`], and an object's bytes an answer in [`serve_object`]: conditions, ranges and headers by RFC 9110, over whatever body the caller opens.
 //!
@@ -27,7 +27,7 @@ mod tests;
 mod throttle;
 
 pub use audited::{audited, identity_of, permit};
-pub use context::{OBJECT_CSP, REQUEST_ID, RequestId, context, secure};
+pub use context::{OBJECT_CSP, REQUEST_ID, RequestId, context, in_context, secure};
 pub use cors::{media_cors, media_preflight};
 pub use gate::{Credential, Gate, PeerAddr, require, require_here};
 pub use linger::Lingering;

@@ -24,6 +24,9 @@ const FEATURES: HeaderValue = HeaderValue::from_static(
     "DLNA.ORG_OP=01;DLNA.ORG_CI=0;DLNA.ORG_FLAGS=01700000000000000000000000000000",
 );
 
+/// Headers that an answer has room for at once, those that others add included; a map that grows is built anew.
+const HEADERS_USUAL: usize = 20;
+
 /// What is known of an object before its first byte is read.
 #[derive(Clone, Debug)]
 pub struct Representation {
@@ -116,8 +119,9 @@ where
 fn with_body(status: StatusCode, body: Body, object: &Representation, length: u64) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = object.headers.clone();
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_USUAL);
+    headers.extend(object.headers.clone());
     headers.insert(header::CONTENT_TYPE, object.content_type.clone());
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -30,6 +30,7 @@ pub struct Film {
     pub video: Option<CopiedTrack>,
     /// The sound tracks that can be served as they lie there, in the file's order.
     pub audio: Vec<CopiedTrack>,
+    independent: bool,
 }
 
 /// A track that is served from the object's own bytes.
@@ -79,6 +80,7 @@ impl Film {
             timeline,
             video: None,
             audio: Vec::new(),
+            independent: true,
         };
         let Some(timeline) = &film.timeline else {
             return film;
@@ -93,6 +95,9 @@ impl Film {
                 _ => {}
             }
         }
+        let tables = &film.index.tables;
+        let alone = |track: &CopiedTrack| independent(track, &tables[track.place]);
+        film.independent = video.as_ref().is_none_or(alone);
         film.video = video;
         film.audio = audio;
         film
@@ -210,16 +215,22 @@ impl Film {
     /// Whether every segment of the picture can be decoded by itself: no picture is shown before the keyframe that its
     /// segment starts with.
     pub fn independent(&self) -> bool {
-        let Some(track) = &self.video else {
-            return true;
-        };
-        let table = &self.index.tables[track.place];
-        track.segments.iter().all(|segment| {
-            let samples = &table[segment.samples.clone()];
-            let start = samples[0].pts();
-            samples[0].key && samples.iter().all(|sample| sample.pts() >= start)
-        })
+        self.independent
     }
+
+    /// Whether a track of this film is its picture.
+    pub fn is_picture(&self, track: &CopiedTrack) -> bool {
+        let video = self.video.as_ref();
+        video.is_some_and(|video| video.place == track.place)
+    }
+}
+
+fn independent(track: &CopiedTrack, table: &[Sample]) -> bool {
+    track.segments.iter().all(|segment| {
+        let samples = &table[segment.samples.clone()];
+        let start = samples[0].pts();
+        samples[0].key && samples.iter().all(|sample| sample.pts() >= start)
+    })
 }
 
 impl CopiedTrack {

@@ -252,49 +252,43 @@ impl Film {
                 init_uri: init_uri.clone(),
             })
             .collect();
-        let is_picture = self.video.as_ref() == Some(track);
+        let is_picture = self.is_picture(track);
         playlist::media(&entries, !is_picture || self.independent())
     }
 
-    /// The key pictures of the original, one for each segment: what a player shows while it is wound.
-    fn key_entries(&self, track: &CopiedTrack, content: ContentId) -> Vec<KeyEntry> {
-        let tag = tag(content);
-        let stream = stream_of(self, track);
+    /// The key pictures of the original, one for each segment: what a player shows while it is wound. Number of the
+    /// segment, bytes, and seconds until the next.
+    fn key_pictures(&self, track: &CopiedTrack) -> Vec<(u32, u64, f64)> {
         let table = &self.index.tables[track.place];
         let keys = track.segments.iter().map(|segment| {
             let alone = segment.samples.len() == 1 && table[segment.samples.start].key;
             let bytes = segment.key_bytes.or(alone.then_some(segment.size_bytes));
             (segment, bytes)
         });
-        let mut entries: Vec<KeyEntry> = Vec::new();
+        let mut pictures: Vec<(u32, u64, f64)> = Vec::new();
         for (segment, bytes) in keys {
-            match (bytes, entries.last_mut()) {
-                (Some(bytes), _) => {
-                    let leaf = Leaf::Segment(stream.clone(), segment.number);
-                    entries.push(KeyEntry {
-                        uri: format!("{}?c={tag}", leaf.name()),
-                        bytes,
-                        duration_s: segment.duration_s,
-                    });
-                }
+            match (bytes, pictures.last_mut()) {
+                (Some(bytes), _) => pictures.push((segment.number, bytes, segment.duration_s)),
                 // A segment without one is shown as the picture before it.
-                (None, Some(last)) => last.duration_s += segment.duration_s,
+                (None, Some(last)) => last.2 += segment.duration_s,
                 (None, None) => {}
             }
         }
-        entries
+        pictures
     }
 
     fn keys(&self, content: ContentId) -> Option<Keys> {
         let track = self.video.as_ref()?;
-        let entries = self.key_entries(track, content);
-        if entries.is_empty() {
+        let pictures = self.key_pictures(track);
+        if pictures.is_empty() {
             return None;
         }
         let leaf = Leaf::Keys(stream_of(self, track));
         let uri = format!("{}?c={}", leaf.name(), tag(content));
         let mut picture = self.original_picture(track, uri);
-        let sizes = entries.iter().map(|entry| (entry.bytes, entry.duration_s));
+        let sizes = pictures
+            .iter()
+            .map(|&(_, bytes, duration_s)| (bytes, duration_s));
         picture.bandwidth = Bandwidth::measured(sizes);
         // It says nothing of how often key pictures come (RFC 8216bis §4.4.6.3).
         picture.frame_rate = None;
@@ -303,12 +297,18 @@ impl Film {
 
     /// The playlist of the key pictures of the track that [`Self::stream`] gives.
     pub fn key_playlist(&self, track: &CopiedTrack, content: ContentId) -> Option<String> {
-        if self.video.as_ref() != Some(track) {
+        if !self.is_picture(track) {
             return None;
         }
-        let init = Leaf::Init(stream_of(self, track), 0).name();
-        let init_uri = format!("{init}?c={}", tag(content));
-        let entries = self.key_entries(track, content);
+        let (tag, stream) = (tag(content), stream_of(self, track));
+        let init_uri = format!("{}?c={tag}", Leaf::Init(stream.clone(), 0).name());
+        let entry = |(number, bytes, duration_s)| KeyEntry {
+            uri: format!("{}?c={tag}", Leaf::Segment(stream.clone(), number).name()),
+            bytes,
+            duration_s,
+        };
+        let pictures = self.key_pictures(track).into_iter();
+        let entries: Vec<KeyEntry> = pictures.map(entry).collect();
         (!entries.is_empty()).then(|| playlist::keys(&entries, &init_uri))
     }
 
@@ -468,11 +468,7 @@ pub(super) fn settle(sounds: &mut [Sound]) {
 }
 
 pub(super) fn stream_of(film: &Film, track: &CopiedTrack) -> String {
-    let letter = if film.video.as_ref() == Some(track) {
-        'v'
-    } else {
-        'a'
-    };
+    let letter = if film.is_picture(track) { 'v' } else { 'a' };
     format!("{letter}{}", track.id)
 }
 

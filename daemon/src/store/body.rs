@@ -142,6 +142,14 @@ impl ObjectReader {
         }
     }
 
+    /// A body of the bytes of ranges one after the other; `None` for a small object, whose bytes are at hand.
+    pub fn runs(&self, runs: impl Iterator<Item = Range<u64>>) -> Option<ObjectBody> {
+        match &self.0 {
+            Bytes0::Inline(_) => None,
+            Bytes0::Blobs(reader) => Some(ObjectBody(Out::Blob(reader.runs(runs)))),
+        }
+    }
+
     /// The bytes in `range`, at once: for small ranges.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
         match &self.0 {

@@ -135,6 +135,7 @@ struct Inner {
     burials: burial::Burials,
     endings: ending::Endings,
     drains: drains::Drains,
+    read_lately: object::ReadLately,
 }
 
 /// What the store is made of.
@@ -178,6 +179,7 @@ impl Store {
             burials: burial::Burials::default(),
             endings: ending::Endings::default(),
             drains: drains::Drains::default(),
+            read_lately: object::ReadLately::default(),
         }))
     }
 

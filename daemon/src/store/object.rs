@@ -1,5 +1,8 @@
 //! Looking objects up.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use super::checksum::Checksums;
@@ -8,6 +11,38 @@ use super::headers::{ObjectHeaders, Tags};
 use super::{Store, StoreError};
 use crate::catalog::{CatalogError, ObjectRow};
 use crate::kernel::{BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
+
+/// Objects that are kept as they were read out of their rows.
+const READ_MAX: usize = 256;
+
+/// Objects that were read out of their rows lately: for a small range of a hot film that costs more than to find the row.
+///
+/// Each is kept with its row and holds as long as the catalog gives that very row again, so nothing need be forgotten.
+#[derive(Default)]
+pub(super) struct ReadLately(Mutex<HashMap<i64, Read>>);
+
+/// A row, and what was read out of it.
+type Read = (Arc<ObjectRow>, Arc<Object>);
+
+impl ReadLately {
+    fn get(&self, row: &Arc<ObjectRow>) -> Option<Arc<Object>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (from, object) = known.get(&row.id)?;
+        Arc::ptr_eq(from, row).then(|| Arc::clone(object))
+    }
+
+    fn put(&self, row: &Arc<ObjectRow>, object: &Arc<Object>) {
+        // The bytes of small objects are in their rows: they are not held twice.
+        if row.is_inline {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= READ_MAX && !known.contains_key(&row.id) {
+            known.clear();
+        }
+        known.insert(row.id, (Arc::clone(row), Arc::clone(object)));
+    }
+}
 
 /// One version of an object.
 #[derive(Clone, Debug)]
@@ -127,10 +162,32 @@ impl Store {
         version: Option<&VersionId>,
     ) -> Result<Object, StoreError> {
         let row = match version {
-            None => self.0.catalog.object_head(bucket, key).await?,
+            None => return Ok(Object::clone(&*self.look(bucket, key).await?)),
             Some(version) => self.0.catalog.object_version(bucket, key, version).await?,
         };
         self.found(row, bucket, key, version).await
+    }
+
+    /// The latest version, without its bytes, shared with whoever asks for it at the same time.
+    ///
+    /// # Errors
+    /// Those of [`Store::head`].
+    pub async fn look(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Arc<Object>, StoreError> {
+        let row = self.0.catalog.object_head(bucket, key).await?;
+        if let Some(object) = row.as_ref().and_then(|row| self.0.read_lately.get(row)) {
+            return Ok(object);
+        }
+        let kept = row.clone();
+        let row = row.map(Arc::unwrap_or_clone);
+        let object = Arc::new(self.found(row, bucket, key, None).await?);
+        if let Some(row) = kept {
+            self.0.read_lately.put(&row, &object);
+        }
+        Ok(object)
     }
 
     /// Some version that holds this content.

@@ -1,5 +1,7 @@
 //! From a request to an object that its caller may read.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -26,7 +28,7 @@ pub(super) struct Visit {
 /// What a name leads to.
 pub(super) enum Found {
     /// A finished object.
-    Object(Box<Object>),
+    Object(Arc<Object>),
     /// An upload that has not ended.
     Arriving(Arriving),
 }
@@ -87,10 +89,10 @@ impl Visit {
     }
 
     /// The object of this name, without its bytes, when the caller may read it.
-    pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Object, Problem> {
+    pub(super) async fn object(&self, store: &Store, raw: &str) -> Result<Arc<Object>, Problem> {
         let (bucket, key) = self.readable(raw).await?;
         store
-            .head(&bucket, &key, None)
+            .look(&bucket, &key)
             .await
             .map_err(|error| self.problem(error, &bucket, &key))
     }
@@ -98,16 +100,16 @@ impl Visit {
     /// The same, or the unfinished upload that becomes it: an object that is there goes before the upload that will replace it.
     pub(super) async fn find(&self, store: &Store, raw: &str) -> Result<Found, Problem> {
         let (bucket, key) = self.readable(raw).await?;
-        let missing = match store.head(&bucket, &key, None).await {
-            Ok(object) => return Ok(Found::Object(Box::new(object))),
+        let missing = match store.look(&bucket, &key).await {
+            Ok(object) => return Ok(Found::Object(object)),
             Err(error @ (StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. })) => error,
             Err(error) => return Err(self.problem(error, &bucket, &key)),
         };
         match store.arriving(&bucket, &key).await? {
             Some(arriving) => Ok(Found::Arriving(arriving)),
             // It may have ended between the two questions.
-            None => match store.head(&bucket, &key, None).await {
-                Ok(object) => Ok(Found::Object(Box::new(object))),
+            None => match store.look(&bucket, &key).await {
+                Ok(object) => Ok(Found::Object(object)),
                 Err(_) => Err(self.problem(missing, &bucket, &key)),
             },
         }

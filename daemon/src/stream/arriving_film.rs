@@ -30,7 +30,7 @@ const BLOCK_MAX: Duration = Duration::from_secs(6);
 /// What answers for a film.
 pub(super) enum Sorted {
     /// The object; with the stand-in of its upload where the player began before the end of that.
-    Film(Box<Object>, Option<ContentId>),
+    Film(Arc<Object>, Option<ContentId>),
     /// An upload.
     Arriving(Arriving),
 }

@@ -27,7 +27,16 @@ pub(super) trait Bodies: Unpin {
     /// A range of them.
     fn body(&self, range: Range<u64>) -> Self::Body;
 
-    /// The same, past this process where that is possible.
+    /// Ranges one after the other as one body, past this process where that is possible; `None` where it cannot.
+    fn runs(
+        &self,
+        _runs: impl Iterator<Item = Range<u64>>,
+        _bypass: Option<&Bypass>,
+    ) -> Option<Self::Body> {
+        None
+    }
+
+    /// One of them, past this process where that is possible.
     fn past(&self, range: Range<u64>, _bypass: Option<&Bypass>) -> Self::Body {
         self.body(range)
     }
@@ -42,6 +51,14 @@ impl Bodies for ObjectReader {
 
     fn past(&self, range: Range<u64>, bypass: Option<&Bypass>) -> ObjectBody {
         Self::body(self, range).past(bypass)
+    }
+
+    fn runs(
+        &self,
+        runs: impl Iterator<Item = Range<u64>>,
+        bypass: Option<&Bypass>,
+    ) -> Option<ObjectBody> {
+        Self::runs(self, runs).map(|body| body.past(bypass))
     }
 }
 
@@ -106,6 +123,18 @@ impl<R: Bodies> SegmentBody<R> {
         match part {
             Part::Made(bytes) => return Some(bytes),
             Part::Run(run) => {
+                let further = self.parts.iter().map_while(|part| match part {
+                    Part::Run(run) => Some(run.clone()),
+                    Part::Made(_) | Part::Pieces(_) => None,
+                });
+                let runs = std::iter::once(run.clone()).chain(further);
+                if let Some(body) = self.reader.runs(runs, self.bypass.as_ref()) {
+                    while let Some(Part::Run(_)) = self.parts.front() {
+                        self.parts.pop_front();
+                    }
+                    self.current = Some(Current::Run(body));
+                    return None;
+                }
                 let wanted = self.near(run.clone());
                 self.current = Some(if wanted.len() == 1 {
                     Current::Run(self.reader.past(run, self.bypass.as_ref()))

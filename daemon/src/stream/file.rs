@@ -10,7 +10,7 @@ use crate::http::{Problem, Representation, content_type, serve_object};
 use crate::identity::Caller;
 use crate::kernel::ObjectKey;
 use crate::media::{Asked, looks_like_media};
-use crate::store::{Bypass, Object, ObjectHeaders, Store};
+use crate::store::{Bypass, Object, ObjectHeaders};
 
 /// What a private cache may do with an object that can be replaced: keep it and ask.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -40,7 +40,7 @@ async fn answer(door: &Door, visit: Result<Visit, Problem>) -> Response {
 async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let store = door.media.store();
     let object = match visit.find(store, &visit.rest).await? {
-        Found::Object(object) => *object,
+        Found::Object(object) => object,
         Found::Arriving(arriving) => return arriving::file(visit, &arriving).await,
     };
     let mut about = representation(&object);
@@ -51,9 +51,9 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     }
     let bypass = visit.parts.extensions.get::<Bypass>();
     let answer = serve_object(&visit.parts.method, &visit.parts.headers, &about, |range| {
-        let (store, object): (Store, Object) = (store.clone(), object.clone());
+        let object = &object;
         async move {
-            let reader = store.reader_within(&object, None, range.clone()).await;
+            let reader = store.reader_within(object, None, range.clone()).await;
             let reader = reader.map_err(Problem::from)?;
             reader.check(range.clone()).map_err(Problem::from)?;
             Ok::<_, Problem>(reader.body(range).past(bypass))

@@ -24,6 +24,7 @@ mod extras;
 mod file;
 mod hls;
 mod poster;
+mod shortcut;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -34,6 +35,8 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::media::Media;
+
+pub use shortcut::Shortcut;
 
 /// What the door stands on.
 #[derive(Clone)]

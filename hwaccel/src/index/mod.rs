@@ -36,6 +36,9 @@ pub use types::{
     VideoRange,
 };
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use column::Cursor;
 
 /// Samples per block of a table.
@@ -46,6 +49,9 @@ pub const MAX_INDEX_BYTES: usize = 40 << 20;
 pub const MAX_TRACKS: usize = 128;
 /// The most samples of all tracks together: a film of nine hours with two sound tracks; 128 MB when read in full.
 pub const MAX_SAMPLES: usize = 4_000_000;
+
+/// A table of so many bytes takes longer to read than a thread to begin: about ten minutes of sound.
+const LONG_TABLE_BYTES: usize = 64 * 1024;
 
 const MAGIC: &[u8; 4] = b"NBIX";
 /// Tables alone.
@@ -142,18 +148,21 @@ pub fn encode(index: &MediaIndex) -> Result<Vec<u8>, IndexError> {
 /// [`IndexError`], whatever the bytes are.
 pub fn decode(bytes: &[u8]) -> Result<MediaIndex, IndexError> {
     let (facts, laid_out, mut cursor) = open(bytes)?;
+    let mut sections = Vec::with_capacity(facts.tracks.len());
     let mut budget = MAX_SAMPLES;
-    let mut tables = Vec::with_capacity(facts.tracks.len());
-    let mut layouts = Vec::new();
     for _ in &facts.tracks {
-        let samples = table::decode(cursor.section()?, budget)?;
-        budget -= samples.len();
-        if laid_out {
-            let section = cursor.section()?;
-            let there = (!section.is_empty()).then(|| layout::decode(section, &samples));
+        let table = cursor.section()?;
+        budget -= table::count(table, budget)?;
+        let layout = if laid_out { cursor.section()? } else { &[] };
+        sections.push((table, layout));
+    }
+    let tables = tables(&sections)?;
+    let mut layouts = Vec::new();
+    if laid_out {
+        for ((_, section), samples) in sections.iter().zip(&tables) {
+            let there = (!section.is_empty()).then(|| layout::decode(section, samples));
             layouts.push(there.transpose()?);
         }
-        tables.push(samples);
     }
     if !cursor.is_empty() {
         return Err(IndexError::Damaged("bytes are left over"));
@@ -162,6 +171,33 @@ pub fn decode(bytes: &[u8]) -> Result<MediaIndex, IndexError> {
         facts,
         tables,
         layouts,
+    })
+}
+
+/// The tables of tracks; those of a long film each by a thread of its own, as somebody waits for its first playlist.
+fn tables<'s>(sections: &[(&'s [u8], &[u8])]) -> Result<Vec<Vec<Sample>>, IndexError> {
+    fn decode(table: &[u8]) -> Result<Vec<Sample>, IndexError> {
+        table::decode(table, MAX_SAMPLES)
+    }
+    thread::scope(|scope| {
+        let begin = |section: &(&'s [u8], &[u8])| {
+            let table = section.0;
+            if table.len() < LONG_TABLE_BYTES {
+                return None;
+            }
+            // Where there is no thread to be had, this one does it.
+            let thread = thread::Builder::new();
+            thread.spawn_scoped(scope, move || decode(table)).ok()
+        };
+        let begun: Vec<_> = sections.iter().map(begin).collect();
+        let tables = sections.iter().zip(begun);
+        tables
+            .map(|((table, _), begun)| match begun {
+                // A thread that panics is a bug, and stays one here.
+                Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                None => decode(table),
+            })
+            .collect()
     })
 }
 

@@ -52,16 +52,25 @@ fn encode_block(out: &mut Vec<u8>, block: &[Sample]) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// The samples, at most `budget` of them.
-pub(super) fn decode(bytes: &[u8], budget: usize) -> Result<Vec<Sample>, IndexError> {
-    let mut cursor = Cursor::new(bytes);
-    let count = usize::try_from(cursor.unsigned()?)
+/// How many samples there are, at most `budget`.
+pub(super) fn count(bytes: &[u8], budget: usize) -> Result<usize, IndexError> {
+    counted(&mut Cursor::new(bytes), budget)
+}
+
+fn counted(cursor: &mut Cursor<'_>, budget: usize) -> Result<usize, IndexError> {
+    usize::try_from(cursor.unsigned()?)
         .ok()
         .filter(|count| *count <= budget)
         .ok_or(IndexError::TooLarge {
             what: "samples",
             limit: MAX_SAMPLES,
-        })?;
+        })
+}
+
+/// The samples, at most `budget` of them.
+pub(super) fn decode(bytes: &[u8], budget: usize) -> Result<Vec<Sample>, IndexError> {
+    let mut cursor = Cursor::new(bytes);
+    let count = counted(&mut cursor, budget)?;
     // Each block of samples costs at least its head and six short columns, so a small input cannot ask for much.
     if count.div_ceil(BLOCK_SAMPLES).saturating_mul(14) > bytes.len() {
         return Err(IndexError::Damaged("it ends too early"));

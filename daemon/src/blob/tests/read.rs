@@ -7,6 +7,7 @@ use super::super::buffer::{BUFFER_BYTES, Buffers};
 use super::super::{BlobError, BlobReader, Blobs, READ_BYTES_MAX, Slice};
 use super::{keep, noise, room};
 use crate::kernel::BlobId;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Puts the pages of a reader's files out of the cache, so that reads find a cold disk.
@@ -66,7 +67,20 @@ proptest! {
                 // What was opened for this range alone gives the same.
                 let narrow = blobs.reader_within(slices.clone(), None, range.clone()).await.unwrap();
                 assert_eq!(narrow.size(), size);
-                assert_eq!(collect(&narrow, range).await, expected);
+                assert_eq!(collect(&narrow, range.clone()).await, expected);
+                // Short runs that lie close, then a long one, then one far behind.
+                let short = (0..450).map(|n| range.start + n * 1500..range.start + n * 1500 + n);
+                let runs: Vec<Range<u64>> = short.chain([range.clone(), 5..9]).collect();
+                let clip = |at: u64| at.min(size) as usize;
+                let clipped = runs.iter().map(|run| &whole[clip(run.start)..clip(run.end)]);
+                let expected = clipped.collect::<Vec<_>>().concat();
+                if cold {
+                    chill(&reader);
+                }
+                let body = reader.runs(runs.into_iter());
+                assert_eq!(Body::size_hint(&body).exact(), Some(expected.len() as u64));
+                let pieces: Vec<Bytes> = body.try_collect().await.unwrap();
+                assert_eq!(pieces.concat(), expected);
             }
         });
     }
