@@ -3,6 +3,7 @@
 //!
 //! The tables below are the architecture; ARCHITECTURE.md draws them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -336,6 +337,34 @@ fn every_promise_names_tests_that_exist() {
 }
 
 /// Unsafe code is a privilege of `hwaccel`; every other crate root says so to the compiler.
+#[test]
+fn every_declared_metric_is_counted_somewhere() {
+    let registry = root().join("daemon/src/telemetry/metrics.rs");
+    let text = read(&registry);
+    let declared = text.lines().filter_map(|line| {
+        let (name, rest) = line.trim().split_once(" = ")?;
+        ["Counter ", "Gauge ", "Histogram "]
+            .iter()
+            .any(|kind| rest.starts_with(kind))
+            .then_some(name)
+    });
+    let declared: Vec<_> = declared.collect();
+    assert!(declared.len() > 20, "the registry reads otherwise by now");
+    // The compiler refuses an import that nothing uses, so whoever names one counts with it.
+    let sources = rust_files(&root().join("daemon/src"));
+    let others = sources.iter().filter(|path| **path != registry);
+    let code: String = others
+        .filter(|path| !is_test(path))
+        .map(|path| read(path))
+        .collect();
+    let words: BTreeSet<&str> = code.split(|letter| !is_word(letter)).collect();
+    let mut report = String::new();
+    for name in declared.iter().filter(|name| !words.contains(*name)) {
+        complain(&mut report, &format!("{name} is declared and never moves"));
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
 #[test]
 fn every_other_crate_forbids_unsafe() {
     for front in [
