@@ -141,14 +141,27 @@ try {
   await page.getByRole("button", { name: "The way home" }).click();
   keyed.chapter = await now();
 
-  await texts.selectOption({ label: "English" });
+  // What was chosen last is there in the next sitting: none at first, then some after all.
   const offered = { sounds: await named(sound), texts: await named(texts) };
-  await page.reload();
-  await begun();
   const chosen = (list) => list.evaluate((list) => list.selectedOptions[0]?.text);
-  await until(() => [...document.querySelectorAll(".choices select")].every((list) => list.selectedOptions.length));
-  await until(() => [...document.querySelector("video").textTracks].some((track) => track.mode === "showing"));
-  const kept = { sound: await chosen(sound), text: await chosen(texts) };
+  const next = async () => {
+    await page.reload();
+    await begun();
+    await texts.waitFor();
+  };
+  const showing = () => [...document.querySelector("video").textTracks].filter((track) => track.mode === "showing").length;
+  await texts.selectOption({ label: "Off" });
+  await next();
+  const without = { text: await chosen(texts), showing: await page.evaluate(showing) };
+  await rewind();
+  await texts.selectOption({ label: "English" });
+  await until(() => {
+    const shown = [...document.querySelector("video").textTracks].filter((track) => track.mode === "showing");
+    return shown.some((track) => [...(track.activeCues ?? [])].some((cue) => cue.text === "Hello"));
+  });
+  await next();
+  await until(showing);
+  const kept = { without, sound: await chosen(sound), text: await chosen(texts) };
   console.log(JSON.stringify({ ...offered, heard, read, pointed, marks, keyed, says, kept, credentials, errors }));
 } catch (error) {
   failed = true;

@@ -134,6 +134,8 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
     // Safari on a phone has its own HLS; and a file that is not packaged may still be one that the browser knows.
     const own = playlist && video.canPlayType("application/vnd.apple.mpegurl") ? playlist : file;
     if (!own) return;
+    // Sound and subtitles are then chosen in menus that only its own controls have.
+    video.controls = own === playlist;
     video.src = own;
     video.currentTime = at;
   };

@@ -259,10 +259,9 @@ async fn a_viewer_chooses_in_the_console_what_is_heard_read_and_seen() {
         assert_eq!(told["heard"], json!([440, 2000, 6000]), "{told}");
         assert_eq!(told["read"], json!([null, "Guten Tag", null]), "{told}");
         // The next sitting begins in the same languages.
-        assert_eq!(
-            told["kept"],
-            json!({ "sound": "Deutsch", "text": "English" })
-        );
+        let without = json!({ "text": "Off", "showing": 0 });
+        let kept = json!({ "without": without, "sound": "Deutsch", "text": "English" });
+        assert_eq!(told["kept"], kept, "{told}");
 
         // Each picture was seen that belongs to the time that was pointed at.
         assert_eq!(
