@@ -165,7 +165,7 @@ mod tests {
         file.set_len(0).unwrap();
         let error = batch().cold(&file).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        let apart = VecDeque::from([10_000..10_010]);
+        let apart = std::iter::once(10_000..10_010).collect();
         assert!(Batch::of(&buffers, 0..10, &apart, 20_000).is_none());
         assert!(Batch::of(&buffers, 0..10, &further, 25).is_none());
     }
