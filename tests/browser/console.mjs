@@ -40,6 +40,7 @@ try {
   const foreign = [];
   const credentials = [];
   const chunks = [];
+  const patches = [];
   page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
   page.on("console", (message) => {
     // Being asked who we are is how signing in begins.
@@ -49,6 +50,7 @@ try {
     const url = new URL(request.url());
     if (url.origin !== origin && url.protocol !== "blob:") foreign.push(url.href);
     if (url.pathname.startsWith("/-/link/") && request.headers().authorization) credentials.push(url.pathname);
+    if (request.method() === "PATCH") patches.push(Number(request.headers()["upload-offset"]));
     if (url.pathname.startsWith("/-/assets/")) chunks.push(basename(url.pathname).split("-")[0]);
   });
 
@@ -93,7 +95,7 @@ try {
   await page.getByLabel("Secret").waitFor();
   const left = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
   const kept = left.includes(secret) || left.includes("Basic");
-  console.log(JSON.stringify({ refused, played, early, chunks: [...new Set(chunks)], wide, kept, foreign, credentials, errors }));
+  console.log(JSON.stringify({ refused, played, patches, early, chunks: [...new Set(chunks)], wide, kept, foreign, credentials, errors }));
 } catch (error) {
   failed = true;
   const page = context.pages()[0];

@@ -1,15 +1,17 @@
 //! The web console as a person uses it, in a real browser at the width of a phone: signs in, makes a bucket,
-//! uploads a film by the picker, watches it, signs out.
+//! uploads a film by the picker in requests as short as the node asks for, watches it, signs out.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use nebula_tests::browser::{self, CHROMIUM};
-use nebula_tests::{Appliance, films, within};
+use nebula_tests::{Setup, films, within};
 use serde_json::{Value, json};
 
 /// For all of it.
 const LIMIT: Duration = Duration::from_mins(4);
+/// The longest request that the node wants.
+const CHUNK_BYTES: u64 = 256 << 10;
 
 #[tokio::test]
 async fn a_person_signs_in_uploads_a_film_and_watches_it() {
@@ -18,7 +20,8 @@ async fn a_person_signs_in_uploads_a_film_and_watches_it() {
             return;
         };
         let Some(film) = films::mp4() else { return };
-        let appliance = Appliance::start().await;
+        let limits = format!("[limits]\nupload_chunk_bytes = {CHUNK_BYTES}\n");
+        let appliance = Setup::default().config(&limits).start().await;
         let page = reqwest::get(appliance.at("/-/")).await.expect("an answer");
         let policy = page.headers()["content-security-policy"].clone();
         let page = page.text().await.expect("a page");
@@ -55,6 +58,14 @@ async fn a_person_signs_in_uploads_a_film_and_watches_it() {
         assert_eq!(told["early"], json!([]), "large chunks come when needed");
         assert_eq!(told["wide"], json!(0), "nothing sticks out of a phone");
         assert_eq!(told["kept"], json!(false), "signing out forgets the key");
+        let size = std::fs::metadata(&film).expect("a film").len();
+        let chunks: Vec<u64> = (0..size).step_by(CHUNK_BYTES as usize).collect();
+        assert!(chunks.len() > 2, "{size} bytes show nothing");
+        assert_eq!(
+            told["patches"],
+            json!(chunks),
+            "no request is longer than the node wants"
+        );
         let refused = told["refused"].as_str().expect("words");
         assert!(refused.contains("secret is wrong"), "{told}");
         let length_s = told["played"]["duration_s"].as_f64().expect("a length");
