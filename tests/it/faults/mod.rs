@@ -54,8 +54,9 @@ async fn kill_now_and_then(
 async fn nothing_is_left(appliance: &mut Appliance) {
     let left = appliance.client().all_uploads().await.unwrap();
     assert!(left.is_empty(), "{left:?}");
-    assert!(appliance.stop().await.success());
+    // While it runs: a stop may cut off a request that a proxy repeats late, and its file waits for the next start then.
     appliance.fsck(true).await;
+    assert!(appliance.stop().await.success());
     let blobs = appliance.data_dir().join("blobs");
     let temporary = std::fs::read_dir(blobs.join("tmp")).unwrap().count();
     assert_eq!(temporary, 0, "no temporary file is left");
