@@ -8,8 +8,8 @@ use bytes::Bytes;
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of one read when all buffers are out, for instance with hundreds of slow clients.
 const SMALL_BYTES: usize = 32 * 1024;
-/// Buffers in use or waiting: 16 MiB in all.
-const BUFFERS_MAX: usize = 64;
+/// Buffers in use or waiting: 10 MiB in all, so that 64 streams add no more than 16.
+const BUFFERS_MAX: usize = 40;
 /// Bytes of an upload that are written and summed in one go; a power of two, and a part of a block that is summed.
 pub(super) const BLOCK_BYTES: usize = 128 * 1024;
 /// The same for uploads: 8 MiB in all.

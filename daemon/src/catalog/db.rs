@@ -22,9 +22,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept per connection; above the number of statements the catalog owns.
 const STATEMENTS_CACHED_MAX: usize = 512;
 /// Reading connections to SQLite beside those of [`Lookups`]; each is a thread with a cache of pages.
-const SQLITE_READERS_MAX: u32 = 3;
+const SQLITE_READERS_MAX: u32 = 4;
 /// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
-const SQLITE_WRITER_CACHE: &str = "-8192";
+const SQLITE_WRITER_CACHE: &str = "-4096";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
 const SQLITE_READER_CACHE: &str = "-1024";
 /// Pages of the log at which a commit copies them itself, should the checkpoints beside it not keep up.
