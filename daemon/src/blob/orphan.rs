@@ -19,13 +19,32 @@ impl Blobs {
     /// `known` gets ids and returns those of them that have a row.
     /// It is asked again after a file's lock was taken, because whoever held the lock may have committed the row in between.
     /// When it fails the collection stops, with nothing removed that was not certain.
-    pub async fn collect_orphans<F, R, E>(&self, mut known: F) -> Result<Vec<BlobId>, E>
+    pub async fn collect_orphans<F, R, E>(&self, known: F) -> Result<Vec<BlobId>, E>
     where
         F: FnMut(Vec<BlobId>) -> R,
         R: Future<Output = Result<Vec<BlobId>, E>>,
         E: From<BlobError>,
     {
-        let mut removed = Vec::new();
+        self.each_orphan(known, true).await
+    }
+
+    /// The same files, left where they are.
+    pub async fn orphans<F, R, E>(&self, known: F) -> Result<Vec<BlobId>, E>
+    where
+        F: FnMut(Vec<BlobId>) -> R,
+        R: Future<Output = Result<Vec<BlobId>, E>>,
+        E: From<BlobError>,
+    {
+        self.each_orphan(known, false).await
+    }
+
+    async fn each_orphan<F, R, E>(&self, mut known: F, is_removed: bool) -> Result<Vec<BlobId>, E>
+    where
+        F: FnMut(Vec<BlobId>) -> R,
+        R: Future<Output = Result<Vec<BlobId>, E>>,
+        E: From<BlobError>,
+    {
+        let mut found = Vec::new();
         let rooms = self.rooms();
         let dirs = rooms
             .iter()
@@ -43,13 +62,15 @@ impl Blobs {
                 let ids: Vec<BlobId> = held.iter().map(|(id, _)| *id).collect();
                 let orphans = without(&ids, known(ids.clone()).await?);
                 for id in orphans {
-                    super::moves::remove_in(home, id).await?;
-                    removed.push(id);
+                    if is_removed {
+                        super::moves::remove_in(home, id).await?;
+                    }
+                    found.push(id);
                 }
                 drop(held);
             }
         }
-        Ok(removed)
+        Ok(found)
     }
 }
 

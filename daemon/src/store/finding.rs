@@ -100,6 +100,33 @@ impl Finding {
         matches!(self, Self::Dead { .. } | Self::StaleUpload { .. })
     }
 
+    /// Whether rows and files that were read one after the other look like this while something changes.
+    pub(super) fn may_be_a_change(&self) -> bool {
+        match self {
+            Self::MissingFile { .. }
+            | Self::WrongSize { .. }
+            | Self::WrongRefs { .. }
+            | Self::Orphan { .. }
+            | Self::Dead { .. }
+            | Self::WrongExtents { .. }
+            | Self::WrongUsage { .. } => true,
+            Self::DiskAway { .. }
+            | Self::Damaged { .. }
+            | Self::SetAside { .. }
+            | Self::DamagedObject { .. }
+            | Self::StaleUpload { .. } => false,
+        }
+    }
+
+    /// Whether both tell of the same thing, maybe with other figures.
+    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::WrongRefs { blob: one, .. }, Self::WrongRefs { blob: two, .. }) => one == two,
+            (Self::WrongUsage { of: one, .. }, Self::WrongUsage { of: two, .. }) => one == two,
+            _ => self == other,
+        }
+    }
+
     /// What `nebulad fsck --repair` does about it.
     pub fn cure(&self) -> &'static str {
         match self {

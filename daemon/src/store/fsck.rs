@@ -28,8 +28,23 @@ pub struct FsckReport {
 impl Store {
     /// Compares every row with every file; with `deep` also every byte with its sum.
     ///
-    /// Meant for a quiet appliance: a change in mid-check can look like a finding.
+    /// A change in mid-check can look like a finding, so what may be one counts if it is there at a second look as well.
     pub async fn fsck(&self, deep: bool) -> Result<FsckReport, StoreError> {
+        let mut report = self.check(deep).await?;
+        let (changes, mut findings): (Vec<_>, Vec<_>) = std::mem::take(&mut report.findings)
+            .into_iter()
+            .partition(Finding::may_be_a_change);
+        if !changes.is_empty() {
+            let is_there = |now: &Finding| changes.iter().any(|one| one.is_of_the_same(now));
+            let again = self.check(false).await?.findings.into_iter();
+            findings.extend(again.filter(|now| now.may_be_a_change() && is_there(now)));
+        }
+        report.findings = findings;
+        Ok(report)
+    }
+
+    /// Looks once.
+    async fn check(&self, deep: bool) -> Result<FsckReport, StoreError> {
         let mut report = FsckReport::default();
         for disk in self.0.blobs.disks() {
             if let Some(why) = disk.away {
@@ -49,9 +64,11 @@ impl Store {
         })?;
         let mut files = walked?;
         self.check_blobs(deep, &mut files, &mut report).await?;
-        report
-            .findings
-            .extend(files.into_keys().map(|blob| Finding::Orphan { blob }));
+        if !files.is_empty() {
+            let orphans = self.orphans().await?.into_iter();
+            let orphans = orphans.map(|blob| Finding::Orphan { blob });
+            report.findings.extend(orphans);
+        }
         self.check_objects(deep, &mut report).await?;
         self.check_usage(&mut report).await?;
         self.check_uploads(&mut report).await?;

@@ -31,21 +31,25 @@ impl Store {
 
     /// Removes files that no row knows and nobody holds; returns how many.
     pub(super) async fn collect_orphans(&self) -> Result<usize, StoreError> {
-        let catalog = self.0.catalog.clone();
-        let known = move |ids: Vec<BlobId>| {
-            let catalog = catalog.clone();
-            async move {
-                let mut known = Vec::with_capacity(ids.len());
-                for id in ids {
-                    if catalog.blob(id).await?.is_some() {
-                        known.push(id);
-                    }
-                }
-                Ok::<_, StoreError>(known)
-            }
-        };
+        let known = |ids| self.with_rows(ids);
         let removed = self.0.blobs.collect_orphans(known).await?.len();
         metrics::counter!(BLOB_ORPHANS_REMOVED_TOTAL).increment(removed as u64);
         Ok(removed)
+    }
+
+    /// Files that no row knows and nobody holds: one that is held is about to get its row.
+    pub(super) async fn orphans(&self) -> Result<Vec<BlobId>, StoreError> {
+        self.0.blobs.orphans(|ids| self.with_rows(ids)).await
+    }
+
+    /// Those of them that have a row.
+    async fn with_rows(&self, ids: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+        let mut known = Vec::with_capacity(ids.len());
+        for id in ids {
+            if self.0.catalog.blob(id).await?.is_some() {
+                known.push(id);
+            }
+        }
+        Ok(known)
     }
 }
