@@ -5,10 +5,7 @@
 // The sounds of the film are tones of 440, 2,000 and 6,000 hertz; GREYS is how bright its picture is, for every two
 // seconds. Prints one line of JSON: what was offered, heard, read
 // and seen, and every error that the page had.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const [origin, film, greys, executablePath] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
@@ -20,23 +17,7 @@ const POINTED = [0.17, 0.5, 0.9];
 /** What encoders and scaling lose of a picture's brightness. */
 const NEAR = 5;
 
-const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-// Without the background flags Chromium asks the internet for things that no test needs.
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  viewport: { width: 1100, height: 900 },
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const { context, close } = await launch(executablePath, { viewport: { width: 1100, height: 900 } });
 
 let failed = false;
 try {
@@ -168,8 +149,7 @@ try {
   const page = context.pages()[0];
   console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
 } finally {
-  await context.close();
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  await close();
 }
 process.exit(failed ? 1 : 0);
 

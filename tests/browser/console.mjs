@@ -3,10 +3,8 @@
 //   node console.mjs ORIGIN CHROMIUM FILM        (key pair in NEBULA_ACCESS_KEY and NEBULA_SECRET_KEY)
 //
 // Prints one line of JSON: what was seen, and every error that the page had.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { chromium } from "playwright-core";
+import { basename } from "node:path";
+import { launch } from "./chromium.mjs";
 
 const [origin, executablePath, film] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
@@ -14,23 +12,7 @@ const name = basename(film);
 /** For each thing that is waited for. */
 const PATIENCE_MS = 60_000;
 
-const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-// Without the background flags Chromium asks the internet for things that no test needs.
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  viewport: { width: 390, height: 844 },
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const { context, close } = await launch(executablePath, { viewport: { width: 390, height: 844 } });
 
 let failed = false;
 try {
@@ -101,7 +83,6 @@ try {
   const page = context.pages()[0];
   console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
 } finally {
-  await context.close();
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  await close();
 }
 process.exit(failed ? 1 : 0);
