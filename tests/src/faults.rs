@@ -74,6 +74,7 @@ struct Relay {
     /// Each after so many more bytes towards the node than the one before.
     plan: Mutex<VecDeque<(u64, Fault)>>,
     refusing: AtomicU64,
+    refused: AtomicU64,
     fired: AtomicU64,
     sent_bytes: AtomicU64,
     requests: AtomicU64,
@@ -92,6 +93,7 @@ impl Wire {
             node: node.parse().expect("an address of loopback"),
             plan: Mutex::default(),
             refusing: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             fired: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -123,6 +125,11 @@ impl Wire {
         self.relay.fired.load(Ordering::SeqCst)
     }
 
+    /// How many connections were closed as soon as they were made: nothing passed on them, whatever their clients had begun to send.
+    pub fn refused(&self) -> u64 {
+        self.relay.refused.load(Ordering::SeqCst)
+    }
+
     /// Every byte that clients have put on it, heads of requests too.
     pub fn sent_bytes(&self) -> u64 {
         self.relay.sent_bytes.load(Ordering::SeqCst)
@@ -142,6 +149,7 @@ async fn accept(relay: Arc<Relay>, listener: TcpListener) {
                 left.checked_sub(1)
             });
         if refused.is_ok() {
+            relay.refused.fetch_add(1, Ordering::SeqCst);
             reset(client);
             continue;
         }
