@@ -119,12 +119,14 @@ mod tests {
     use crate::media::timeline::tests::film;
     use nebula_hwaccel::index::MediaIndex;
 
-    /// The beginning of a film: so many pictures, and the sound up to the last of them.
-    fn beginning(of: &MediaIndex, pictures: usize) -> Film {
+    /// The beginning of a film: so many pictures, and the sound up to the last of them and so many samples further.
+    fn beginning(of: &MediaIndex, pictures: usize, further: usize) -> Film {
         let mut index = of.clone();
         index.tables[0].truncate(pictures);
         let end_s = pictures as f64 / 25.0;
-        index.tables[1].retain(|sample| (sample.pts() as f64) < end_s * 48_000.0);
+        let sound = &mut index.tables[1];
+        let heard = sound.partition_point(|sample| (sample.pts() as f64) < end_s * 48_000.0);
+        sound.truncate(heard + further);
         Film::new(index)
     }
 
@@ -132,25 +134,31 @@ mod tests {
     fn what_is_settled_never_changes() {
         let index = film(20, 25);
         let whole = Film::new(index.clone());
-        let mut listed = 0;
-        for pictures in 1..index.tables[0].len() {
-            let film = beginning(&index, pictures);
-            assert!(whole.continues(&film), "{pictures} pictures");
-            let track = film.stream("v1").expect("the picture");
-            let now = film.settled(track);
-            assert!(now >= listed, "{pictures} pictures");
-            listed = now;
+        // Of a fragment's sound, the table that comes before its bytes tells one sample more.
+        for further in 0..=1 {
+            let mut listed = 0;
+            for pictures in 1..index.tables[0].len() {
+                let film = beginning(&index, pictures, further);
+                assert!(whole.continues(&film), "{pictures} pictures");
+                let track = film.stream("v1").expect("the picture");
+                let now = film.settled(track);
+                assert!(now >= listed, "{pictures} pictures");
+                listed = now;
+                let sound = film.stream("a2").expect("the sound");
+                let heard = film.settled(sound);
+                assert!(further == 0 || heard >= now, "{pictures} pictures");
+            }
+            assert_eq!(
+                listed,
+                whole.stream("v1").expect("a picture").segments.len() - 1
+            );
         }
-        assert_eq!(
-            listed,
-            whole.stream("v1").expect("a picture").segments.len() - 1
-        );
     }
 
     #[test]
     fn another_beginning_is_no_continuation() {
         let index = film(20, 25);
-        let film_so_far = beginning(&index, 300);
+        let film_so_far = beginning(&index, 300, 0);
         let mut other = index;
         other.tables[0][50].key = false;
         assert!(!Film::new(other).continues(&film_so_far));

@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// A player waits no longer for a playlist, by the defaults of hls.js.
 const PLAYER_WAITS: Duration = Duration::from_secs(10);
 
+/// A fragment for each key picture, its sound behind it.
+pub const FRAGMENTED: [&str; 2] = ["-movflags", "+frag_keyframe+empty_moov+default_base_moof"];
+
 /// H.264 with B-frames, a key every two seconds, and AAC; 13 s of it.
 fn film(name: &str, more: &[&str]) -> Option<PathBuf> {
     #[rustfmt::skip]
@@ -262,11 +265,38 @@ async fn an_mp4_with_its_table_first_plays_while_it_arrives() {
 #[tokio::test]
 async fn a_fragmented_mp4_plays_while_it_arrives() {
     within(LIMIT, async {
-        let flags = ["-movflags", "+frag_keyframe+empty_moov+default_base_moof"];
-        let Some(film) = film("arriving-fragmented.mp4", &flags) else {
+        let Some(film) = film("arriving-fragmented.mp4", &FRAGMENTED) else {
             return;
         };
         plays_while_it_arrives(&House::start().await, &film, false).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fragment_plays_before_the_sound_of_the_next_is_there() {
+    within(LIMIT, async {
+        // Pictures that are moved against the sound would need the sound of the next fragment.
+        let plain = [&FRAGMENTED[..], &["-bf", "0"]].concat();
+        let Some(film) = film("arriving-fragmented-plain.mp4", &plain) else {
+            return;
+        };
+        let (key, bytes) = (name(&film), read(&film));
+        let tables = bytes.windows(4).enumerate();
+        let tables = tables.filter(|(_, word)| word == b"moof");
+        let tables: Vec<usize> = tables.map(|(at, _)| at - 4).collect();
+        // The sound of a fragment lies behind all of its pictures: of this one, some pictures are there.
+        let some = tables[1] + (tables[2] - tables[1]) * 2 / 5;
+        let house = House::start().await;
+        let upload = house.upload(key, bytes.len()).await;
+        upload.send(0, &bytes[..some]).await;
+        let streams = house.streams(key).await;
+        assert_eq!(streams.len(), 2, "{streams:?}");
+        for uri in streams.values() {
+            let list = Playlist::read(&house.text(key, uri).await);
+            assert_eq!(list.segments.len(), 1, "{list:?}");
+            house.bytes(key, &list.segments[0].1).await;
+        }
     })
     .await;
 }

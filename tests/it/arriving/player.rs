@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::Instant;
 
+use super::film::FRAGMENTED;
 use super::sender::{BUCKET, Upload, bucket};
 use crate::exact::busy;
 
@@ -165,6 +166,17 @@ async fn the_first_frame_of_matroska_comes_as_soon() {
 async fn the_first_frame_of_a_transport_stream_comes_as_soon() {
     within(LIMIT, async {
         let Some(film) = film("arriving-8m.ts", &[]) else {
+            return;
+        };
+        first_frame_and_no_stall(&film).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_first_frame_of_a_fragmented_mp4_comes_as_soon() {
+    within(LIMIT, async {
+        let Some(film) = film("arriving-8m-fragmented.mp4", &FRAGMENTED) else {
             return;
         };
         first_frame_and_no_stall(&film).await;

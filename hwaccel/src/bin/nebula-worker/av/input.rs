@@ -323,6 +323,40 @@ impl Input {
         }
     }
 
+    /// Time, place and length of at most so many samples behind the one at this time and place, as the container's own table lists them.
+    pub fn table_after(
+        &self,
+        stream: usize,
+        dts: i64,
+        position: u64,
+        most: usize,
+    ) -> Vec<(i64, u64, u32)> {
+        let Some(stream) = self.stream_ptr(stream) else {
+            return Vec::new();
+        };
+        // SAFETY: the stream is valid; an entry is valid until the next call into the context, and copied before.
+        let entry = |at: c_int| unsafe {
+            let entry = ffi::avformat_index_get_entry(stream, at);
+            (!entry.is_null()).then(|| *entry)
+        };
+        let place = |entry: &ffi::AVIndexEntry| u64::try_from(entry.pos).ok();
+        // SAFETY: the stream is valid.
+        let at = unsafe { ffi::av_index_search_timestamp(stream, dts, ffi::AVSEEK_FLAG_ANY) };
+        let this = entry(at).filter(|this| this.timestamp == dts && place(this) == Some(position));
+        if at < 0 || this.is_none() {
+            return Vec::new();
+        }
+        let listed = |entry: ffi::AVIndexEntry| {
+            let is_shown = entry.flags() & ffi::AVINDEX_DISCARD_FRAME == 0;
+            let length = u32::try_from(entry.size()).ok()?;
+            is_shown.then_some((entry.timestamp, place(&entry)?, length))
+        };
+        (at.saturating_add(1)..c_int::MAX)
+            .map_while(|at| entry(at).and_then(listed))
+            .take(most)
+            .collect()
+    }
+
     /// Goes to the last key packet of a track at or before a time.
     pub fn seek(&mut self, stream: usize, ticks: i64) -> Result<(), AvError> {
         let flags = ffi::AVSEEK_FLAG_BACKWARD;

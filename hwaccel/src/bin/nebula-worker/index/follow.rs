@@ -10,7 +10,7 @@ use ffmpeg_next::ffi::AVMediaType;
 use nebula_hwaccel::index::{self, MediaIndex, TrackKind};
 use nebula_hwaccel::protocol::{Failure, FromWorker, Stage, Summary};
 
-use super::scan::{self, Follower, How, Track};
+use super::scan::{self, Follower, Found, How, Track};
 use super::{assemble, looks_encrypted};
 use crate::av::{Access, Input};
 use crate::control::Link;
@@ -182,18 +182,36 @@ struct Teller<'a> {
 }
 
 impl Follower for Teller<'_> {
-    fn is_due(&mut self, tracks: &[Option<Track>], last: usize) -> bool {
-        self.steps.is_due(tracks, last)
+    fn is_due(&mut self, input: &Input, tracks: &[Option<Track>], last: usize) -> bool {
+        let source = self.source;
+        let known_us = |track: &Track| match track.coming(source, input).last() {
+            Some(last) => time_of(track, last),
+            None => time_us(track),
+        };
+        self.steps.is_due(tracks, last, known_us)
     }
 
-    fn tell(&mut self, input: &Input, tracks: &[Option<Track>]) -> Result<(), JobError> {
+    fn tell(&mut self, input: &Input, tracks: &mut [Option<Track>]) -> Result<(), JobError> {
         let began = Instant::now();
-        let tracks = tracks.iter().flatten();
-        let begun = tracks.filter(|track| !track.samples.is_empty());
-        // What cannot be described yet may be later.
-        if let Ok((media, _)) = assemble(self.source, input, begun, Vec::new(), false) {
-            tell(self.link, &media, false)?;
+        let mut read = Vec::new();
+        for track in tracks.iter_mut().flatten() {
+            read.push(track.samples.len());
+            let coming = track.coming(self.source, input);
+            track.samples.extend(coming);
         }
+        let begun = tracks
+            .iter()
+            .flatten()
+            .filter(|track| !track.samples.is_empty());
+        // What cannot be described yet may be later.
+        let told = match assemble(self.source, input, begun, Vec::new(), false) {
+            Ok((media, _)) => tell(self.link, &media, false),
+            Err(_) => Ok(()),
+        };
+        for (track, read) in tracks.iter_mut().flatten().zip(read) {
+            track.samples.truncate(read);
+        }
+        told?;
         self.steps.pause(began.elapsed());
         Ok(())
     }
@@ -221,12 +239,21 @@ fn kind(track: &Track) -> AVMediaType {
 
 /// The time of a track's last packet in microseconds.
 fn time_us(track: &Track) -> Option<i64> {
-    let found = track.samples.last()?;
+    time_of(track, track.samples.last()?)
+}
+
+fn time_of(track: &Track, found: &Found) -> Option<i64> {
     Some(track.info.time_base.micros(found.pts.or(found.dts)?))
 }
 
 impl Steps {
-    fn is_due(&mut self, tracks: &[Option<Track>], last: usize) -> bool {
+    /// `known_us` gives the time of the last packet of a track that is known, be its bytes there or not.
+    fn is_due(
+        &mut self,
+        tracks: &[Option<Track>],
+        last: usize,
+        known_us: impl Fn(&Track) -> Option<i64>,
+    ) -> bool {
         let tracks = || tracks.iter().enumerate();
         let track = tracks().find(|(at, _)| *at == last);
         let Some(track) = track.and_then(|(_, track)| track.as_ref()) else {
@@ -264,7 +291,7 @@ impl Steps {
         };
         let sound_us = known()
             .filter(|track| kind(track) == AVMediaType::AVMEDIA_TYPE_AUDIO)
-            .filter_map(time_us)
+            .filter_map(known_us)
             .min();
         let has_sound_of = |time_us: i64| sound_us.is_none_or(|sound_us| sound_us >= time_us);
         let is_late = now_us.saturating_sub(passed_us) > SOUND_LAG_US;

@@ -25,6 +25,8 @@ const FIRST_BYTES: usize = 64;
 const PASSED_ON: [&str; 6] = ["h264", "hevc", "aac", "alac", "opus", "mov_text"];
 /// After so many packets at exact positions the table of a plain mp4 is trusted.
 const TRUST_AFTER: usize = 256;
+/// Samples that are told before their bytes come: more than a player needs for a segment.
+const COMING_MAX: usize = 1024;
 /// More boxes than this at the top are not plain.
 const BOXES_MAX: u32 = 64;
 /// So many packets in a row may be unreadable.
@@ -135,9 +137,9 @@ pub enum How<'a> {
 /// Tells of tracks while they grow.
 pub trait Follower {
     /// Whether to tell now that the track at this place has one more packet.
-    fn is_due(&mut self, tracks: &[Option<Track>], last: usize) -> bool;
+    fn is_due(&mut self, input: &Input, tracks: &[Option<Track>], last: usize) -> bool;
     /// Tells of the tracks as they are, with their layouts.
-    fn tell(&mut self, input: &Input, tracks: &[Option<Track>]) -> Result<(), JobError>;
+    fn tell(&mut self, input: &Input, tracks: &mut [Option<Track>]) -> Result<(), JobError>;
 }
 
 pub fn run(
@@ -220,14 +222,14 @@ pub fn run(
             last.key = key;
         }
         if let How::Follow(follower) = &mut how
-            && follower.is_due(&tracks, packet.stream())
+            && follower.is_due(input, &tracks, packet.stream())
         {
             if let Some(gather) = &gather {
                 for track in tracks.iter_mut().flatten() {
                     track.layout = gather.layout(track.key(&format)).cloned();
                 }
             }
-            follower.tell(input, &tracks)?;
+            follower.tell(input, &mut tracks)?;
         }
         if plain && count == TRUST_AFTER && tracks.iter().flatten().all(Track::is_exact) {
             trusted = true;
@@ -411,6 +413,40 @@ impl Track {
             self.info.parameters.raw().codec_type,
             AVMediaType::AVMEDIA_TYPE_VIDEO | AVMediaType::AVMEDIA_TYPE_AUDIO
         )
+    }
+
+    /// The sound that comes next, where the container tells of it before its bytes: each fragment of an mp4 begins with a table of what is in it.
+    pub fn coming(&self, source: &Source, input: &Input) -> Vec<Found> {
+        let Some(last) = self.samples.last() else {
+            return Vec::new();
+        };
+        let is_sound = self.info.parameters.raw().codec_type == AVMediaType::AVMEDIA_TYPE_AUDIO;
+        let is_plain = self.shape == Shape::Whole && self.scattered.is_none() && self.skip == 0;
+        let Some(mut before) = last.dts.filter(|_| is_sound && is_plain) else {
+            return Vec::new();
+        };
+        if last.pts != Some(before) || !input.format().starts_with("mov") {
+            return Vec::new();
+        }
+        let size_bytes = source.known_size().unwrap_or(u64::MAX);
+        let listed = input.table_after(self.id as usize, before, last.offset, COMING_MAX);
+        let found = |(time, offset, size): (i64, u64, u32)| {
+            let is_inside = offset
+                .checked_add(size.into())
+                .is_some_and(|end| size > 0 && end <= size_bytes);
+            let is_next = std::mem::replace(&mut before, time) < time;
+            (is_inside && is_next).then_some(Found {
+                pts: Some(time),
+                dts: Some(time),
+                duration: 0,
+                offset,
+                size,
+                key: true,
+                shown: true,
+                intra: None,
+            })
+        };
+        listed.into_iter().map_while(found).collect()
     }
 
     /// Notes a packet; `find` gives its place and size as it is served from its bytes and the parts of them.
