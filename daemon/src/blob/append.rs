@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::BlobError;
 use super::filesync::FileSync;
 use super::held;
-use super::lane::{Lane, OnDrop};
 use super::room::{Blobs, Room, blocking};
 use super::sums::{BlobDigest, Summer};
+use super::tail::Tail;
 use super::write::FileSink;
 use crate::kernel::BlobId;
 use crate::kernel::limits::SUM_BLOCK_BYTES;
@@ -41,7 +41,7 @@ pub struct BlobAppender {
     pub(super) room: Arc<Room>,
     pub(super) id: BlobId,
     pub(super) sync: Arc<FileSync>,
-    pub(super) lane: Lane<FileSink<Arc<File>>>,
+    pub(super) tail: Tail,
     pub(super) written: watch::Receiver<u64>,
 }
 
@@ -96,7 +96,7 @@ impl Blobs {
         Ok(BlobAppender {
             id,
             sync: Arc::clone(&sink.sync),
-            lane: Lane::new(&home.lanes, sink, home.tracker.clone(), OnDrop::Finish),
+            tail: home.tail(sink),
             written,
             room: home,
         })
@@ -104,6 +104,11 @@ impl Blobs {
 }
 
 impl Room {
+    /// The end of a file that an upload continues.
+    pub(super) fn tail(self: &Arc<Self>, sink: FileSink<Arc<File>>) -> Tail {
+        Tail::new(&self.blocks, &self.lanes, sink, self.tracker.clone())
+    }
+
     /// Opens a file for writing and takes its lock, waiting a moment for another writer's last bytes.
     pub(super) async fn lock_file(self: &Arc<Self>, id: BlobId) -> Result<Arc<File>, BlobError> {
         self.lock_with(id, held::try_lock).await
@@ -162,7 +167,7 @@ impl BlobAppender {
 
     /// Takes space for an upload of this total length, so that it lies in one stretch and a disk that is too small is known at once.
     pub async fn reserve(&mut self, total_bytes: u64) -> Result<(), BlobError> {
-        self.lane
+        self.tail
             .idle(|sink| sink.as_mut().map(|sink| sink.reserve(total_bytes)))
             .await?
             .unwrap_or_else(|| Err(BlobError::lost("taking space for a file")))
@@ -170,17 +175,17 @@ impl BlobAppender {
 
     /// Takes the next bytes, waiting while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
-        self.lane.push(piece).await
+        self.tail.write(piece).await
     }
 
     /// Has what was taken written even if it is little, as nothing more comes at the moment.
-    pub fn nudge(&self) {
-        self.lane.nudge();
+    pub fn nudge(&mut self) {
+        self.tail.nudge();
     }
 
     /// Waits until every byte taken is in the file (not yet on stable storage), and says how long it is.
     pub async fn flush(&mut self) -> Result<u64, BlobError> {
-        self.lane
+        self.tail
             .idle(|sink| sink.as_ref().map(|sink| sink.summer.size()))
             .await?
             .ok_or_else(|| BlobError::lost("writing a file"))
@@ -193,7 +198,7 @@ impl BlobAppender {
                 .map(|sink| (sink.summer.size(), sink.summer.full_sums()))
         };
         let (offset, sums) = self
-            .lane
+            .tail
             .idle(look)
             .await?
             .ok_or_else(|| BlobError::lost("writing a file"))?;
@@ -208,7 +213,7 @@ impl BlobAppender {
 
     /// Ends the upload: every byte is durable, and the blob never changes again.
     pub async fn finish(self) -> Result<FinishedBlob, BlobError> {
-        let sink = self.lane.close().await?;
+        let sink = self.tail.close().await?;
         let id = self.id;
         blocking("ending a file", move || {
             let ended = sink.end(true)?;
@@ -224,7 +229,9 @@ impl BlobAppender {
 
 /// Sums what the file holds from `start` on, between what is summed and `end`.
 pub(super) fn sum_again(file: &File, start: u64, summer: &mut Summer, end: u64) -> io::Result<()> {
-    let mut buffer = vec![0; SUM_BLOCK_BYTES as usize];
+    // Most often there is nothing to read.
+    let missing = end.saturating_sub(summer.size());
+    let mut buffer = vec![0; missing.min(SUM_BLOCK_BYTES) as usize];
     while summer.size() < end {
         let len = (end - summer.size()).min(SUM_BLOCK_BYTES) as usize;
         file.read_exact_at(&mut buffer[..len], start + summer.size())?;

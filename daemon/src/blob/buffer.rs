@@ -1,4 +1,4 @@
-//! Buffers that bodies read into, used again and again, and zeroed once in their lives.
+//! Buffers that bodies are read into and uploads gathered in, used again and again, and zeroed once in their lives.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,10 +10,18 @@ pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 const SMALL_BYTES: usize = 32 * 1024;
 /// Buffers in use or waiting: 10 MiB in all, so that 64 streams add no more than 16.
 const BUFFERS_MAX: usize = 40;
+/// Bytes of an upload that are written and summed in one go; a power of two, and a part of a block that is summed.
+pub(super) const BLOCK_BYTES: usize = 128 * 1024;
+/// The same for uploads: 8 MiB in all.
+const BLOCKS_MAX: usize = 64;
 
-/// The buffers of all bodies.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Stock>);
+/// Buffers of one kind.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    stock: Mutex<Stock>,
+    bytes_each: usize,
+    most: usize,
+}
 
 #[derive(Debug, Default)]
 struct Stock {
@@ -23,18 +31,36 @@ struct Stock {
 }
 
 impl Buffers {
+    /// Those of all bodies that are read.
+    pub(super) fn of_bodies() -> Self {
+        Self::of(BUFFER_BYTES, BUFFERS_MAX)
+    }
+
+    /// Those of all uploads that are written.
+    pub(super) fn of_uploads() -> Self {
+        Self::of(BLOCK_BYTES, BLOCKS_MAX)
+    }
+
+    fn of(bytes_each: usize, most: usize) -> Self {
+        Self {
+            stock: Mutex::default(),
+            bytes_each,
+            most,
+        }
+    }
+
     /// A buffer for up to `wanted` bytes, maybe less: its length says.
     pub(super) fn take(self: &Arc<Self>, wanted: usize) -> Buffer {
-        let wanted = wanted.min(BUFFER_BYTES);
+        let wanted = wanted.min(self.bytes_each);
         if wanted > SMALL_BYTES {
             let mut stock = self.lock();
             if let Some(bytes) = stock.free.pop() {
                 return self.lend(bytes, wanted);
             }
-            if stock.made < BUFFERS_MAX {
+            if stock.made < self.most {
                 stock.made += 1;
                 drop(stock);
-                return self.lend(vec![0; BUFFER_BYTES].into(), wanted);
+                return self.lend(vec![0; self.bytes_each].into(), wanted);
             }
         }
         let len = wanted.min(SMALL_BYTES);
@@ -54,7 +80,7 @@ impl Buffers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Stock> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,10 +20,12 @@ use crate::telemetry::metrics::BLOB_FSYNC_SECONDS;
 
 /// Bytes after which the disk is set to work while more bytes are coming, so that the last sync finds little to do.
 pub(super) const EARLY_SYNC_BYTES: u64 = 32 * 1024 * 1024;
-/// The same for a file of which the page cache keeps the end alone.
+/// The same for a file of which the page cache keeps the end alone: half as many synced bytes before its end are kept.
 const BEHIND_SYNC_BYTES: u64 = 16 * 1024 * 1024;
-/// Synced bytes before its end that the page cache keeps.
-const KEPT_BYTES: u64 = 8 * 1024 * 1024;
+/// The same of each where there are many, so that they go round in the same memory.
+const BEHIND_SYNC_BYTES_LEAST: u64 = 2 * 1024 * 1024;
+/// The same of all together, until there are so many that each has the least.
+const BEHIND_ALL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The syncs of one file.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(super) struct FileSync {
     unsynced: AtomicU64,
     /// An early sync was started and has not ended.
     early: AtomicBool,
-    early_bytes: u64,
+    early_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -68,15 +70,22 @@ impl FileSync {
             }),
             unsynced: AtomicU64::new(0),
             early: AtomicBool::new(false),
-            early_bytes,
+            early_bytes: AtomicU64::new(early_bytes),
         })
+    }
+
+    /// One of so many files that grow: the page cache keeps its part of what it may keep of all.
+    pub(super) fn is_one_of(&self, files: usize) {
+        let share = BEHIND_ALL_BYTES / files.max(1) as u64;
+        let share = share.clamp(BEHIND_SYNC_BYTES_LEAST, BEHIND_SYNC_BYTES);
+        self.early_bytes.store(share, Ordering::Relaxed);
     }
 
     /// Notes `len` bytes more, up to `end` of the file; sets the disk to work when it is time.
     pub(super) fn wrote(self: &Arc<Self>, end: u64, len: u64, tracker: &TaskTracker) {
         self.written.store(end, Ordering::Release);
         let unsynced = self.unsynced.fetch_add(len, Ordering::Relaxed) + len;
-        if unsynced >= self.early_bytes {
+        if unsynced >= self.early_bytes.load(Ordering::Relaxed) {
             self.sync_early(tracker);
         }
     }
@@ -91,7 +100,8 @@ impl FileSync {
         let written = self.written.load(Ordering::Acquire);
         let mut state = self.locked_sync()?;
         if let Some(from) = &mut state.kept_from {
-            let upto = written.saturating_sub(KEPT_BYTES);
+            let kept_bytes = self.early_bytes.load(Ordering::Relaxed) / 2;
+            let upto = written.saturating_sub(kept_bytes);
             if let Some(len) = upto.checked_sub(*from).and_then(NonZeroU64::new) {
                 // Advice: a kernel that does not take it keeps the pages.
                 let _ = rustix::fs::fadvise(&self.file, *from, Some(len), Advice::DontNeed);

@@ -131,7 +131,7 @@ mod tests {
         let object: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&object).unwrap();
-        let buffers = Arc::default();
+        let buffers = Arc::new(Buffers::of_bodies());
         let mut runs: VecDeque<Range<u64>> = (0..60).map(|n| n * 9000..n * 9000 + 5000).collect();
         runs.push_back(550_000..600_000);
         let mut calls = 0;
@@ -158,7 +158,7 @@ mod tests {
     fn a_file_that_ends_within_a_batch_gives_what_it_has() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 25]).unwrap();
-        let buffers = Arc::default();
+        let buffers = Arc::new(Buffers::of_bodies());
         let further = VecDeque::from([20..30, 40..50]);
         let batch = || Batch::of(&buffers, 0..10, &further, 100).unwrap();
         assert_eq!(batch().cold(&file).unwrap().len(), 15);

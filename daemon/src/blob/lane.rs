@@ -1,10 +1,14 @@
-//! A bounded queue of bytes with a blocking thread that exists only while there is something in it.
+//! A bounded queue of bytes that a blocking thread works off.
 //!
-//! A slow client therefore costs no thread, a fast one gets its pieces written many at a time: to wake a thread costs more than to write a small piece, so it is woken for half a queue, or when the sender says that nothing comes at the moment.
-//! All lanes together have a bounded share of the memory: the more there are, the less waits in each.
+//! A slow client costs no thread, a fast one gets its pieces written many at a time: to wake a thread costs more than to write a small piece, so it is asked for when a quarter of what may be under way waits, or when the sender says that nothing comes at the moment.
+//! All lanes of a kind share a few threads and a bounded share of the memory: the more lanes there are, the less is under way in each, and a thread goes from one to the next without being put to sleep and woken between them.
 
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -13,14 +17,16 @@ use tokio_util::task::TaskTracker;
 
 use super::BlobError;
 
-/// Bytes that wait in one lane; the batch being worked on comes on top, so a lane holds at most twice this and one piece.
-pub(super) const LANE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes under way in one lane, waiting or being worked on; one piece may come on top.
+pub(super) const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// The same where there are many lanes.
-const LANE_BYTES_MIN: usize = 64 * 1024;
-/// Bytes that wait in all lanes, until there are so many that each has the least.
+const LANE_BYTES_MIN: usize = 128 * 1024;
+/// Bytes under way in all lanes, until there are so many that each has the least.
 const LANES_BYTES: usize = 8 * 1024 * 1024;
 /// Pieces that wait in one lane, so that a stream of tiny ones stays bounded as well.
 pub(super) const LANE_PIECES_MAX: usize = 512;
+/// Threads for each processor: a disk that is behind holds some of them up.
+const THREADS_PER_PROCESSOR: usize = 2;
 
 /// What works on the bytes, on a blocking thread.
 pub(super) trait Sink: Send + 'static {
@@ -28,15 +34,122 @@ pub(super) trait Sink: Send + 'static {
     fn accept(&mut self, batch: &[Bytes]) -> Result<(), BlobError>;
 }
 
-/// Counts the lanes that share the memory.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lanes(Arc<AtomicUsize>);
+/// Lanes that share memory and threads; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Lanes(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    lanes: AtomicUsize,
+    ready: Mutex<Ready>,
+    threads_max: usize,
+}
+
+/// Lanes that a thread is wanted for, in turn.
+#[derive(Default)]
+struct Ready {
+    lanes: VecDeque<Arc<dyn Work>>,
+    threads: usize,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready")
+            .field("lanes", &self.lanes.len())
+            .field("threads", &self.threads)
+            .finish()
+    }
+}
+
+/// A lane, whatever its sink.
+trait Work: Send + Sync {
+    /// Works off what waits; `true` when more has come meanwhile.
+    fn step(&self) -> bool;
+    /// The work was torn off by a panic.
+    fn fail(&self);
+}
 
 impl Lanes {
-    /// Bytes that may wait in each.
+    /// For work that is bound by the processor and the disk.
+    pub(super) fn few_threads() -> Self {
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::with_threads(processors * THREADS_PER_PROCESSOR)
+    }
+
+    /// For work whose threads wait for each other.
+    pub(super) fn thread_each() -> Self {
+        Self::with_threads(usize::MAX)
+    }
+
+    fn with_threads(threads_max: usize) -> Self {
+        Self(Arc::new(Pool {
+            lanes: AtomicUsize::new(0),
+            ready: Mutex::default(),
+            threads_max,
+        }))
+    }
+
+    /// How many threads they share at most.
+    #[cfg(test)]
+    pub(super) fn threads_max(&self) -> usize {
+        self.0.threads_max
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.lanes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be under way in each.
     fn bytes_each(&self) -> usize {
-        let lanes = self.0.load(Ordering::Relaxed).max(1);
+        let lanes = self.count().max(1);
         (LANES_BYTES / lanes).clamp(LANE_BYTES_MIN, LANE_BYTES_MAX)
+    }
+
+    /// Has a lane worked off by the next free thread.
+    fn send(&self, lane: Arc<dyn Work>, tracker: &TaskTracker) {
+        let mut ready = self.0.lock();
+        ready.lanes.push_back(lane);
+        if ready.threads == self.0.threads_max {
+            return;
+        }
+        ready.threads += 1;
+        drop(ready);
+        let pool = Arc::clone(&self.0);
+        match Handle::try_current() {
+            Ok(runtime) => drop(tracker.spawn_blocking_on(move || pool.work(), &runtime)),
+            // Dropped behind the end of the runtime: there is no other thread any more.
+            Err(_) => pool.work(),
+        }
+    }
+}
+
+impl Pool {
+    /// Goes from lane to lane until none waits.
+    fn work(&self) {
+        let mut again = None;
+        loop {
+            let lane = {
+                let mut ready = self.lock();
+                // Behind those that wait already.
+                ready.lanes.extend(again.take());
+                let Some(lane) = ready.lanes.pop_front() else {
+                    ready.threads -= 1;
+                    return;
+                };
+                lane
+            };
+            match catch_unwind(AssertUnwindSafe(|| lane.step())) {
+                Ok(true) => again = Some(lane),
+                Ok(false) => {}
+                Err(_) => lane.fail(),
+            }
+        }
+    }
+
+    /// The list stays meaningful between any two of its changes.
+    fn lock(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,7 +175,7 @@ pub(super) enum OnDrop {
 #[derive(Debug)]
 struct Shared<S> {
     state: Mutex<State<S>>,
-    /// Rung when the queue has been taken and when the lane falls idle.
+    /// Rung when a batch is done.
     moved: Notify,
 }
 
@@ -70,9 +183,13 @@ struct Shared<S> {
 struct State<S> {
     queue: Vec<Bytes>,
     queued_bytes: usize,
+    /// Of the batch that is worked on.
+    working_bytes: usize,
+    /// Emptied by the batch before, to be filled again.
+    spare: Vec<Bytes>,
     /// Absent while a batch is worked on.
     sink: Option<S>,
-    /// A thread is working.
+    /// A thread is working, or was asked for.
     running: bool,
     /// The first failure, until somebody takes it.
     error: Option<BlobError>,
@@ -84,12 +201,14 @@ impl<S: Sink> Lane<S> {
         let state = State {
             queue: Vec::new(),
             queued_bytes: 0,
+            working_bytes: 0,
+            spare: Vec::new(),
             sink: Some(sink),
             running: false,
             error: None,
             failed: false,
         };
-        lanes.0.fetch_add(1, Ordering::Relaxed);
+        lanes.0.lanes.fetch_add(1, Ordering::Relaxed);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -103,27 +222,43 @@ impl<S: Sink> Lane<S> {
 
     /// Queues bytes, waiting while the lane is full; fails with the first failure of the sink.
     pub(super) async fn push(&self, bytes: Bytes) -> Result<(), BlobError> {
-        if bytes.is_empty() {
-            return Ok(());
+        if !bytes.is_empty() {
+            self.room().await?;
+            self.queue(bytes);
         }
+        Ok(())
+    }
+
+    /// Waits until there is room for one more piece; fails with the first failure of the sink.
+    pub(super) async fn room(&self) -> Result<(), BlobError> {
         loop {
             let moved = self.shared.moved.notified();
             {
                 let mut state = self.shared.lock();
                 state.check()?;
-                let most = self.lanes.bytes_each();
-                if state.queued_bytes < most && state.queue.len() < LANE_PIECES_MAX {
-                    state.queued_bytes += bytes.len();
-                    state.queue.push(bytes);
-                    if state.queued_bytes >= most / 2 || state.queue.len() >= LANE_PIECES_MAX / 2 {
-                        self.start(state);
-                    }
+                let under_way = state.queued_bytes + state.working_bytes;
+                if under_way < self.lanes.bytes_each() && state.queue.len() < LANE_PIECES_MAX {
                     return Ok(());
                 }
                 // Whoever waits for room must be sure that somebody makes it.
                 self.start(state);
             }
             moved.await;
+        }
+    }
+
+    /// Queues bytes, be there room or not, and sends a thread to them once there are enough.
+    pub(super) fn queue(&self, bytes: Bytes) {
+        let mut state = self.shared.lock();
+        if state.failed {
+            // Whoever asks for room next, or for the sink, hears of it.
+            return;
+        }
+        state.queued_bytes += bytes.len();
+        state.queue.push(bytes);
+        let enough = self.lanes.bytes_each() / 4;
+        if state.queued_bytes >= enough || state.queue.len() >= LANE_PIECES_MAX / 2 {
+            self.start(state);
         }
     }
 
@@ -139,15 +274,8 @@ impl<S: Sink> Lane<S> {
         }
         state.running = true;
         drop(state);
-        let shared = Arc::clone(&self.shared);
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let work = move || shared.work();
-                drop(self.tracker.spawn_blocking_on(work, &runtime));
-            }
-            // Dropped behind the end of the runtime: there is no other thread any more.
-            Err(_) => shared.work(),
-        }
+        self.lanes
+            .send(Arc::clone(&self.shared) as _, &self.tracker);
     }
 
     /// Waits until all is worked off, then lends the sink to `look`.
@@ -179,7 +307,7 @@ impl<S: Sink> Lane<S> {
 
 impl<S: Sink> Drop for Lane<S> {
     fn drop(&mut self) {
-        self.lanes.0.fetch_sub(1, Ordering::Relaxed);
+        self.lanes.0.lanes.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.shared.lock();
         match self.on_drop {
             OnDrop::Finish => self.start(state),
@@ -204,71 +332,55 @@ impl<S> State<S> {
     }
 }
 
-impl<S: Sink> Shared<S> {
+impl<S> Shared<S> {
     /// The state stays meaningful between any two of its fields' changes, so a panic elsewhere does not make it unusable.
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Works batch after batch until nothing waits.
-    fn work(&self) {
-        let mut ended = Ended {
-            shared: self,
-            early: true,
-        };
-        let mut spare = Vec::new();
-        while let Some((mut sink, batch)) = self.next_batch(&mut spare) {
-            self.moved.notify_waiters();
-            let result = sink.accept(&batch);
-            spare = batch;
-            spare.clear();
+impl<S: Sink> Work for Shared<S> {
+    fn step(&self) -> bool {
+        let (mut sink, mut batch) = {
             let mut state = self.lock();
-            state.sink = Some(sink);
-            if let Err(error) = result {
-                state.error = Some(error);
-                state.failed = true;
-                state.queue.clear();
+            if state.queue.is_empty() {
+                // Forgotten meanwhile.
+                state.running = false;
+                return false;
             }
-        }
-        ended.early = false;
-    }
-
-    /// Takes all that waits, leaving `spare` to be filled; `None` when nothing does, and from then on nobody works.
-    fn next_batch(&self, spare: &mut Vec<Bytes>) -> Option<(S, Vec<Bytes>)> {
-        let mut state = self.lock();
-        state.queued_bytes = 0;
-        if state.queue.is_empty() {
-            state.running = false;
-            return None;
-        }
-        let Some(sink) = state.sink.take() else {
-            state.running = false;
-            state.failed = true;
-            return None;
+            let Some(sink) = state.sink.take() else {
+                drop(state);
+                self.fail();
+                return false;
+            };
+            state.working_bytes = std::mem::take(&mut state.queued_bytes);
+            let spare = std::mem::take(&mut state.spare);
+            (sink, std::mem::replace(&mut state.queue, spare))
         };
-        let batch = std::mem::replace(&mut state.queue, std::mem::take(spare));
-        Some((sink, batch))
-    }
-}
-
-/// The end of the work, be it a panic of the sink: whoever waits must learn of it.
-struct Ended<'a, S> {
-    shared: &'a Shared<S>,
-    /// The work was torn off. One that ended by itself says nothing of the state: the next may be at it already.
-    early: bool,
-}
-
-impl<S> Drop for Ended<'_, S> {
-    fn drop(&mut self) {
-        if self.early {
-            let mut state = self
-                .shared
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            state.running = false;
+        let result = sink.accept(&batch);
+        batch.clear();
+        let mut state = self.lock();
+        state.sink = Some(sink);
+        state.spare = batch;
+        state.working_bytes = 0;
+        if let Err(error) = result {
+            state.error = Some(error);
             state.failed = true;
+            state.queue.clear();
+            state.queued_bytes = 0;
         }
-        self.shared.moved.notify_waiters();
+        state.running = !state.queue.is_empty();
+        let more = state.running;
+        drop(state);
+        self.moved.notify_waiters();
+        more
+    }
+
+    fn fail(&self) {
+        let mut state = self.lock();
+        state.running = false;
+        state.failed = true;
+        drop(state);
+        self.moved.notify_waiters();
     }
 }

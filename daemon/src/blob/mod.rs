@@ -5,7 +5,7 @@
 //!
 //! **Writing.** [`Blobs::create`] makes a new immutable blob: bytes pass through a bounded lane to a blocking thread that writes and computes BLAKE3, and beside it through another that computes MD5, abreast with that of other writers.
 //! [`BlobWriter::seal`] orders what makes it durable: data sync, rename into place, directory sync (shared by callers that wait for one directory).
-//! [`Blobs::append`] continues the file of an upload instead, whose length at any moment is what the upload has received.
+//! [`Blobs::append`] continues the file of an upload instead, whose length at any moment is what the upload has received; what comes in small pieces is gathered to blocks (`tail`).
 //! A file without a row in the catalog is protected by an exclusive lock on it (`flock`), held by a [`BlobLock`] or a [`SealedBlob`]; [`Blobs::collect_orphans`] removes only what is neither locked nor known.
 //! So a crash leaves at most an orphan, and a second daemon on the same directory can not take a file that the first is about to enter.
 //!
@@ -51,6 +51,7 @@ mod room;
 mod space;
 mod stretch;
 pub mod sums;
+mod tail;
 mod verify;
 mod write;
 

@@ -54,12 +54,16 @@ pub(super) struct Room {
     pub(super) quarantine_sync: DirSync,
     pub(super) open_files: OpenFiles,
     pub(super) buffers: Arc<Buffers>,
+    /// In which uploads are gathered.
+    pub(super) blocks: Arc<Buffers>,
     /// Of the uploads that are hashed now.
     pub(super) meeting: Meeting,
     /// Work of writers that goes on after they were dropped.
     pub(super) tracker: TaskTracker,
-    /// How many writers share the memory for what waits.
+    /// The memory and threads that writers share.
     pub(super) lanes: Lanes,
+    /// The same for their MD5, whose threads wait for each other.
+    pub(super) md5_lanes: Lanes,
     /// For walks over every byte.
     pub(super) idle: Idle,
     /// Counts reads and writes of the disk that somebody waits for.
@@ -72,7 +76,8 @@ impl Blobs {
     /// Opens the directory, making what is missing, and removes what a crash left in `tmp/`.
     pub async fn open(options: BlobOptions) -> Result<Self, BlobError> {
         blocking("opening the blobs", move || {
-            let room = Room::prepare(options, MAIN.into(), Arc::default(), TaskTracker::new())?;
+            let buffers = [Buffers::of_bodies(), Buffers::of_uploads()].map(Arc::new);
+            let room = Room::prepare(options, MAIN.into(), buffers, TaskTracker::new())?;
             Ok(Self(Arc::new(room), Arc::default()))
         })
         .await
@@ -159,14 +164,14 @@ impl Blobs {
 impl Room {
     /// Opens the directory of a further disk, whose work counts as that of `main`.
     pub(super) fn open(options: BlobOptions, name: String, main: &Self) -> Result<Self, BlobError> {
-        let (buffers, tracker) = (Arc::clone(&main.buffers), main.tracker.clone());
-        Self::prepare(options, name, buffers, tracker)
+        let buffers = [&main.buffers, &main.blocks].map(Arc::clone);
+        Self::prepare(options, name, buffers, main.tracker.clone())
     }
 
     fn prepare(
         options: BlobOptions,
         name: String,
-        buffers: Arc<Buffers>,
+        [buffers, blocks]: [Arc<Buffers>; 2],
         tracker: TaskTracker,
     ) -> Result<Self, BlobError> {
         let dir = options.dir;
@@ -182,9 +187,11 @@ impl Room {
             quarantine_sync: DirSync::default(),
             open_files: OpenFiles::default(),
             buffers,
+            blocks,
             meeting: Meeting::default(),
             tracker,
-            lanes: Lanes::default(),
+            lanes: Lanes::few_threads(),
+            md5_lanes: Lanes::thread_each(),
             idle: Idle::default(),
             foreground: AtomicU64::new(0),
             taking: Mutex::new(()),

@@ -16,7 +16,6 @@ use super::BlobError;
 use super::append::{BlobAppender, sum_again};
 use super::held::BlobLock;
 use super::held::Held;
-use super::lane::{Lane, OnDrop};
 use super::room::{Blobs, blocking};
 use super::sums::Summer;
 use super::write::{FileSink, take_space};
@@ -156,7 +155,7 @@ impl Blobs {
             id: mark,
             written,
             sync: Arc::clone(&sink.sync),
-            lane: Lane::new(&home.lanes, sink, home.tracker.clone(), OnDrop::Finish),
+            tail: home.tail(sink),
             room: home,
         })
     }
@@ -165,7 +164,7 @@ impl Blobs {
 impl BlobAppender {
     /// Ends a stretch: every byte is durable; returns how many there are, and the sums of its blocks.
     pub async fn finish_stretch(self) -> Result<(u64, Vec<u8>), BlobError> {
-        let sink = self.lane.close().await?;
+        let sink = self.tail.close().await?;
         blocking("ending a file", move || sink.end_stretch()).await
     }
 }

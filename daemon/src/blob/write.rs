@@ -147,10 +147,9 @@ impl BlobWriter {
         let make = move || new_file(&room, id, hint, encryption);
         let sink = blocking("making a file", make).await?;
         let tracker = &self.room.tracker;
-        let lanes = &self.room.lanes;
-        let file = Lane::new(lanes, sink, tracker.clone(), OnDrop::Forget);
+        let file = Lane::new(&self.room.lanes, sink, tracker.clone(), OnDrop::Forget);
         let md5 = Md5Sink::new(&self.room);
-        let md5 = Lane::new(lanes, md5, tracker.clone(), OnDrop::Forget);
+        let md5 = Lane::new(&self.room.md5_lanes, md5, tracker.clone(), OnDrop::Forget);
         for piece in pieces {
             file.push(piece.clone()).await?;
             md5.push(piece).await?;
@@ -413,6 +412,7 @@ impl<H: Send + 'static> FileSink<H> {
         }
         if let Some(written) = &self.written {
             written.send_replace(size + len);
+            self.sync.is_one_of(self.room.lanes.count());
         }
         self.sync.wrote(at + len, len, &self.room.tracker);
         for piece in batch {

@@ -28,7 +28,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a peer that was told to go may keep an idle connection open.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What an HTTP/1 connection reads at once, which is also the longest head; every upload under way holds some of these.
-const HTTP1_BUFFER_BYTES: usize = 128 * 1024;
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// HTTP/2 streams of one connection at once.
 const STREAMS_MAX: u32 = 256;
 /// HTTP/2 flow-control windows: a stream alone may fill a fast link, a connection stays bounded.

@@ -1,6 +1,8 @@
 use bytes::Bytes;
+use futures::FutureExt as _;
 use proptest::prelude::*;
 
+use super::super::lane::{Lane, OnDrop, Sink};
 use super::super::{BlobError, Blobs, Checkpoint};
 use super::{count, get, noise, open, room};
 use crate::kernel::BlobId;
@@ -154,4 +156,50 @@ async fn an_upload_without_a_file_is_missing() {
     ));
     blobs.remove(id).await.unwrap();
     blobs.quarantine(id, &[0]).await.unwrap();
+}
+
+/// Holds a thread until it is let go.
+struct Held(std::sync::mpsc::Receiver<()>);
+
+impl Sink for Held {
+    fn accept(&mut self, _: &[Bytes]) -> Result<(), BlobError> {
+        // The other end is dropped to let go.
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_given_up_loses_nothing_that_was_taken_before() {
+    let (_dir, blobs) = room().await;
+    let id = blobs.create_open().await.unwrap().id();
+    let mut appender = blobs.append(id, 0, &[]).await.unwrap();
+    let home = blobs.room_of(id).await.unwrap();
+    // Every thread that writes is busy elsewhere.
+    let mut busy = Vec::new();
+    for _ in 0..home.lanes.threads_max() {
+        let (free, held) = std::sync::mpsc::channel();
+        let lane = Lane::new(
+            &home.lanes,
+            Held(held),
+            home.tracker.clone(),
+            OnDrop::Finish,
+        );
+        lane.queue(Bytes::from_static(b"x"));
+        lane.nudge();
+        busy.push((lane, free));
+    }
+    let piece = Bytes::from(noise(50_000));
+    let mut taken = 0;
+    while appender.write(piece.clone()).now_or_never().is_some() {
+        taken += piece.len() as u64;
+        assert!(taken < 64 << 20, "what waits is bounded");
+    }
+    drop(busy);
+    let kept = appender.checkpoint().await.unwrap().offset;
+    assert!(kept >= taken, "{kept} of {taken}");
+    drop(appender);
+    let bytes = get(&blobs, id, kept as usize).await;
+    let wanted = piece.iter().cycle().take(kept as usize);
+    assert!(bytes.iter().eq(wanted));
 }

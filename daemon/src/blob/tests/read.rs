@@ -206,7 +206,7 @@ async fn too_much_in_one_piece_is_refused() {
 
 #[test]
 fn buffers_are_used_again_and_bounded() {
-    let buffers = Arc::<Buffers>::default();
+    let buffers = Arc::new(Buffers::of_bodies());
     let mut held = Vec::new();
     let mut bytes = 0;
     for _ in 0..200 {

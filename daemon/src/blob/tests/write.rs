@@ -123,7 +123,7 @@ async fn a_lane_is_bounded_and_tells_of_its_failure() {
     let tracker = tokio_util::task::TaskTracker::new();
     let lane = |fail_at| {
         Lane::new(
-            &Lanes::default(),
+            &Lanes::few_threads(),
             Counter { seen: 0, fail_at },
             tracker.clone(),
             OnDrop::Finish,
@@ -157,7 +157,7 @@ async fn a_lane_is_bounded_and_tells_of_its_failure() {
 async fn a_panicking_sink_wakes_who_waits() {
     let tracker = tokio_util::task::TaskTracker::new();
     let lane = Lane::new(
-        &Lanes::default(),
+        &Lanes::few_threads(),
         Counter {
             seen: 0,
             fail_at: 77,
