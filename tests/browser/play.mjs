@@ -2,59 +2,21 @@
 //
 //   node play.mjs URL CHROMIUM
 //
-// Serves its own page on a free port; prints one line of JSON: what happened, and every error that the player saw.
-import { createServer } from "node:http";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+// Prints one line of JSON: what happened, and every error that the player saw.
+import { stage } from "./stage.mjs";
 
 const [address, executablePath] = process.argv.slice(2);
 /** For each thing that is waited for. */
 const PATIENCE_MS = 30_000;
 
-const page_text = `<!doctype html><meta charset="utf-8"><title>player</title>
-<video muted playsinline width="640"></video><script src="/hls.js"></script>`;
-const library = await readFile(new URL("node_modules/hls.js/dist/hls.min.js", import.meta.url));
-const server = createServer((request, response) => {
-  if (request.url === "/hls.js") {
-    response.setHeader("content-type", "text/javascript");
-    response.end(library);
-  } else if (request.url === "/") {
-    response.setHeader("content-type", "text/html");
-    response.end(page_text);
-  } else {
-    response.statusCode = 404;
-    response.end();
-  }
-});
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
-const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-
-// Without the background flags Chromium asks the internet for things that no test needs.
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
-
+const { context, address: stands_at, close } = await stage(executablePath);
 let failed = false;
 try {
   const page = context.pages()[0] ?? (await context.newPage());
   page.setDefaultTimeout(PATIENCE_MS);
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(`page: ${error.message}`));
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  await page.goto(stands_at);
 
   await page.evaluate((url) => {
     const seen = { errors: [], levels: [], switched: [], buffered: [] };
@@ -126,8 +88,6 @@ try {
   failed = true;
   console.error(error.message);
 } finally {
-  await context.close();
-  server.close();
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  await close();
 }
 process.exit(failed ? 1 : 0);

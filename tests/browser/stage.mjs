@@ -1,9 +1,7 @@
 // Headless Chromium on a page with a video element, hls.js and Shaka.
 import { createServer } from "node:http";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { readFile } from "node:fs/promises";
+import { launch } from "./chromium.mjs";
 
 const libraries = {
   "/hls.js": "node_modules/hls.js/dist/hls.min.js",
@@ -26,28 +24,10 @@ export async function stage(executablePath) {
     }
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-
-  // Without the background flags Chromium asks the internet for things that no test needs.
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    headless: true,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--disable-dev-shm-usage",
-      "--autoplay-policy=no-user-gesture-required",
-    ],
-  });
+  const { context, close: leave } = await launch(executablePath);
   const close = async () => {
-    await context.close();
+    await leave();
     server.close();
-    await rm(profile, { recursive: true, force: true });
   };
   return { context, address: `http://127.0.0.1:${server.address().port}/`, close };
 }

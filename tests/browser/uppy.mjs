@@ -6,12 +6,9 @@
 // address of the uploads and the value of Authorization. At last it prints one line of JSON: where each PATCH began, and
 // every error that the page had.
 import { createServer } from "node:http";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { build } from "esbuild";
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const [executablePath, file] = process.argv.slice(2);
 /** For each thing that is waited for. */
@@ -39,24 +36,7 @@ console.log(origin);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const endpoint = (await lines.next()).value;
 const authorization = (await lines.next()).value;
-const profile = await mkdtemp(join(tmpdir(), "nebula-chromium-"));
-
-// Without the background flags Chromium asks the internet for things that no test needs.
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-  ],
-});
-
+const { context, close } = await launch(executablePath);
 let failed = false;
 try {
   const page = context.pages()[0] ?? (await context.newPage());
@@ -115,8 +95,7 @@ try {
   failed = true;
   console.error(error.message);
 } finally {
-  await context.close();
+  await close();
   server.close();
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 }
 process.exit(failed ? 1 : 0);

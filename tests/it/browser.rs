@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use nebula_client::api::{CreateBucket, CreateLink, RenditionState};
@@ -11,7 +10,6 @@ use nebula_client::transfer::Unwatched;
 use nebula_client::upload::{self, Options};
 use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{Appliance, films, wait, within};
-use serde_json::Value;
 
 /// For all of it.
 const LIMIT: Duration = Duration::from_mins(6);
@@ -63,18 +61,8 @@ async fn a_film_plays_seeks_and_changes_its_rung() {
         };
         let link = client.create_link(&wanted).await.unwrap();
         let address = client.absolute(&link.urls.unwrap().hls.unwrap());
-        let output = tokio::process::Command::new("node")
-            .arg("play.mjs")
-            .args([&address, CHROMIUM])
-            .current_dir(&player)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut script = browser::script(&player, "play.mjs");
+        let told = browser::told(script.args([&address, CHROMIUM])).await;
         println!("the browser: {told}");
         assert_eq!(told["errors"], serde_json::json!([]), "{told}");
         let mut heights: Vec<u64> = told["heights"]

@@ -1,12 +1,11 @@
 //! The web console as a person uses it, in a real browser at the width of a phone: signs in, makes a bucket,
 //! uploads a film by the picker in requests as short as the node asks for, watches it, signs out.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{Setup, films, within};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// For all of it.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -31,22 +30,14 @@ async fn a_person_signs_in_uploads_a_film_and_watches_it() {
         }
         assert!(!policy.to_str().expect("plain text").contains("unsafe"));
 
-        let output = tokio::process::Command::new("node")
-            .arg("console.mjs")
+        let mut script = browser::script(&driver, "console.mjs");
+        script
             .arg(appliance.url())
             .arg(CHROMIUM)
             .arg(&film)
             .env("NEBULA_ACCESS_KEY", &appliance.key().access_key)
-            .env("NEBULA_SECRET_KEY", &appliance.key().secret_key)
-            .current_dir(&driver)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("node starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let told: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+            .env("NEBULA_SECRET_KEY", &appliance.key().secret_key);
+        let told = browser::told(&mut script).await;
         println!("the browser: {told}");
         assert_eq!(told["errors"], json!([]), "{told}");
         assert_eq!(told["foreign"], json!([]), "only this node is talked to");

@@ -62,16 +62,13 @@ impl Stage {
 
     /// One story of the script, and what it told; `None` when it was killed before it could end.
     async fn tells(&self, scripts: &Path, story: &str, key: &str, origin: &str) -> Value {
-        let output = tokio::process::Command::new("node")
-            .args(["tus.mjs", story])
+        let output = browser::script(scripts, "tus.mjs")
+            .arg(story)
             .arg(format!("{origin}/-/tus/"))
             .arg(self.authorization())
             .arg(&self.file)
             .arg(key)
             .arg(self.place.path().join("storage.json"))
-            .current_dir(scripts)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
             .output()
             .await
             .unwrap();
@@ -210,13 +207,11 @@ async fn uppy_pauses_resumes_and_goes_on_after_a_reload() {
         };
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("film.bin");
-        let mut page = tokio::process::Command::new("node")
-            .args(["uppy.mjs".as_ref(), CHROMIUM.as_ref(), file.as_os_str()])
-            .current_dir(&scripts)
+        let mut page = browser::script(&scripts, "uppy.mjs")
+            .args([CHROMIUM.as_ref(), file.as_os_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut said = BufReader::new(page.stdout.take().unwrap()).lines();

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 /// Debian's.
 pub const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -25,4 +27,26 @@ pub fn scripts(library: &str) -> Option<PathBuf> {
         return Some(folder);
     }
     None
+}
+
+/// A script of this folder, to be given its arguments; it goes when nobody waits for it any more.
+pub fn script(folder: &Path, name: &str) -> tokio::process::Command {
+    let mut node = tokio::process::Command::new("node");
+    node.arg(name)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    node
+}
+
+/// Runs a script to its end, and gives the line of JSON that it tells.
+///
+/// # Panics
+/// When it fails, with what it complained of.
+pub async fn told(script: &mut tokio::process::Command) -> Value {
+    let output = script.output().await.expect("node starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let told = serde_json::from_slice(&output.stdout);
+    told.unwrap_or_else(|error| panic!("no JSON was told: {error}: {said}"))
 }

@@ -90,13 +90,11 @@ async fn first_frame_and_no_stall(film: &Path) {
     let upload = Upload::begin(&appliance, key, Some(bytes.len())).await;
     let link = client.create_link(&wanted).await.unwrap();
     let address = client.absolute(&link.urls.unwrap().hls.unwrap());
-    let mut player = tokio::process::Command::new("node")
-        .args(["arriving.mjs", &address, CHROMIUM])
-        .current_dir(&scripts)
+    let mut player = browser::script(&scripts, "arriving.mjs")
+        .args([&address, CHROMIUM])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut said = BufReader::new(player.stdout.take().unwrap()).lines();

@@ -45,20 +45,12 @@ async fn players_seek_at_random_without_an_error() {
         let Some(film) = film else { return };
         let house = House::with(std::slice::from_ref(&film)).await;
         assert_eq!(house.looked_at(name(&film)).await, AssetState::Ready);
-        let output = tokio::process::Command::new("node")
-            .arg("seek.mjs")
+        let mut script = browser::script(&scripts, "seek.mjs");
+        script
             .arg(house.address(name(&film), "master.m3u8"))
             .arg(house.address(name(&film), "manifest.mpd"))
-            .args([CHROMIUM, &SEEKS.to_string()])
-            .current_dir(&scripts)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            .args([CHROMIUM, &SEEKS.to_string()]);
+        let told = browser::told(&mut script).await;
         for (player, told) in told.as_object().unwrap() {
             assert_eq!(told["errors"], serde_json::json!([]), "{player}: {told}");
             let mut seeks: Vec<f64> = told["seeks_ms"]
@@ -118,17 +110,9 @@ async fn outage(least: Duration) {
         assert_eq!(house.looked_at(name(&film)).await, AssetState::Ready);
         let mut players = Vec::new();
         for (player, leaf) in [("hls.js", "master.m3u8"), ("shaka", "manifest.mpd")] {
-            let mut script = tokio::process::Command::new("node")
-                .args([
-                    "outage.mjs",
-                    player,
-                    &house.address(name(&film), leaf),
-                    CHROMIUM,
-                ])
-                .current_dir(&scripts)
-                .stdin(Stdio::null())
+            let mut script = browser::script(&scripts, "outage.mjs")
+                .args([player, &house.address(name(&film), leaf), CHROMIUM])
                 .stdout(Stdio::piped())
-                .kill_on_drop(true)
                 .spawn()
                 .unwrap();
             let lines = BufReader::new(script.stdout.take().unwrap()).lines();
@@ -200,19 +184,12 @@ async fn players_follow_the_network_down_and_up() {
             answer.text().await.unwrap().contains("240p-")
         })
         .await;
-        let output = tokio::process::Command::new("node")
-            .args(["throttle.mjs", &address])
+        let mut script = browser::script(&scripts, "throttle.mjs");
+        script
+            .arg(&address)
             .arg(house.address(name(&film), "manifest.mpd"))
-            .arg(CHROMIUM)
-            .current_dir(&scripts)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            .arg(CHROMIUM);
+        let told = browser::told(&mut script).await;
         for (player, told) in told.as_object().unwrap() {
             println!("{player}: {told}");
             assert_eq!(told["errors"], serde_json::json!([]), "{player}");

@@ -1,14 +1,13 @@
 //! What there is to choose of a film: told by the API and by the command, and chosen in the console.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use nebula_api::{Asset, AssetState, RenditionState, SubtitleFormat};
 use nebula_client::transfer::Unwatched;
 use nebula_client::upload::{self, Options};
 use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{films, wait, within};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{LIMIT, MADE};
 use crate::exact::{House, name};
@@ -233,23 +232,15 @@ async fn a_viewer_chooses_in_the_console_what_is_heard_read_and_seen() {
         // As screens show what the film was made of: from the 16 to 235 of films to 0 to 255.
         let shown = |step: u32| f64::from(LUMA + LUMA_STEP * step - 16) * 255.0 / 219.0;
         let greys: Vec<f64> = (0..15).map(shown).collect();
-        let output = tokio::process::Command::new("node")
-            .arg("choices.mjs")
+        let mut script = browser::script(&driver, "choices.mjs");
+        script
             .arg(house.appliance.url())
             .arg(format!("films/all/{key}"))
             .arg(json!(greys).to_string())
             .arg(CHROMIUM)
             .env("NEBULA_ACCESS_KEY", &house.appliance.key().access_key)
-            .env("NEBULA_SECRET_KEY", &house.appliance.key().secret_key)
-            .current_dir(&driver)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            .env("NEBULA_SECRET_KEY", &house.appliance.key().secret_key);
+        let told = browser::told(&mut script).await;
         println!("the browser: {told}");
         assert_eq!(told["errors"], json!([]), "{told}");
         assert_eq!(told["credentials"], json!([]), "{told}");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nebula_tests::browser::CHROMIUM;
+use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{films, wait};
 use serde_json::Value;
 
@@ -116,17 +116,6 @@ async fn extracted(film: &Path, track: usize) -> Vec<Line> {
 
 /// What a script of the browser tells.
 async fn browser(scripts: &Path, script: &str, arguments: &[String]) -> Value {
-    let output = tokio::process::Command::new("node")
-        .arg(script)
-        .args(arguments)
-        .arg(CHROMIUM)
-        .current_dir(scripts)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut script = browser::script(scripts, script);
+    browser::told(script.args(arguments).arg(CHROMIUM)).await
 }
