@@ -18,11 +18,11 @@ use super::script::Script;
 use super::write::Writer;
 
 /// How long a statement waits for another process's lock on the SQLite file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept per connection; above the number of statements the catalog owns.
 const STATEMENTS_CACHED_MAX: usize = 512;
 /// Reading connections to SQLite beside those of [`Lookups`]; each is a thread with a cache of pages.
-const SQLITE_READERS_MAX: u32 = 4;
+const SQLITE_READERS_MAX: u32 = 3;
 /// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
 const SQLITE_WRITER_CACHE: &str = "-4096";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
@@ -120,6 +120,8 @@ pub struct Catalog {
     writer: Option<Writer>,
     /// On SQLite, for what every read of an object asks.
     pub(super) lookups: Option<Lookups>,
+    /// The same for listings, which take longer: nothing that reads an object waits behind them.
+    pub(super) listings: Option<Lookups>,
     /// Rows read lately; none on PostgreSQL, whose other clients tell us nothing.
     pub(super) memory: Option<Arc<Memory>>,
     /// The SQLite file, for figures of its size.
@@ -230,13 +232,15 @@ impl Catalog {
             .await
             .map_err(|e| CatalogError::Unavailable(format!("migrating {}: {e}", path.display())))?;
         let memory = Arc::new(Memory::open(path)?);
-        let lookups = Lookups::start(&connect).await?;
+        let lookups = Lookups::start("catalog-lookup", path, SQLITE_READER_CACHE)?;
+        let listings = Lookups::start("catalog-listing", path, SQLITE_READER_CACHE)?;
         let connect = connect.pragma("cache_size", SQLITE_WRITER_CACHE);
         let writer = Writer::start(connect, Arc::clone(&memory)).await?;
         Ok(Self {
             pools: Pools::Sqlite(pool),
             writer: Some(writer),
             lookups: Some(lookups),
+            listings: Some(listings),
             memory: Some(memory),
             file: Some(path.into()),
         })
@@ -259,6 +263,7 @@ impl Catalog {
             pools: Pools::Postgres(pool),
             writer: None,
             lookups: None,
+            listings: None,
             memory: None,
             file: None,
         })
@@ -295,7 +300,7 @@ impl Catalog {
         if let Some(writer) = &self.writer {
             writer.close().await;
         }
-        if let Some(lookups) = &self.lookups {
+        for lookups in self.lookups.iter().chain(&self.listings) {
             lookups.close().await;
         }
         on_pool!(self, pool => pool.close().await);

@@ -1,7 +1,7 @@
 //! Extents: where the bytes of an object version lie.
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::lookup::Argument;
+use super::lookup::FromSqlite;
 use super::memory::Found;
 use super::script::later;
 use crate::kernel::BlobId;
@@ -40,6 +40,12 @@ pub(super) const OF_OBJECT: &str =
     "SELECT blob_id, blob_offset, length_bytes FROM extent WHERE object_id = $1 ORDER BY ordinal";
 pub(super) const DELETE: &str = "DELETE FROM extent WHERE object_id = $1";
 
+impl FromSqlite for (String, i64, i64) {
+    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    }
+}
+
 fn read(rows: Vec<(String, i64, i64)>) -> Result<Vec<Extent>, CatalogError> {
     let extent = |(blob, offset, length): (String, i64, i64)| {
         let blob = blob
@@ -62,8 +68,7 @@ impl Catalog {
             return Ok(extents.to_vec());
         }
         let rows = if let Some(lookups) = &self.lookups {
-            let id = Argument::Number(object_id);
-            lookups.all(OF_OBJECT, vec![id]).await?
+            lookups.all(OF_OBJECT, [object_id]).await?
         } else {
             on_pool!(self, pool => sqlx::query_as(OF_OBJECT).bind(object_id).fetch_all(pool).await)?
         };

@@ -2,14 +2,13 @@
 //!
 //! A query asks for rows within a half-open interval of keys.
 //! With a delimiter, the caller asks for one row, sees which common prefix it lies under, and asks again from behind that prefix: the cost follows what is shown, not what lies under it.
-//!
-//! SQLite answers with one row that holds the page as JSON: the driver hands every row from thread to thread by itself,
-//! which costs more than finding it and writing it down.
+//! On SQLite that whole walk is one request.
 
-use serde::Deserialize;
+use rusqlite::OptionalExtension as _;
 use sqlx::FromRow;
 
-use super::db::{Catalog, CatalogError, Pools};
+use super::db::{Catalog, CatalogError, on_pool};
+use super::lookup::FromSqlite;
 use crate::kernel::{Millis, ObjectKey};
 
 /// One row of a listing.
@@ -83,106 +82,75 @@ pub enum ListQuery {
 const END: &[u8] = &[0xff];
 
 macro_rules! rows {
-    ($rest:literal) => {
+    ($checksums:literal, $rest:literal) => {
         concat!(
-            "SELECT id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, owner, checksums, modified_ms \
-             FROM object_version WHERE bucket_id = $1 AND key >= $2 AND key < $3 AND ",
+            "SELECT id, key, version_id, is_latest, is_delete_marker, size_bytes, etag, owner, ",
+            $checksums,
+            ", modified_ms FROM object_version WHERE bucket_id = $1 AND key >= $2 AND key < $3 AND ",
             $rest
         )
     };
 }
 macro_rules! objects {
-    () => {
-        rows!("is_latest AND NOT is_delete_marker ORDER BY key LIMIT $4")
-    };
-}
-macro_rules! versions {
-    () => {
-        rows!("(key > $2 OR id < $5) ORDER BY key, id DESC LIMIT $4")
-    };
-}
-/// What is long in `checksums` are the parts' own, which no listing shows.
-macro_rules! page {
-    ($rows:expr) => {
-        concat!(
-            "SELECT json_group_array(json_array(id, hex(key), version_id, is_latest, is_delete_marker, size_bytes, etag, owner, \
-             iif(length(checksums) < 1024, checksums, json_remove(checksums, '$.parts')), modified_ms)) AS page FROM (",
-            $rows,
-            ")"
+    ($checksums:literal) => {
+        rows!(
+            $checksums,
+            "is_latest AND NOT is_delete_marker ORDER BY key LIMIT $4"
         )
     };
 }
-pub(super) const OBJECTS: &str = objects!();
-pub(super) const OBJECTS_PAGE: &str = page!(objects!());
-pub(super) const VERSIONS: &str = versions!();
-pub(super) const VERSIONS_PAGE: &str = page!(versions!());
-/// From the first key on, each key's common prefix and then the first key behind all that lies under it, until one has none.
-pub(super) const FOLDS_PAGE: &str = "WITH RECURSIVE step (n, folded) AS (SELECT 0, NULL UNION ALL \
-     SELECT n + 1, substr(key, 1, $5 + nullif(instr(substr(key, $5 + 1), $6), 0) + length($6) - 1) \
-     FROM step JOIN object_version ON id = (SELECT id FROM object_version WHERE bucket_id = $1 \
-     AND key >= CASE n WHEN 0 THEN $2 ELSE CAST(folded || x'ff' AS BLOB) END AND key < $3 \
-     AND is_latest AND NOT is_delete_marker ORDER BY key LIMIT 1) \
-     WHERE n < $4 AND (n = 0 OR folded IS NOT NULL)) \
-     SELECT json_group_array(hex(folded)) AS page FROM step WHERE folded IS NOT NULL";
+macro_rules! versions {
+    ($checksums:literal) => {
+        rows!(
+            $checksums,
+            "(key > $2 OR id < $4) ORDER BY key, id DESC LIMIT $5"
+        )
+    };
+}
+/// What is long in `checksums` are the parts' own, which no listing shows.
+macro_rules! short {
+    ($rows:ident) => {
+        $rows!("iif(length(checksums) < 1024, checksums, json_remove(checksums, '$.parts'))")
+    };
+}
+pub(super) const OBJECTS: &str = objects!("checksums");
+pub(super) const OBJECTS_SHORT: &str = short!(objects);
+pub(super) const VERSIONS: &str = versions!("checksums");
+pub(super) const VERSIONS_SHORT: &str = short!(versions);
+/// The first key of an interval.
+pub(super) const NEXT_KEY: &str = "SELECT key FROM object_version WHERE bucket_id = $1 AND key >= $2 AND key < $3 \
+     AND is_latest AND NOT is_delete_marker ORDER BY key LIMIT 1";
 
-/// A row of a page: the columns in their order.
-type Cells<'p> = (
-    i64,
-    &'p str,
-    String,
-    u8,
-    u8,
-    i64,
-    String,
-    String,
-    String,
-    Millis,
-);
-
-/// Reads what the statements of pages say.
-fn entries(page: &str) -> Result<Vec<ListEntry>, CatalogError> {
-    let corrupt = |what: String| CatalogError::Corrupt(format!("a page of object_version: {what}"));
-    let mut read = serde_json::Deserializer::from_str(page);
-    let cells = Vec::<Cells<'_>>::deserialize(&mut read).map_err(|e| corrupt(e.to_string()))?;
-    let mut entries = Vec::with_capacity(cells.len());
-    for (id, key, version_id, latest, marker, size_bytes, etag, owner, checksums, modified_ms) in
-        cells
-    {
-        entries.push(ListEntry {
-            id,
-            key: hex::decode(key).map_err(|e| corrupt(format!("key {key}: {e}")))?,
-            version_id,
-            is_latest: latest != 0,
-            is_delete_marker: marker != 0,
-            size_bytes,
-            etag,
-            owner,
-            checksums,
-            modified_ms,
-        });
+impl FromSqlite for ListEntry {
+    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            key: row.get(1)?,
+            version_id: row.get(2)?,
+            is_latest: row.get(3)?,
+            is_delete_marker: row.get(4)?,
+            size_bytes: row.get(5)?,
+            etag: row.get(6)?,
+            owner: row.get(7)?,
+            checksums: row.get(8)?,
+            modified_ms: row.get(9)?,
+        })
     }
-    // The order within an aggregate is promised by nobody.
-    entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.id.cmp(&a.id)));
-    Ok(entries)
 }
 
-/// Reads what [`FOLDS_PAGE`] says.
-fn folds(page: &str) -> Result<Vec<String>, CatalogError> {
-    let corrupt = |what: String| CatalogError::Corrupt(format!("common prefixes: {what}"));
-    let names: Vec<&str> = serde_json::from_str(page).map_err(|e| corrupt(e.to_string()))?;
-    let mut prefixes = Vec::with_capacity(names.len());
-    for name in names {
-        let bytes = hex::decode(name).map_err(|e| corrupt(e.to_string()))?;
-        prefixes.push(String::from_utf8(bytes).map_err(|e| corrupt(e.to_string()))?);
-    }
-    prefixes.sort();
-    Ok(prefixes)
+/// What a key folds into: it with the first delimiter behind the prefix, and nothing more.
+fn folded(key: &[u8], prefix_bytes: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
+    let rest = key.get(prefix_bytes..)?;
+    let at = rest
+        .windows(delimiter.len())
+        .position(|part| part == delimiter)?;
+    Some(key[..prefix_bytes + at + delimiter.len()].to_vec())
 }
 
 impl Catalog {
     /// A run of common prefixes of latest objects, in order, up to a key that folds into none.
     ///
-    /// `delimiter` is looked for behind the first `prefix_bytes` of each key.
+    /// `delimiter`, which is not empty, is looked for behind the first `prefix_bytes` of each key.
     /// On PostgreSQL always none: runs of rows say the same.
     pub async fn folds(
         &self,
@@ -190,19 +158,38 @@ impl Catalog {
         prefix_bytes: usize,
         delimiter: &str,
     ) -> Result<Vec<String>, CatalogError> {
-        let Pools::Sqlite(pool) = &self.pools else {
+        let Some(listings) = &self.listings else {
             return Ok(Vec::new());
         };
-        let page: String = sqlx::query_scalar(FOLDS_PAGE)
-            .bind(rows.bucket_id)
-            .bind(rows.from)
-            .bind(rows.until.unwrap_or(END))
-            .bind(rows.limit)
-            .bind(prefix_bytes as i64)
-            .bind(delimiter.as_bytes())
-            .fetch_one(pool)
-            .await?;
-        folds(&page)
+        let (bucket_id, limit) = (rows.bucket_id, rows.limit as usize);
+        let mut from = rows.from.to_vec();
+        let until = rows.until.unwrap_or(END).to_vec();
+        let delimiter = delimiter.as_bytes().to_vec();
+        let walk = move |connection: &rusqlite::Connection| {
+            // All steps see the same moment.
+            let moment = connection.unchecked_transaction()?;
+            let mut next = connection.prepare_cached(NEXT_KEY)?;
+            let mut folds = Vec::new();
+            while folds.len() < limit {
+                let found = next.query_row((bucket_id, &from, &until), |row| {
+                    Ok(folded(row.get_ref(0)?.as_blob()?, prefix_bytes, &delimiter))
+                });
+                let Some(Some(fold)) = found.optional()? else {
+                    break;
+                };
+                from.clone_from(&fold);
+                from.push(END[0]);
+                folds.push(fold);
+            }
+            drop(next);
+            moment.finish()?;
+            Ok(folds)
+        };
+        let text = |fold| {
+            String::from_utf8(fold)
+                .map_err(|e| CatalogError::Corrupt(format!("object_version.key: {e}")))
+        };
+        listings.run(walk).await?.into_iter().map(text).collect()
     }
 
     /// One run of rows.
@@ -212,36 +199,31 @@ impl Catalog {
         query: ListQuery,
     ) -> Result<Vec<ListEntry>, CatalogError> {
         let until = rows.until.unwrap_or(END);
-        let (sql, page, below) = match query {
-            ListQuery::Objects => (OBJECTS, OBJECTS_PAGE, None),
-            ListQuery::Versions { below } => (VERSIONS, VERSIONS_PAGE, Some(below)),
-        };
-        match &self.pools {
-            Pools::Sqlite(pool) => {
-                let query = sqlx::query_scalar(page)
-                    .bind(rows.bucket_id)
-                    .bind(rows.from)
-                    .bind(until)
-                    .bind(rows.limit);
-                let query = match below {
-                    Some(below) => query.bind(below),
-                    None => query,
-                };
-                let page: String = query.fetch_one(pool).await?;
-                entries(&page)
-            }
-            Pools::Postgres(pool) => {
-                let query = sqlx::query_as(sql)
-                    .bind(rows.bucket_id)
-                    .bind(rows.from)
-                    .bind(until)
-                    .bind(rows.limit);
-                let query = match below {
-                    Some(below) => query.bind(below),
-                    None => query,
-                };
-                Ok(query.fetch_all(pool).await?)
-            }
+        let (bucket_id, limit) = (rows.bucket_id, rows.limit);
+        if let Some(listings) = &self.listings {
+            let (from, until) = (rows.from.to_vec(), until.to_vec());
+            return match query {
+                ListQuery::Objects => {
+                    let interval = (bucket_id, from, until, limit);
+                    listings.all(OBJECTS_SHORT, interval).await
+                }
+                ListQuery::Versions { below } => {
+                    let interval = (bucket_id, from, until, below, limit);
+                    listings.all(VERSIONS_SHORT, interval).await
+                }
+            };
         }
+        Ok(on_pool!(self, pool => {
+            let (sql, below) = match query {
+                ListQuery::Objects => (OBJECTS, None),
+                ListQuery::Versions { below } => (VERSIONS, Some(below)),
+            };
+            let query = sqlx::query_as(sql).bind(bucket_id).bind(rows.from).bind(until);
+            let query = match below {
+                Some(below) => query.bind(below),
+                None => query,
+            };
+            query.bind(limit).fetch_all(pool).await
+        })?)
     }
 }

@@ -1,193 +1,298 @@
-//! Look-ups that every read of an object makes, on SQLite: several as one message to the thread that it runs on.
+//! What every read of an object or a listing asks of SQLite: closures over a connection, run by threads that have one each.
 //!
-//! Out of a pool each would be three messages, as the pool asks before and after whether the connection lives; a
-//! message costs two hand-overs between threads, several times what it takes to find a row.
-//! What is asked while one message is on its way goes with the next.
-//! And whoever is ready to ask does so before a message leaves: on a busy node many are, on an idle one nobody waits.
+//! The pool's driver hands each statement to a thread, each row back by itself, and copies each column on the way; that
+//! costs several times what it takes to find a row. Here a request makes one trip, and its rows are read where they lie.
+//! Whoever is ready to ask does so before a thread is woken, and a thread answers those it found waiting together: on a
+//! busy node many share the switches between threads, on an idle one nobody waits.
+//! It is the same library on the same file, so what was committed before a request is seen by it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{Connection as _, FromRow, SqliteConnection};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Semaphore, oneshot};
 
-use super::db::CatalogError;
-use super::script::Script;
+use super::db::{BUSY_TIMEOUT, CatalogError};
 
-/// Connections: a look-up that waits for a cold disk holds up half of the others at most.
-const READERS: usize = 2;
-/// Look-ups of one message at most, a power of two: each number of them is a text of its own, prepared once and kept.
-const TOGETHER_MAX: usize = 32;
-/// Look-ups that may wait; further callers wait to be let in.
+/// Threads of each kind: a request that waits for a cold disk holds up half of the others at most.
+const THREADS: usize = 2;
+/// Requests that may wait; further callers wait to be let in.
 const QUEUE_MAX: usize = 1024;
+/// Prepared statements kept per connection; more than are asked here.
+const STATEMENTS_MAX: usize = 32;
 
-/// The handle; cheap to clone.
+/// Requests that one thread takes at a time; the other finds the rest.
+const TOGETHER_MAX: usize = 32;
+/// An answer waits for those beside it no longer than until so much has passed.
+const TOGETHER: Duration = Duration::from_millis(1);
+
+/// A request, and then its answer.
+trait Ask: Send {
+    /// Whether the connection can be used further.
+    fn read(&mut self, connection: &Connection) -> bool;
+    fn answer(self: Box<Self>);
+}
+
+struct Asked<T, F> {
+    /// Until it was called.
+    read: Option<F>,
+    /// From then on.
+    found: Option<rusqlite::Result<T>>,
+    answer: oneshot::Sender<rusqlite::Result<T>>,
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Ask for Asked<T, F> {
+    fn read(&mut self, connection: &Connection) -> bool {
+        let found = self.read.take().map(|read| read(connection));
+        let is_well = !matches!(found, Some(Err(_)));
+        self.found = found;
+        is_well
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(found) = self.found {
+            // Who went away does not need it.
+            let _ = self.answer.send(found);
+        }
+    }
+}
+
+/// The handle; the threads end with its last clone.
 #[derive(Clone)]
-pub(super) struct Lookups(mpsc::Sender<Message>);
+pub(super) struct Lookups(Arc<Hands>);
 
-/// A value for a place in a statement.
-pub(super) enum Argument {
-    Number(i64),
-    Text(String),
-    Bytes(Vec<u8>),
+struct Hands {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Ask {
-    sql: &'static str,
-    arguments: Vec<Argument>,
-    answer: oneshot::Sender<Result<Vec<SqliteRow>, sqlx::Error>>,
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+    room: Semaphore,
 }
 
-enum Message {
-    Ask(Ask),
-    Close(oneshot::Sender<()>),
+#[derive(Default)]
+struct Waiting {
+    asks: VecDeque<Box<dyn Ask>>,
+    /// Threads that wait for one.
+    idle: usize,
+    /// Somebody is about to wake one.
+    is_announced: bool,
+    is_closed: bool,
+}
+
+/// A row of SQLite as what it stands for, its columns in the order of their statement.
+pub(super) trait FromSqlite: Sized {
+    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self>;
+}
+
+impl From<rusqlite::Error> for CatalogError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(Code::DiskFull) => Self::Full(text),
+            Some(
+                Code::DatabaseBusy
+                | Code::DatabaseLocked
+                | Code::ReadOnly
+                | Code::SystemIoFailure
+                | Code::CannotOpen,
+            ) => Self::Unavailable(text),
+            Some(_) => Self::Failed(text),
+            None => Self::Corrupt(text),
+        }
+    }
+}
+
+fn connect(path: &Path, cache_size: &str) -> rusqlite::Result<Connection> {
+    // A log can only be read together with an index that every reader may write.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "cache_size", cache_size)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
 }
 
 impl Lookups {
-    pub(super) async fn start(options: &SqliteConnectOptions) -> Result<Self, CatalogError> {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..READERS {
+    /// Opens the connections; `cache_size` as the pragma has it.
+    pub(super) fn start(
+        name: &str,
+        path: &Path,
+        cache_size: &'static str,
+    ) -> Result<Self, CatalogError> {
+        let hands = Hands {
+            queue: Arc::new(Queue {
+                waiting: Mutex::default(),
+                more: Condvar::new(),
+                room: Semaphore::new(QUEUE_MAX),
+            }),
+            threads: Mutex::default(),
+        };
+        for _ in 0..THREADS {
             let reader = Reader {
-                script: Script::new(SqliteConnection::connect_with(options).await?),
-                options: options.clone(),
+                connection: connect(path, cache_size)?,
+                path: path.to_owned(),
+                cache_size,
+                queue: Arc::clone(&hands.queue),
             };
-            tokio::spawn(reader.run(Arc::clone(&receiver)));
+            let thread = thread::Builder::new().name(name.into());
+            let thread = thread
+                .spawn(move || reader.run())
+                .map_err(|e| CatalogError::Unavailable(format!("starting a thread: {e}")))?;
+            locked(&hands.threads).push(thread);
         }
-        Ok(Self(sender))
+        Ok(Self(Arc::new(hands)))
     }
 
-    /// The rows of a statement.
-    pub(super) async fn all<T>(
+    /// Runs a closure on a connection, and gives what it gives.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let queue = &self.0.queue;
+        let _room = queue.room.acquire().await.map_err(|_| gone())?;
+        let (answer, answered) = oneshot::channel();
+        let ask = Box::new(Asked {
+            read: Some(read),
+            found: None,
+            answer,
+        });
+        if let Some(announcement) = queue.put(ask)? {
+            tokio::task::yield_now().await;
+            drop(announcement);
+        }
+        Ok(answered.await.map_err(|_| gone())??)
+    }
+
+    /// The rows of a statement whose parameters are `$1` and so on.
+    pub(super) async fn all<T: FromSqlite + Send + 'static>(
         &self,
         sql: &'static str,
-        arguments: Vec<Argument>,
-    ) -> Result<Vec<T>, CatalogError>
-    where
-        T: for<'r> FromRow<'r, SqliteRow>,
-    {
-        let gone = || CatalogError::Unavailable("the catalog is closed".into());
-        let (answer, answered) = oneshot::channel();
-        let ask = Ask {
-            sql,
-            arguments,
-            answer,
+        arguments: impl rusqlite::Params + Send + 'static,
+    ) -> Result<Vec<T>, CatalogError> {
+        let rows = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(arguments, T::from_sqlite)?;
+            rows.collect()
         };
-        let sent = self.0.send(Message::Ask(ask)).await;
-        sent.map_err(|_| gone())?;
-        let rows = answered.await.map_err(|_| gone())??;
-        Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
+        self.run(rows).await
     }
 
     /// Waits until every connection is closed.
     pub(super) async fn close(&self) {
-        for _ in 0..READERS {
-            let (done, closed) = oneshot::channel();
-            if self.0.send(Message::Close(done)).await.is_ok() {
-                // An error means that the reader has ended already.
-                let _ = closed.await;
+        self.0.queue.close();
+        let threads = std::mem::take(&mut *locked(&self.0.threads));
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                // One that panicked has ended as well.
+                let _ = thread.join();
             }
-        }
+        });
+        let _ = joined.await;
     }
 }
 
-/// One connection.
+fn gone() -> CatalogError {
+    CatalogError::Unavailable("the catalog is closed".into())
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Every change of what these hold is whole.
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Queue {
+    /// Puts a request behind the others; what comes of it wakes a thread by its end.
+    fn put(&self, ask: Box<dyn Ask>) -> Result<Option<Announcement<'_>>, CatalogError> {
+        let mut waiting = locked(&self.waiting);
+        if waiting.is_closed {
+            return Err(gone());
+        }
+        waiting.asks.push_back(ask);
+        // Threads that are not idle look for more before they are.
+        let is_first = waiting.idle > 0 && !waiting.is_announced;
+        waiting.is_announced |= is_first;
+        Ok(is_first.then(|| Announcement(self)))
+    }
+
+    /// The next requests; `false` when none are left and none will come.
+    fn take(&self, into: &mut VecDeque<Box<dyn Ask>>) -> bool {
+        let mut waiting = locked(&self.waiting);
+        while waiting.asks.is_empty() {
+            if waiting.is_closed {
+                return false;
+            }
+            waiting.idle += 1;
+            waiting = self
+                .more
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+        let count = waiting.asks.len().min(TOGETHER_MAX);
+        into.extend(waiting.asks.drain(..count));
+        let is_more = waiting.idle > 0 && !waiting.asks.is_empty();
+        drop(waiting);
+        if is_more {
+            self.more.notify_one();
+        }
+        true
+    }
+
+    fn close(&self) {
+        locked(&self.waiting).is_closed = true;
+        self.more.notify_all();
+    }
+}
+
+/// Wakes a thread when it goes, be it with a caller who went away.
+struct Announcement<'q>(&'q Queue);
+
+impl Drop for Announcement<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.waiting).is_announced = false;
+        self.0.more.notify_one();
+    }
+}
+
+/// One thread.
 struct Reader {
-    script: Script,
-    options: SqliteConnectOptions,
+    connection: Connection,
+    path: PathBuf,
+    cache_size: &'static str,
+    queue: Arc<Queue>,
 }
 
 impl Reader {
-    async fn run(mut self, receiver: Arc<Mutex<mpsc::Receiver<Message>>>) {
-        let mut messages = Vec::with_capacity(TOGETHER_MAX);
-        loop {
-            {
-                let mut receiver = receiver.lock().await;
-                let Some(first) = receiver.recv().await else {
-                    return;
-                };
-                messages.push(first);
-                tokio::task::yield_now().await;
-                while messages.len() < TOGETHER_MAX
-                    && let Ok(message) = receiver.try_recv()
-                {
-                    messages.push(message);
+    fn run(mut self) {
+        let (mut asks, mut answers) = (VecDeque::new(), Vec::new());
+        while self.queue.take(&mut asks) {
+            let began = Instant::now();
+            while let Some(mut ask) = asks.pop_front() {
+                let is_well = ask.read(&self.connection);
+                answers.push(ask);
+                // After a failure the connection may be beyond use (file gone and back).
+                if !is_well && let Ok(fresh) = connect(&self.path, self.cache_size) {
+                    self.connection = fresh;
+                }
+                if asks.is_empty() || began.elapsed() > TOGETHER {
+                    answers.drain(..).for_each(Ask::answer);
                 }
             }
-            let mut asks = Vec::with_capacity(messages.len());
-            let mut close = None;
-            for message in messages.drain(..) {
-                match message {
-                    Message::Ask(ask) => asks.push(ask),
-                    Message::Close(done) if close.is_none() => close = Some(done),
-                    // Both at once: the other reader finds nobody who could ask it any more.
-                    Message::Close(done) => drop(done),
-                }
-            }
-            asks.sort_unstable_by_key(|ask| ask.sql);
-            while let Some(last) = asks.last() {
-                let same = asks.iter().rev().take_while(|ask| ask.sql == last.sql);
-                let few = same.count();
-                let few = if few.is_power_of_two() {
-                    few
-                } else {
-                    few.next_power_of_two() / 2
-                };
-                self.answer(asks.split_off(asks.len() - few)).await;
-            }
-            if let Some(done) = close {
-                let _ = self.script.into_connection().close().await;
-                let _ = done.send(());
-                return;
-            }
-        }
-    }
-
-    /// Answers askers of one statement.
-    async fn answer(&mut self, asks: Vec<Ask>) {
-        match self.rows(&asks).await {
-            Ok(rows) => {
-                for (ask, rows) in asks.into_iter().zip(rows) {
-                    // Who went away does not need it.
-                    let _ = ask.answer.send(Ok(rows));
-                }
-            }
-            Err(error) => {
-                self.renew().await;
-                match <[Ask; 1]>::try_from(asks) {
-                    Ok([ask]) => drop(ask.answer.send(Err(error))),
-                    // One page that cannot be read is the trouble of who asked for it.
-                    Err(asks) => {
-                        for ask in asks {
-                            Box::pin(self.answer(vec![ask])).await;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The rows of each.
-    async fn rows(&mut self, asks: &[Ask]) -> Result<Vec<Vec<SqliteRow>>, sqlx::Error> {
-        for ask in asks {
-            self.script.note(ask.sql);
-            for argument in &ask.arguments {
-                match argument {
-                    Argument::Number(number) => self.script.bind(*number),
-                    Argument::Text(text) => self.script.bind(text.as_str()),
-                    Argument::Bytes(bytes) => self.script.bind(bytes.as_slice()),
-                };
-            }
-        }
-        self.script.ask_each().await
-    }
-
-    /// After a failure the connection may be beyond use (file gone and back).
-    async fn renew(&mut self) {
-        self.script.forget();
-        if let Ok(fresh) = SqliteConnection::connect_with(&self.options).await {
-            let old = std::mem::replace(&mut self.script, Script::new(fresh));
-            let _ = old.into_connection().close().await;
         }
     }
 }

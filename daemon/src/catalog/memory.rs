@@ -7,12 +7,13 @@
 //! - Commits of other processes show in [`Neighbours`], which every look-up asks; one that was seen removes everything.
 //!
 //! So an acknowledged write is seen by every later read, in this process and in every other.
-//! That a key is not there is not remembered.
+//! That a key is not there is not remembered, nor what was asked for once: a walk over everything drives nothing out.
 //! The memory is bounded in bytes; what was not asked for lately goes first.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use metrics::Counter;
@@ -32,6 +33,8 @@ const BUCKET_BYTES_MAX: usize = 1024 * 1024;
 const ENTRY_BYTES: usize = 640;
 /// Buckets with remembered objects.
 const NAMES_MAX: usize = 4096;
+/// Keys that are known to have been asked for; further ones take their places.
+const MET_MAX: usize = 1 << 14;
 /// Rows that one transaction names one by one; a larger one empties the memory.
 const TOUCHED_MAX: usize = 4096;
 
@@ -119,6 +122,9 @@ struct State {
 pub(super) struct Memory {
     neighbours: Neighbours,
     state: RwLock<State>,
+    /// Keys that were asked for lately, one in each place, by half of their hash; the other half names the place.
+    met: Box<[AtomicU32]>,
+    hashes: RandomState,
     counters: [OnceLock<[Counter; 2]>; 2],
 }
 
@@ -140,6 +146,8 @@ impl Memory {
         Ok(Self {
             neighbours,
             state: RwLock::default(),
+            met: (0..MET_MAX).map(|_| AtomicU32::new(0)).collect(),
+            hashes: RandomState::new(),
             counters: Default::default(),
         })
     }
@@ -216,8 +224,19 @@ impl Memory {
         })
     }
 
+    /// Enters a row whose key was asked for before.
     pub(super) fn put_object(&self, since: Since, row: &Arc<ObjectRow>) {
-        self.enter(since, |state| state.put_object(row));
+        if self.has_met(row) {
+            self.enter(since, |state| state.put_object(row));
+        }
+    }
+
+    /// Whether a key was asked for lately; from now on it was.
+    fn has_met(&self, row: &ObjectRow) -> bool {
+        let hash = self.hashes.hash_one((row.bucket_id, row.key_bytes()));
+        let place = hash as usize % MET_MAX;
+        let name = (hash >> 32) as u32;
+        self.met[place].swap(name, Ordering::Relaxed) == name
     }
 
     /// The extents of a version that is remembered.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
-use super::lookup::Argument;
+use super::lookup::FromSqlite;
 use super::memory::Found;
 use super::script::{ask, later};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
@@ -44,6 +44,32 @@ pub struct ObjectRow {
     pub owner: String,
     /// When it was published.
     pub modified_ms: Millis,
+}
+
+/// In the order of [`select`].
+impl FromSqlite for ObjectRow {
+    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            bucket_id: row.get(1)?,
+            bucket: row.get(2)?,
+            key: row.get(3)?,
+            version_id: row.get(4)?,
+            is_latest: row.get(5)?,
+            is_delete_marker: row.get(6)?,
+            size_bytes: row.get(7)?,
+            etag: row.get(8)?,
+            content_id: row.get(9)?,
+            headers: row.get(10)?,
+            tags: row.get(11)?,
+            checksums: row.get(12)?,
+            extras: row.get(13)?,
+            inline: row.get(14)?,
+            is_inline: row.get(15)?,
+            owner: row.get(16)?,
+            modified_ms: row.get(17)?,
+        })
+    }
 }
 
 impl ObjectRow {
@@ -257,9 +283,8 @@ impl Catalog {
             return Ok(Some(Arc::clone(&object.row)));
         }
         let row: Option<ObjectRow> = if let Some(lookups) = &self.lookups {
-            let bucket = Argument::Text(bucket.as_str().to_owned());
-            let key = Argument::Bytes(key.as_bytes().to_vec());
-            lookups.all(sql, vec![bucket, key]).await?.pop()
+            let named = (bucket.as_str().to_owned(), key.as_bytes().to_vec());
+            lookups.all(sql, named).await?.pop()
         } else {
             on_pool!(self, pool => sqlx::query_as(sql)
                 .bind(bucket.as_str())
@@ -280,6 +305,14 @@ impl Catalog {
         key: &ObjectKey,
         version: &VersionId,
     ) -> Result<Option<ObjectRow>, CatalogError> {
+        if let Some(lookups) = &self.lookups {
+            let named = (
+                bucket.as_str().to_owned(),
+                key.as_bytes().to_vec(),
+                version.as_str().to_owned(),
+            );
+            return Ok(lookups.all(VERSION, named).await?.pop());
+        }
         Ok(on_pool!(self, pool => sqlx::query_as(VERSION)
             .bind(bucket.as_str())
             .bind(key.as_bytes())

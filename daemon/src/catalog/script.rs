@@ -84,22 +84,9 @@ impl Script {
 
     /// Sends what was noted; the rows are those of the last statement.
     pub(super) async fn ask_rows(&mut self) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let last = self.noted.len() - 1;
-        self.ask_from(last)
-            .await
-            .map(|mut rows| rows.pop().unwrap_or_default())
-    }
-
-    /// Sends what was noted; the rows of each statement.
-    pub(super) async fn ask_each(&mut self) -> Result<Vec<Vec<SqliteRow>>, sqlx::Error> {
-        self.ask_from(0).await
-    }
-
-    /// Sends what was noted; the rows of each statement from the one with this number on.
-    async fn ask_from(&mut self, first: usize) -> Result<Vec<Vec<SqliteRow>>, sqlx::Error> {
         self.check()?;
+        let last = self.noted.len() - 1;
         let text = self.text();
-        let mut rows: Vec<_> = self.noted[first..].iter().map(|_| Vec::new()).collect();
         self.noted.clear();
         let arguments = std::mem::take(&mut self.arguments);
         if let Some(error) = self.broken.take() {
@@ -107,16 +94,13 @@ impl Script {
         }
         let query = sqlx::query_with(AssertSqlSafe(text), arguments);
         let mut done = 0_usize;
+        let mut rows = Vec::new();
         let mut answers = self.connection.fetch_many(query);
         while let Some(answer) = answers.try_next().await? {
             match answer {
                 Either::Left(_) => done += 1,
-                Either::Right(row) => {
-                    let of = done.checked_sub(first).and_then(|n| rows.get_mut(n));
-                    if let Some(of) = of {
-                        of.push(row);
-                    }
-                }
+                Either::Right(row) if done == last => rows.push(row),
+                Either::Right(_) => {}
             }
         }
         Ok(rows)

@@ -212,12 +212,12 @@ const SHARED: &[&str] = &[
     usage::RECOUNT_OWNERS,
     usage::RECOUNT_BUCKETS,
 ];
-/// Those that only SQLite needs: its one writer gives the row ids itself, and it answers a page as one row.
+/// Those that only SQLite needs: its one writer gives the row ids itself, and a page is cut to what is shown.
 const SQLITE: &[&str] = &[
-    listing::FOLDS_PAGE,
+    listing::NEXT_KEY,
     rendition::SEGMENTS_PAGE,
-    listing::OBJECTS_PAGE,
-    listing::VERSIONS_PAGE,
+    listing::OBJECTS_SHORT,
+    listing::VERSIONS_SHORT,
     object::INSERT_AT,
     object::NEWEST,
 ];

@@ -121,8 +121,8 @@ async fn apply(store: &Store, model: &mut Model, op: Op) {
 
 async fn compare(store: &Store, model: &Model, op: &str) {
     for name in KEYS {
-        // Asked twice: the first fills the memory, the second is answered by it.
-        for _ in 0..2 {
+        // The first makes the key known, the second fills the memory, the third is answered by it.
+        for _ in 0..3 {
             let expected = model.get(name);
             let head = store.head(&bucket(), &key(name), None).await.ok();
             let tag = head.and_then(|head| head.tags.get("n").cloned());
