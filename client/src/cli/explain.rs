@@ -80,7 +80,7 @@ fn choices(asset: &Asset) {
     });
     let chapters = asset.chapters.iter();
     let chapters =
-        chapters.map(|chapter| format!("{} {}", human::playtime(chapter.start_ms), chapter.title));
+        chapters.map(|chapter| format!("{} {}", human::place(chapter.start_ms), chapter.title));
     let board = asset.storyboard.iter().map(|board| match board.state {
         RenditionState::Ready => "ready".to_owned(),
         RenditionState::Running => "being made".to_owned(),

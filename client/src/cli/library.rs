@@ -105,7 +105,7 @@ fn row(item: &LibraryItem) -> [Text; 6] {
         (AssetState::Ready, Some(ms)) if !series => {
             let length = Text::styled(PLAIN, human::playtime(ms));
             match film.position_ms.filter(|at| *at > 0) {
-                Some(at) => length.and(BUSY, format!(" at {}", human::playtime(at))),
+                Some(at) => length.and(BUSY, format!(" at {}", human::place(at))),
                 None => length,
             }
         }
@@ -179,7 +179,7 @@ pub async fn streams(cx: &Context) -> Result<Exit, Error> {
 fn watching(stream: &Stream) -> [Text; 5] {
     let at = match (stream.position_ms, stream.duration_ms) {
         (Some(at), Some(whole)) => {
-            format!("{} of {}", human::playtime(at), human::playtime(whole))
+            format!("{} of {}", human::place(at), human::playtime(whole))
         }
         _ => String::new(),
     };

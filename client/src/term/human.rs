@@ -73,6 +73,11 @@ pub fn playtime(ms: u64) -> String {
     }
 }
 
+/// The same of a place in what plays: the second that a player shows there.
+pub fn place(ms: u64) -> String {
+    playtime(ms / 1000 * 1000)
+}
+
 /// `34%`.
 pub fn percent(part: f64) -> String {
     format!("{:.0}%", (part.clamp(0.0, 1.0) * 100.0).floor())
@@ -193,6 +198,10 @@ mod tests {
         assert_eq!(age_at(0, 300_000), "5 min ago");
         assert_eq!(age_at(7_200_000, 0), "in 2 h");
         assert_eq!(playtime(5_000), "0:05");
+        assert_eq!(
+            (playtime(12_400), place(12_400)),
+            ("0:13".into(), "0:12".into())
+        );
         assert_eq!(playtime(7_384_000), "2:03:04");
         assert_eq!(parse_span("7d"), Ok(604_800));
         assert!(parse_span("").is_err() && parse_span("7x").is_err() && parse_span("0").is_err());
