@@ -7,7 +7,7 @@ use crate::{
 use axum::http::Method;
 use nebula_client::{
     Error,
-    backoff::{Clock as _, Patience},
+    backoff::Patience,
     transfer::{Step, Unwatched, Verified},
     upload::{self, Options},
 };
@@ -88,17 +88,14 @@ async fn a_cut_of_minutes_is_waited_out_and_a_longer_one_leaves_something_to_go_
         patience: Patience::by(Duration::from_mins(15), Arc::new(clock.clone())),
         ..stage.options()
     };
-    let cut_at = |stage: &Stage, bytes: usize| {
-        stage.network.cut_after(Way::ToNode, &[bytes]);
-        let network = stage.network.clone();
-        move |step: Step| {
-            if matches!(step, Step::Waiting { .. }) {
-                network.set_down(true);
-            }
+    // It stays away, and the transfer gives up in the end.
+    stage.network.cut_after(Way::ToNode, &[1_500_000]);
+    let network = stage.network.clone();
+    let watch = move |step: Step| {
+        if matches!(step, Step::Waiting { .. }) {
+            network.set_down(true);
         }
     };
-    // It stays away, and the transfer gives up in the end.
-    let watch = cut_at(&stage, 1_500_000);
     let push = upload::push(&stage.client, &path, "films", "film.mp4", &options, &watch);
     let given_up = push.await;
     assert!(
@@ -114,20 +111,18 @@ async fn a_cut_of_minutes_is_waited_out_and_a_longer_one_leaves_something_to_go_
     let kept = stage.node.with(|n| n.received_bytes);
     assert!(kept > 0);
 
-    // It comes back after some minutes.
+    // It comes back after some minutes, counted by the clock that the waiting itself moves.
     stage.network.set_down(false);
-    let watch = cut_at(&stage, 1_200_000);
-    let network = stage.network.clone();
+    stage.network.cut_after(Way::ToNode, &[1_200_000]);
     let before = clock.passed();
-    let back = clock.clone();
-    let returns = tokio::spawn(async move {
-        network.turned_away(1).await;
-        back.sleep(Duration::from_mins(5)).await;
-        network.set_down(false);
-    });
+    let (network, now) = (stage.network.clone(), clock.clone());
+    let watch = move |step: Step| {
+        if matches!(step, Step::Waiting { .. }) {
+            network.set_down(now.passed() < before + Duration::from_mins(5));
+        }
+    };
     let push = upload::push(&stage.client, &path, "films", "film.mp4", &options, &watch);
     assert_eq!(push.await.unwrap().verified, Verified::Hash);
-    returns.await.unwrap();
     assert!(clock.passed() >= before + Duration::from_mins(5));
     assert_eq!(stage.node.content("film.mp4").unwrap(), content);
     assert_eq!(stage.node.with(|n| n.received_bytes), 4_000_000);
