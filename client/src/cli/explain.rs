@@ -33,7 +33,7 @@ pub fn print(cx: &Context, asset: &Asset) {
     };
     let mut title = Text::styled(BOLD, &asset.title);
     if let Some(ms) = asset.duration_ms {
-        title = title.and(DIM, format!("  {}", human::playtime(ms)));
+        title = title.and(DIM, format!("  {}", human::length(ms)));
     }
     anstream::println!("{title}");
     let decision = Text::styled(BUSY, playback.mode.as_str())
@@ -80,7 +80,7 @@ fn choices(asset: &Asset) {
     });
     let chapters = asset.chapters.iter();
     let chapters =
-        chapters.map(|chapter| format!("{} {}", human::place(chapter.start_ms), chapter.title));
+        chapters.map(|chapter| format!("{} {}", human::length(chapter.start_ms), chapter.title));
     let board = asset.storyboard.iter().map(|board| match board.state {
         RenditionState::Ready => "ready".to_owned(),
         RenditionState::Running => "being made".to_owned(),

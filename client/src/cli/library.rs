@@ -103,9 +103,9 @@ fn row(item: &LibraryItem) -> [Text; 6] {
     let length = match (film.state, film.duration_ms) {
         (AssetState::Failed, _) => Text::styled(BAD, "cannot be played"),
         (AssetState::Ready, Some(ms)) if !series => {
-            let length = Text::styled(PLAIN, human::playtime(ms));
+            let length = Text::styled(PLAIN, human::length(ms));
             match film.position_ms.filter(|at| *at > 0) {
-                Some(at) => length.and(BUSY, format!(" at {}", human::place(at))),
+                Some(at) => length.and(BUSY, format!(" at {}", human::length(at))),
                 None => length,
             }
         }
@@ -179,7 +179,7 @@ pub async fn streams(cx: &Context) -> Result<Exit, Error> {
 fn watching(stream: &Stream) -> [Text; 5] {
     let at = match (stream.position_ms, stream.duration_ms) {
         (Some(at), Some(whole)) => {
-            format!("{} of {}", human::place(at), human::playtime(whole))
+            format!("{} of {}", human::length(at), human::length(whole))
         }
         _ => String::new(),
     };

@@ -182,12 +182,12 @@ fn from_s(asset: &Asset) -> u64 {
 fn playing(asset: &Asset) -> Text {
     let mut line = Text::styled(DIM, "▶ ").and(BOLD, &asset.title);
     if let Some(ms) = asset.duration_ms {
-        line = line.and(DIM, format!("  {}", human::playtime(ms)));
+        line = line.and(DIM, format!("  {}", human::length(ms)));
     }
     if from_s(asset) > 0 {
         line = line.and(
             DIM,
-            format!("  from {}", human::playtime(from_s(asset) * 1000)),
+            format!("  from {}", human::length(from_s(asset) * 1000)),
         );
     }
     if let Some(playback) = &asset.playback {

@@ -63,7 +63,7 @@ fn age_at(at_ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// `1:02:03`, `4:05`: how long something plays.
+/// `1:02:03`, `4:05`: how long something goes on yet, until its last second has begun.
 pub fn playtime(ms: u64) -> String {
     let s = ms.div_ceil(1000);
     if s >= 3600 {
@@ -73,9 +73,9 @@ pub fn playtime(ms: u64) -> String {
     }
 }
 
-/// The same of a place in what plays: the second that a player shows there.
-pub fn place(ms: u64) -> String {
-    playtime(ms / 1000 * 1000)
+/// The same of a film, or of a place in it: to the nearest second, as the console says it.
+pub fn length(ms: u64) -> String {
+    playtime((ms + 500) / 1000 * 1000)
 }
 
 /// `34%`.
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(age_at(7_200_000, 0), "in 2 h");
         assert_eq!(playtime(5_000), "0:05");
         assert_eq!(
-            (playtime(12_400), place(12_400)),
+            (playtime(12_400), length(12_400)),
             ("0:13".into(), "0:12".into())
         );
         assert_eq!(playtime(7_384_000), "2:03:04");
