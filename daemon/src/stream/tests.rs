@@ -532,21 +532,33 @@ fn small_rung() -> Vec<RungSetting> {
     }]
 }
 
-/// Waits until the master playlist lists the rung of 120 lines, and gives its address.
-async fn rung(house: &House, url: &str) -> String {
+/// For what a worker makes of some seconds of film, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What `look` finds, once it is there: it looks again whenever the store has changed.
+async fn once<T>(house: &House, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let mut changes = house.store.changes();
-    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let master = text(&format!("{url}/master.m3u8")).await;
-        if let Some(line) = master.lines().find(|line| line.starts_with("120p-")) {
-            assert!(master.contains("RESOLUTION=160x120"), "{master}");
-            return line.to_owned();
+        if let Some(found) = look().await {
+            return found;
         }
-        tokio::time::timeout_at(deadline, changes.changed())
-            .await
-            .expect("the rung comes")
+        let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
+        changed
+            .unwrap_or_else(|_| panic!("{what} never came"))
             .unwrap();
     }
+}
+
+/// The address of the rung of 120 lines, once the master playlist lists it.
+async fn rung(house: &House, url: &str) -> String {
+    let look = async || {
+        let master = text(&format!("{url}/master.m3u8")).await;
+        let line = master.lines().find(|line| line.starts_with("120p-"))?;
+        assert!(master.contains("RESOLUTION=160x120"), "{master}");
+        Some(line.to_owned())
+    };
+    once(house, "the rung", look).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

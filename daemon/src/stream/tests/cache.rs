@@ -1,15 +1,10 @@
 //! The room of renditions is bounded: what nobody watches goes, what is watched stays, and what went is made again under the same address.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use super::{House, entries, get, house, make, rung, small_rung, text};
+use super::{House, entries, get, house, make, once, rung, small_rung, text};
 use crate::catalog::RenditionState;
 use crate::store::Evicted;
-
-/// For what a worker makes of eight seconds of film, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rendition_that_nobody_watches_gives_way_and_is_made_again() {
@@ -77,33 +72,29 @@ async fn empty(house: &House) {
 }
 
 /// What is at an address once it is there; until then it says when to ask again.
-async fn there(url: &str) -> Bytes {
-    let begun = tokio::time::Instant::now();
-    loop {
+async fn there(house: &House, url: &str) -> Bytes {
+    let look = async || {
         let answer = reqwest::get(url).await.unwrap();
         if answer.status() == 200 {
-            return answer.bytes().await.unwrap();
+            return Some(answer.bytes().await.unwrap());
         }
         assert_eq!(answer.status(), 503, "{url}");
         assert!(answer.headers().contains_key("retry-after"), "{url}");
-        assert!(begun.elapsed() < PATIENCE, "{url} never came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        None
+    };
+    once(house, url, look).await
 }
 
 /// The address of the sound that was made, once the master playlist lists it.
-async fn made_sound(url: &str) -> String {
-    let begun = tokio::time::Instant::now();
-    loop {
-        let master = there(&format!("{url}/master.m3u8")).await;
+async fn made_sound(house: &House, url: &str) -> String {
+    let look = async || {
+        let master = there(house, &format!("{url}/master.m3u8")).await;
         let master = String::from_utf8(master.to_vec()).unwrap();
         let mut quoted = master.split('"');
-        if let Some(uri) = quoted.find(|text| text.starts_with("audio-")) {
-            return uri.to_owned();
-        }
-        assert!(begun.elapsed() < PATIENCE, "{master}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let uri = quoted.find(|text| text.starts_with("audio-"));
+        uri.map(str::to_owned)
+    };
+    once(house, "the sound", look).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,12 +106,12 @@ async fn sound_and_storyboard_that_gave_way_are_made_again() {
     let bytes = make(house.dir.path(), "film.mkv", arguments).await;
     house.put("film.mkv", bytes).await;
     let url = house.link("film.mkv").await;
-    let stream = made_sound(&url).await;
+    let stream = made_sound(&house, &url).await;
     let playlist = text(&format!("{url}/{stream}")).await;
     let (init, segments) = entries(&playlist);
     let last = format!("{url}/{}", segments.last().unwrap().0);
     let sound = get(&last).await.1;
-    let board = there(&format!("{url}/storyboard.vtt")).await;
+    let board = there(&house, &format!("{url}/storyboard.vtt")).await;
     let list = String::from_utf8(board.to_vec()).unwrap();
     let sheet = list.lines().find(|line| line.starts_with("storyboard-"));
     let sheet = format!("{url}/{}", sheet.unwrap().split('#').next().unwrap());
@@ -128,7 +119,7 @@ async fn sound_and_storyboard_that_gave_way_are_made_again() {
     assert!(picture.starts_with(&[0xff, 0xd8]), "a JPEG");
 
     // Who has just asked is watching, a board's list no less than its sheets.
-    there(&format!("{url}/storyboard.vtt")).await;
+    there(&house, &format!("{url}/storyboard.vtt")).await;
     let watched = house.media.keep_budget(60_000).await.unwrap();
     assert_eq!(watched, Evicted::default());
     empty(&house).await;
@@ -147,16 +138,16 @@ async fn sound_and_storyboard_that_gave_way_are_made_again() {
         assert_eq!(asked.status(), 503, "{address}");
     }
     for address in [&last, &format!("{url}/{init}"), &sheet] {
-        there(address).await;
+        there(&house, address).await;
     }
-    assert_eq!(made_sound(&url).await, stream);
+    assert_eq!(made_sound(&house, &url).await, stream);
     assert_eq!(text(&format!("{url}/{stream}")).await, playlist);
     assert_eq!(
         get(&last).await,
         (200, sound),
         "AAC is made the same way twice"
     );
-    assert_eq!(there(&format!("{url}/storyboard.vtt")).await, board);
+    assert_eq!(there(&house, &format!("{url}/storyboard.vtt")).await, board);
     assert_eq!(get(&sheet).await, (200, picture));
     let beyond = get(&format!("{url}/storyboard-1.jpg")).await;
     assert_eq!(beyond.0, 404);
