@@ -26,7 +26,7 @@ const STATEMENTS_MAX: usize = 32;
 
 /// Requests that one thread takes at a time; the other finds the rest.
 const TOGETHER_MAX: usize = 32;
-/// An answer waits for those beside it no longer than until so much has passed.
+/// An answer waits for those beside it until so much has passed, and for the read that was under way then.
 const TOGETHER: Duration = Duration::from_millis(1);
 
 /// A request, and then its answer.
