@@ -7,6 +7,7 @@
 //! It is the same library on the same file, so what was committed before a request is seen by it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -28,6 +29,11 @@ const STATEMENTS_MAX: usize = 32;
 const TOGETHER_MAX: usize = 32;
 /// An answer waits for those beside it until so much has passed, and for the read that was under way then.
 const TOGETHER: Duration = Duration::from_millis(1);
+
+/// Around requests that are answered together: the locks of a read are taken once for all.
+const BEGIN: &str = "BEGIN";
+/// Nothing was changed, and this is never refused.
+const END: &str = "ROLLBACK";
 
 /// A request, and then its answer.
 trait Ask: Send {
@@ -153,6 +159,9 @@ impl Lookups {
     }
 
     /// Runs a closure on a connection, and gives what it gives.
+    ///
+    /// # Errors
+    /// Those of SQLite; [`CatalogError::Unavailable`] behind [`Lookups::close`]; [`CatalogError::Failed`] when the closure panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -169,7 +178,8 @@ impl Lookups {
             tokio::task::yield_now().await;
             drop(announcement);
         }
-        Ok(answered.await.map_err(|_| gone())??)
+        let cut_off = |_| CatalogError::Failed("a look-up was cut off by a panic".into());
+        Ok(answered.await.map_err(cut_off)??)
     }
 
     /// The rows of a statement whose parameters are `$1` and so on.
@@ -278,21 +288,98 @@ struct Reader {
 }
 
 impl Reader {
+    fn run_cached(&self, sql: &str) -> bool {
+        let statement = self.connection.prepare_cached(sql);
+        statement.and_then(|mut it| it.execute([])).is_ok()
+    }
+
     fn run(mut self) {
         let (mut asks, mut answers) = (VecDeque::new(), Vec::new());
         while self.queue.take(&mut asks) {
-            let began = Instant::now();
+            let mut began = Instant::now();
+            // All were asked before it begins, so what it sees is new enough for each; one that cannot begin is done without.
+            let mut is_begun = asks.len() > 1 && self.run_cached(BEGIN);
             while let Some(mut ask) = asks.pop_front() {
-                let is_well = ask.read(&self.connection);
+                let read = catch_unwind(AssertUnwindSafe(|| ask.read(&self.connection)));
+                let is_well = read.unwrap_or(false);
                 answers.push(ask);
                 // After a failure the connection may be beyond use (file gone and back).
                 if !is_well && let Ok(fresh) = connect(&self.path, self.cache_size) {
                     self.connection = fresh;
+                    is_begun = false;
                 }
                 if asks.is_empty() || began.elapsed() > TOGETHER {
+                    // A log that somebody reads cannot begin anew, so nobody reads for long.
+                    if is_begun {
+                        self.run_cached(END);
+                        is_begun = asks.len() > 1 && self.run_cached(BEGIN);
+                    }
                     answers.drain(..).for_each(Ask::answer);
+                    began = Instant::now();
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// A database with one number in it, and a connection that changes it.
+    fn number(dir: &Path) -> (PathBuf, Connection) {
+        let path = dir.join("number.db");
+        let writer = Connection::open(&path).unwrap();
+        let schema = "PRAGMA journal_mode = wal; CREATE TABLE number (n INTEGER); INSERT INTO number VALUES (0)";
+        writer.execute_batch(schema).unwrap();
+        (path, writer)
+    }
+
+    fn read(connection: &Connection) -> rusqlite::Result<i64> {
+        let mut statement = connection.prepare_cached("SELECT n FROM number")?;
+        statement.query_one([], |row| row.get(0))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_committed_before_is_seen_however_many_ask_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, writer) = number(dir.path());
+        let lookups = Lookups::start("test", &path, "-64").unwrap();
+        for n in 1..=100 {
+            writer.execute("UPDATE number SET n = $1", [n]).unwrap();
+            let asked = (0..40).map(|_| {
+                tokio::spawn({
+                    let lookups = lookups.clone();
+                    async move { lookups.run(read).await.unwrap() }
+                })
+            });
+            for seen in join_all(asked).await {
+                assert_eq!(seen.unwrap(), n);
+            }
+        }
+        // Nobody reads on: a log that is read cannot begin anew.
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: i64 = writer.query_one(checkpoint, [], |row| row.get(0)).unwrap();
+        assert_eq!(busy, 0);
+        lookups.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_panics_costs_no_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _writer) = number(dir.path());
+        let lookups = Lookups::start("test", &path, "-64").unwrap();
+        for _ in 0..=THREADS {
+            let panicked = lookups.run(|_| -> rusqlite::Result<()> { panic!("on purpose") });
+            let error = panicked.await.unwrap_err();
+            assert!(matches!(error, CatalogError::Failed(_)), "{error}");
+        }
+        assert_eq!(lookups.run(read).await.unwrap(), 0);
+        lookups.close().await;
+        let error = lookups.run(read).await.unwrap_err();
+        assert!(matches!(error, CatalogError::Unavailable(_)), "{error}");
     }
 }
