@@ -138,7 +138,7 @@ impl Doors for House {
         }
         if self.website.is_named(request.headers(), request.uri()) {
             let meter = self.meters.begin("website");
-            return meter.response(self.website.by_host(request).await);
+            return meter.response(Box::pin(self.website.by_host(request)).await);
         }
         let path = request.uri().path();
         // On a bucket's own host every path is a key.

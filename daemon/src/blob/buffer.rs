@@ -12,8 +12,8 @@ const SMALL_BYTES: usize = 32 * 1024;
 const BUFFERS_MAX: usize = 40;
 /// Bytes of an upload that are written and summed in one go; a power of two, and a part of a block that is summed.
 pub(super) const BLOCK_BYTES: usize = 128 * 1024;
-/// The same for uploads: 8 MiB in all.
-const BLOCKS_MAX: usize = 64;
+/// The same for uploads: 6 MiB in all, so that 64 uploads and all else stay below 64.
+const BLOCKS_MAX: usize = 48;
 
 /// Buffers of one kind.
 #[derive(Debug)]

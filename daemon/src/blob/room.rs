@@ -238,13 +238,17 @@ fn last_byte(id: BlobId) -> u8 {
 }
 
 /// Runs disk work on a blocking thread.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(super) fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
-) -> Result<T, BlobError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(BlobError::lost(what)),
+) -> impl Future<Output = Result<T, BlobError>> + Send {
+    // Handed over at once, or every caller's future would have room for it.
+    let task = tokio::task::spawn_blocking(work);
+    async move {
+        match task.await {
+            Ok(done) => done,
+            Err(_) => Err(BlobError::lost(what)),
+        }
     }
 }
 

@@ -293,7 +293,8 @@ pub(super) struct FileSink<H> {
     room: Arc<Room>,
     held: H,
     pub(super) file: Arc<File>,
-    pub(super) summer: Summer,
+    /// A hash is large, and this moves from thread to thread.
+    pub(super) summer: Box<Summer>,
     /// Bytes for which the file has space already.
     reserved: u64,
     pub(super) sync: Arc<FileSync>,
@@ -321,7 +322,7 @@ impl<H: Send + 'static> FileSink<H> {
             held,
             sync: FileSync::new(Arc::clone(&file)),
             file,
-            summer,
+            summer: Box::new(summer),
             reserved: 0,
             written: None,
             frames: None,

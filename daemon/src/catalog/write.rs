@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, PgPool, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -288,31 +288,42 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of `work`, and [`CatalogError`] when the commit itself fails: then nothing was changed.
-    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    pub fn write<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send + 'static,
         E: From<CatalogError> + Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> TxFuture<'t, T, E> + Send + 'static,
     {
-        match (&self.pools, self.writer()) {
-            (Pools::Postgres(pool), _) => {
-                let begun = pool.begin().await.map_err(CatalogError::from)?;
-                let mut tx = Tx::new(Link::Postgres(begun));
-                let value = work(&mut tx).await?;
-                let Link::Postgres(tx) = tx.link else {
-                    unreachable!("the transaction keeps its kind")
-                };
-                let syncing = Instant::now();
-                tx.commit().await.map_err(CatalogError::from)?;
-                note_commit(1, syncing);
-                Ok(value)
-            }
-            (Pools::Sqlite(_), Some(writer)) => writer.write(work).await,
-            (Pools::Sqlite(_), None) => {
-                unreachable!("a SQLite catalog has a writer from its first moment")
+        // Every request that may write has this in its future, whether it comes to it or not: what is large lies elsewhere.
+        let work = Box::new(work);
+        async move {
+            match (&self.pools, self.writer()) {
+                (Pools::Postgres(pool), _) => Box::pin(on_postgres(pool, work)).await,
+                (Pools::Sqlite(_), Some(writer)) => writer.write(work).await,
+                (Pools::Sqlite(_), None) => {
+                    unreachable!("a SQLite catalog has a writer from its first moment")
+                }
             }
         }
     }
+}
+
+/// A change as a transaction of its own.
+async fn on_postgres<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
+where
+    E: From<CatalogError>,
+    F: for<'t> FnOnce(&'t mut Tx) -> TxFuture<'t, T, E>,
+{
+    let begun = pool.begin().await.map_err(CatalogError::from)?;
+    let mut tx = Tx::new(Link::Postgres(begun));
+    let value = work(&mut tx).await?;
+    let Link::Postgres(tx) = tx.link else {
+        unreachable!("the transaction keeps its kind")
+    };
+    let syncing = Instant::now();
+    tx.commit().await.map_err(CatalogError::from)?;
+    note_commit(1, syncing);
+    Ok(value)
 }
 
 impl Writer {

@@ -38,24 +38,28 @@ pub async fn permit(
 ///
 /// # Errors
 /// The refusal, or the problem of the work.
-pub async fn audited<T>(
+pub fn audited<T>(
     identity: &Identity,
     caller: &Caller,
     action: Action,
     resource: &Resource<'_>,
     work: impl Future<Output = Result<T, Problem>>,
-) -> Result<T, Problem> {
-    let rule = permit(identity, caller, action, resource).await?;
-    let result = work.await;
-    let outcome = if result.is_ok() {
-        Outcome::Done
-    } else {
-        Outcome::Failed
-    };
-    identity
-        .audit(caller, action, resource, outcome, &rule)
-        .await;
-    result
+) -> impl Future<Output = Result<T, Problem>> {
+    // The caller's future has room for it already.
+    let work = Box::pin(work);
+    async move {
+        let rule = permit(identity, caller, action, resource).await?;
+        let result = work.await;
+        let outcome = if result.is_ok() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        identity
+            .audit(caller, action, resource, outcome, &rule)
+            .await;
+        result
+    }
 }
 
 /// The identity room behind a request that came through [`super::context`].

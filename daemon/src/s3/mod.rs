@@ -187,7 +187,7 @@ impl S3Door {
     {
         let (mut parts, body) = request.into_parts();
         if post::is_form(&parts) {
-            return self.form(parts, body).await;
+            return Box::pin(self.form(parts, body)).await;
         }
         guard::date(&mut parts);
         let claim = guard::check(&parts, &[&self.0.region, DEFAULT_REGION])?;

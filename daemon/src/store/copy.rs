@@ -61,7 +61,7 @@ impl Store {
                 let customers = [&held, &wanted]
                     .into_iter()
                     .any(|one| one.as_ref().is_some_and(Encryption::is_customers));
-                self.rewrite(copy, keys.source, wanted, customers).await
+                Box::pin(self.rewrite(copy, keys.source, wanted, customers)).await
             }
         }
     }

@@ -47,21 +47,25 @@ impl Store {
     ///
     /// # Errors
     /// Those of the work; [`StoreError::Unavailable`] behind a stop, and then nothing was begun.
-    pub async fn to_its_end<T: Send + 'static>(
+    pub fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let endings = &self.0.endings;
-        // Taken before the look: either the stop sees us and waits, or we see the stop.
-        let seen = endings.tasks.token();
-        if endings.stopped.is_cancelled() {
-            return Err(StoreError::Unavailable("the daemon is stopping".into()));
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        // The task and its callers would each have room for all of it.
+        let work = Box::pin(work);
+        async move {
+            let endings = &self.0.endings;
+            // Taken before the look: either the stop sees us and waits, or we see the stop.
+            let seen = endings.tasks.token();
+            if endings.stopped.is_cancelled() {
+                return Err(StoreError::Unavailable("the daemon is stopping".into()));
+            }
+            let task = tokio::spawn(async move {
+                let _seen = seen;
+                work.await
+            });
+            task.await
+                .map_err(|error| StoreError::Failed(format!("an end was cut off: {error}")))?
         }
-        let task = tokio::spawn(async move {
-            let _seen = seen;
-            work.await
-        });
-        task.await
-            .map_err(|error| StoreError::Failed(format!("an end was cut off: {error}")))?
     }
 }

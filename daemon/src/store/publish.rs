@@ -267,11 +267,11 @@ impl Store {
     /// Runs a commit to its end even when the caller goes away, and holds the file of a fresh blob until the outcome is known.
     ///
     /// A file is removed only when the commit certainly did not happen; in doubt it stays, at worst as an orphan that the next start collects.
-    pub(super) async fn finish<T: Send + 'static>(
+    pub(super) fn finish<T: Send + 'static>(
         &self,
         fresh: Option<SealedBlob>,
         commit: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
         let blobs = self.0.blobs.clone();
         // Kept before the commit: should this task be torn down while it waits, an orphan is the worst that is left.
         let commit = async move {
@@ -285,7 +285,7 @@ impl Store {
             }
             outcome
         };
-        self.to_its_end(commit).await
+        self.to_its_end(commit)
     }
 
     /// What every publication does after its commit.

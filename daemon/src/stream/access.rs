@@ -105,7 +105,7 @@ impl Visit {
             Err(error @ (StoreError::NoSuchKey(_) | StoreError::DeleteMarker { .. })) => error,
             Err(error) => return Err(self.problem(error, &bucket, &key)),
         };
-        match store.arriving(&bucket, &key).await? {
+        match Box::pin(store.arriving(&bucket, &key)).await? {
             Some(arriving) => Ok(Found::Arriving(arriving)),
             // It may have ended between the two questions.
             None => match store.look(&bucket, &key).await {

@@ -48,14 +48,13 @@ pub(super) async fn sort(
         .filter(|_| !matches!(leaf, Leaf::Master | Leaf::Manifest));
     match (found, asked) {
         (Found::Arriving(arriving), Some(asked)) if asked != content_tag(arriving.stand_in()) => {
-            began_as(door, visit, raw, asked)
-                .await
-                .map(Sorted::Arriving)
+            let began_as = Box::pin(began_as(door, visit, raw, asked));
+            began_as.await.map(Sorted::Arriving)
         }
         (Found::Arriving(arriving), _) => Ok(Sorted::Arriving(arriving)),
         (Found::Object(object), Some(asked)) if asked != content_tag(object.content_id) => {
-            let arriving = began_as(door, visit, raw, asked).await?;
-            if !arriving.became(&object).await? {
+            let arriving = Box::pin(began_as(door, visit, raw, asked)).await?;
+            if !Box::pin(arriving.became(&object)).await? {
                 return Ok(Sorted::Arriving(arriving));
             }
             let film = door.media.film(object.content_id).await;

@@ -41,7 +41,7 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let store = door.media.store();
     let object = match visit.find(store, &visit.rest).await? {
         Found::Object(object) => object,
-        Found::Arriving(arriving) => return arriving::file(visit, &arriving).await,
+        Found::Arriving(arriving) => return Box::pin(arriving::file(visit, &arriving)).await,
     };
     let mut about = representation(&object);
     if visit.query("download").is_some() {

@@ -62,18 +62,18 @@ async fn serve(door: &Door, visit: &Visit) -> Result<Response, Problem> {
     let (raw, name) = visit.rest.rsplit_once('/').ok_or_else(no_such_part)?;
     if let Some(extra) = Extra::parse(name) {
         let object = visit.object(door.media.store(), raw).await?;
-        return extras::serve(door, visit, &object, &extra).await;
+        return Box::pin(extras::serve(door, visit, &object, &extra)).await;
     }
     let found = visit.find(door.media.store(), raw).await?;
     let leaf = Leaf::parse(name).ok_or_else(no_such_part)?;
     let (object, began_as) = match arriving_film::sort(door, visit, raw, found, &leaf).await? {
         Sorted::Film(object, began_as) => (object, began_as),
         Sorted::Arriving(arriving) => {
-            return arriving_film::serve(door, visit, &arriving, &leaf).await;
+            return Box::pin(arriving_film::serve(door, visit, &arriving, &leaf)).await;
         }
     };
     if matches!(leaf, Leaf::Master | Leaf::Manifest) {
-        let mut answer = master(door, visit, &object, &leaf).await?;
+        let mut answer = Box::pin(master(door, visit, &object, &leaf)).await?;
         answer.headers_mut().append(header::VARY, BY_PLAYER);
         return Ok(answer);
     }

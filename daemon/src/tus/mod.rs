@@ -184,7 +184,9 @@ fn preflight(request: &HeaderMap, headers: &mut HeaderMap, methods: &'static str
 
 async fn collection(state: State<Door>, request: Request) -> Response {
     match *request.method() {
-        Method::POST => create::create(state, request).await.into_response(),
+        Method::POST => Box::pin(create::create(state, request))
+            .await
+            .into_response(),
         _ => problem::method("POST, OPTIONS"),
     }
 }
@@ -192,8 +194,12 @@ async fn collection(state: State<Door>, request: Request) -> Response {
 async fn upload(state: State<Door>, request: Request) -> Response {
     match *request.method() {
         Method::GET => content::get(state, request).await.into_response(),
-        Method::HEAD => inspect::head(state, request).await.into_response(),
-        Method::PATCH => append::patch(state, request).await.into_response(),
+        Method::HEAD => Box::pin(inspect::head(state, request))
+            .await
+            .into_response(),
+        Method::PATCH => Box::pin(append::patch(state, request))
+            .await
+            .into_response(),
         Method::DELETE => inspect::delete(state, request).await.into_response(),
         _ => problem::method("GET, HEAD, PATCH, DELETE, OPTIONS"),
     }

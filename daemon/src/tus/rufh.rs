@@ -87,10 +87,10 @@ async fn protocol(State(door): State<Door>, request: Request, next: Next) -> Res
 async fn resource(state: State<Door>, request: Request) -> Response {
     let rest = behind(request.uri().path(), PREFIX).unwrap_or_default();
     let answer = match (rest.contains('/'), request.method()) {
-        (true, &(Method::POST | Method::PUT)) => create(state, request).await,
+        (true, &(Method::POST | Method::PUT)) => Box::pin(create(state, request)).await,
         (true, _) => return problem::method("POST, PUT, OPTIONS"),
         (false, &(Method::HEAD | Method::GET)) => head(state, request).await,
-        (false, &Method::PATCH) => patch(state, request).await,
+        (false, &Method::PATCH) => Box::pin(patch(state, request)).await,
         (false, &Method::DELETE) => inspect::delete(state, request).await,
         (false, _) => return problem::method("HEAD, GET, PATCH, DELETE, OPTIONS"),
     };

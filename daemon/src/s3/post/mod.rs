@@ -87,7 +87,7 @@ impl S3Door {
         }
         let wish = answer::Wish::of(&form, &parts, &bucket, &object.key);
         let body = s3s::Body::http_body_unsync(file.within(range));
-        let call = self.0.s3.call(Request::from_parts(object.parts, body));
+        let call = Box::pin(self.0.s3.call(Request::from_parts(object.parts, body)));
         let response = access::scoped(context, call).await.map_err(super::failed)?;
         Ok(wish.answer(response))
     }
