@@ -55,6 +55,7 @@ check: ## look at formatting, lints and scripts, as CI does
 
 lint:
 	@$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/peers/tus-async-client/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	for script in git-hooks/* packaging/nebula-activate packaging/prepare packaging/run-tests .ci/run; do
 		bash -n "$$script"

@@ -1,6 +1,4 @@
-//! tus clients of others against the real daemon: tus-js-client in Node, Uppy in Chromium, each as their users use them.
-//!
-//! `tus_async_client` is not among them: it would bring a second HTTP stack and the system's OpenSSL into every build.
+//! tus clients of others against the real daemon: tus-js-client in Node, Uppy in Chromium, `tus_async_client` in Rust, each as their users use them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -16,6 +14,7 @@ use nebula_tests::faults::{Fault, Middle, Wire};
 use nebula_tests::{Appliance, Seed, Setup, foreign, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
 
 /// For one test.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -62,16 +61,20 @@ impl Stage {
 
     /// One story of the script, and what it told; `None` when it was killed before it could end.
     async fn tells(&self, scripts: &Path, story: &str, key: &str, origin: &str) -> Value {
-        let output = browser::script(scripts, "tus.mjs")
+        let mut script = browser::script(scripts, "tus.mjs");
+        script
             .arg(story)
             .arg(format!("{origin}/-/tus/"))
             .arg(self.authorization())
             .arg(&self.file)
             .arg(key)
-            .arg(self.place.path().join("storage.json"))
-            .output()
-            .await
-            .unwrap();
+            .arg(self.place.path().join("storage.json"));
+        Self::told(story, script).await
+    }
+
+    /// What a program told of a story.
+    async fn told(story: &str, mut program: Command) -> Value {
+        let output = program.output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         // The one that kills itself has told before.
         let well = output.status.success() || output.status.code().is_none();
@@ -194,6 +197,42 @@ async fn tus_js_client_retries_over_a_bad_wire_and_a_buffering_proxy() {
             assert!(wire.sent_bytes() <= most, "{} of {most}", wire.sent_bytes());
             stage.has(key).await;
         }
+        stage.ends().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tus_async_client_goes_on_over_a_bad_wire_and_terminates() {
+    within(LIMIT, async {
+        let Some(program) = foreign::tus_async_client() else {
+            return;
+        };
+        let stage = Stage::set("tus_async_client").await;
+        let wire = Wire::to(stage.appliance.address()).await;
+        wire.plan(MIB + MIB / 2, Fault::Cut);
+        wire.plan(MIB, Fault::LoseAnswer);
+        wire.plan(MIB, Fault::Truncate);
+        let tells = async |story: &str, key: &str| {
+            let mut command = Command::new(&program);
+            command
+                .env("AUTHORIZATION", stage.authorization())
+                .args([story, &format!("{}/-/tus/", wire.url())])
+                .arg(&stage.file)
+                .args(["films", key]);
+            Stage::told(story, command).await
+        };
+        let told = tells("upload", "wire.bin").await;
+        assert_eq!(wire.fired(), 3);
+        assert!(told["tries"].as_u64().unwrap() > 1, "{told}");
+        assert_eq!(told["bytes"], FILE_BYTES, "{told}");
+        assert_eq!(told["length"], FILE_BYTES, "{told}");
+        let most = FILE_BYTES + wire.fired() * MIB + wire.requests() * 2048;
+        assert!(wire.sent_bytes() <= most, "{} of {most}", wire.sent_bytes());
+        stage.has("wire.bin").await;
+
+        let told = tells("terminate", "given-up.bin").await;
+        assert_eq!(told, json!({"before": 0, "gone": true}));
         stage.ends().await;
     })
     .await;

@@ -19,3 +19,14 @@ pub fn tus_js_client() -> Option<PathBuf> {
     }
     None
 }
+
+/// The program around `tus_async_client`, when it was built. Otherwise it says what is missing.
+pub fn tus_async_client() -> Option<PathBuf> {
+    let below = "../target/tus-async-client/debug/nebula-tus-async-client";
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
+    if !program.exists() {
+        eprintln!("SKIPPED: tus_async_client is not built (packaging/prepare test)");
+        return None;
+    }
+    Some(program)
+}
