@@ -1,5 +1,10 @@
 //! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
+#![allow(
+    clippy::large_futures,
+    reason = "those of the AWS SDK are, and nobody waits for a test"
+)]
+
 mod api;
 mod arriving;
 mod backup;

@@ -93,7 +93,8 @@ pub async fn run(cx: &Context, args: &Push) -> Result<Exit, Error> {
                     play_early(cx, &client, args, item, &bars).await;
                 }
             };
-            (item, send(&client, args, &options, item, &bars, play).await)
+            let sent = Box::pin(send(&client, args, &options, item, &bars, play));
+            (item, sent.await)
         })
         .buffer_unordered(at_once);
     while let Some((item, result)) = running.next().await {

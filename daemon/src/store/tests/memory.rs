@@ -153,7 +153,7 @@ fn what_one_store_acknowledged_the_other_sees_at_once() {
                     Op::Setting(value) => Some(json!(value)),
                     _ => None,
                 };
-                apply(&stores[usize::from(which)], &mut model, op).await;
+                Box::pin(apply(&stores[usize::from(which)], &mut model, op)).await;
                 for store in &stores {
                     compare(store, &model, &said).await;
                     if let Some(value) = &setting {
