@@ -1,6 +1,6 @@
 //! End-to-end tests, the stories of rooms over real servers, and the tests of the repository's own shape.
 
-#![allow(
+#![expect(
     clippy::large_futures,
     reason = "those of the AWS SDK are, and nobody waits for a test"
 )]
