@@ -166,8 +166,10 @@ impl Catalog {
         let until = rows.until.unwrap_or(END).to_vec();
         let delimiter = delimiter.as_bytes().to_vec();
         let walk = move |connection: &rusqlite::Connection| {
-            // All steps see the same moment.
-            let moment = connection.unchecked_transaction()?;
+            // All steps see the same moment, be it one that is shared with those who asked together.
+            let is_alone = connection.is_autocommit();
+            let moment = is_alone.then(|| connection.unchecked_transaction());
+            let moment = moment.transpose()?;
             let mut next = connection.prepare_cached(NEXT_KEY)?;
             let mut folds = Vec::new();
             while folds.len() < limit {
@@ -182,7 +184,9 @@ impl Catalog {
                 folds.push(fold);
             }
             drop(next);
-            moment.finish()?;
+            if let Some(moment) = moment {
+                moment.finish()?;
+            }
             Ok(folds)
         };
         let text = |fold| {

@@ -555,3 +555,29 @@ async fn a_start_collects_what_a_crash_left() {
         .unwrap();
     clean(store).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folders_are_walked_for_many_at_once() {
+    let house = House::new().await;
+    let catalog = house.store.0.catalog.clone();
+    house.store.create_bucket(&bucket(), "me").await.unwrap();
+    for name in ["a/1", "b/1", "b/2", "c/1"] {
+        put(&house.store, name, b"x").await;
+    }
+    let bucket_id = catalog.bucket(&bucket()).await.unwrap().unwrap().id;
+    let asked = (0..200).map(|_| {
+        let catalog = catalog.clone();
+        tokio::spawn(async move {
+            let rows = crate::catalog::ListRows {
+                bucket_id,
+                from: b"",
+                until: None,
+                limit: 10,
+            };
+            catalog.folds(rows, 0, "/").await.unwrap()
+        })
+    });
+    for folds in futures::future::join_all(asked).await {
+        assert_eq!(folds.unwrap(), ["a/", "b/", "c/"]);
+    }
+}
