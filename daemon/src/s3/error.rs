@@ -130,6 +130,34 @@ pub(super) fn bad_request(
     say(S3ErrorCode::Custom(code.into()), text).with_status(StatusCode::BAD_REQUEST)
 }
 
+/// What `s3s` refuses by a code alone, in words.
+pub(super) fn words(code: &str) -> &'static str {
+    match code {
+        "IncompleteBody" => "the body ended before its declared length; send it again",
+        "InternalError" => "the appliance could not do this; its log says why",
+        "InvalidAccessKeyId" => {
+            "there is no such access key; `nebula keys ls` lists those there are"
+        }
+        "InvalidBucketName" => {
+            "a bucket name has 3 to 63 characters, which are lower-case letters, digits, '-' and '.', and is no IP address"
+        }
+        "InvalidRange" => "the range lies behind the end, or cannot be read",
+        "InvalidURI" => "the address cannot be read; names in it are percent-encoded UTF-8",
+        "KeyTooLongError" => "an object key has at most 1024 bytes of UTF-8",
+        "MalformedXML" => "the document in the body is not the XML that this request takes",
+        "MaxMessageLengthExceeded" => {
+            "the document in the body is longer than any that this request takes"
+        }
+        "MethodNotAllowed" => "this address does not take that method",
+        "MissingRequestBodyError" => "this request takes a document in its body, and there is none",
+        "NotImplemented" => "this is not available on this appliance",
+        "SignatureDoesNotMatch" => {
+            "the signature does not fit the request; look at the secret key, at the clock, and at proxies that change headers or the path"
+        }
+        _ => "the request was refused; its code says why",
+    }
+}
+
 /// What is not built: said, never pretended.
 pub(super) fn not_built(what: &str) -> S3Error {
     say(

@@ -266,7 +266,7 @@ struct PlainTags;
 #[derive(Clone)]
 struct Partial;
 
-/// Puts right in a finished document what `s3s` has no field for: the request id of an error, the region that a client should sign for, and tags without quotes.
+/// Puts right in a finished document what `s3s` has no field for: the words and the request id of an error, the region that a client should sign for, and tags without quotes.
 fn rewrite(response: &mut Response<s3s::Body>, id: &str, region: &str) {
     let is_error = response.status().as_u16() >= 400;
     let plain = response.extensions_mut().remove::<PlainTags>().is_some();
@@ -292,6 +292,17 @@ fn rewrite(response: &mut Response<s3s::Body>, id: &str, region: &str) {
         // s3cmd signs for a region of the first years of S3 until it reads this.
         text.truncate(text.len() - "</Error>".len());
         for piece in ["<Region>", region, "</Region></Error>"] {
+            text.push_str(piece);
+        }
+    }
+    if is_error && !text.contains("<Message>") && text.ends_with("</Error>") {
+        let code = text
+            .split_once("<Code>")
+            .and_then(|(_, rest)| rest.split_once("</Code>"))
+            .map_or("", |(code, _)| code);
+        let words = error::words(code);
+        text.truncate(text.len() - "</Error>".len());
+        for piece in ["<Message>", words, "</Message></Error>"] {
             text.push_str(piece);
         }
     }

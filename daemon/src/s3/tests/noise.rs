@@ -1,4 +1,4 @@
-//! Whatever a client sends, the answer is a refusal or a success, and never a fault of ours.
+//! Whatever a client sends, the answer is a refusal in words or a success, and never a fault of ours.
 //!
 //! `PROPTEST_CASES` makes the run longer, `PROPTEST_RNG_SEED` repeats one.
 
@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::{Answer, House};
+use super::{Answer, House, Key};
 use crate::http::ranges::{Selection, select};
 
 const BODY: &str = "hello";
@@ -50,6 +50,8 @@ fn no_fault_of_ours(answer: &Answer, what: &str) -> Result<(), TestCaseError> {
     prop_assert!(known, "{what}: {status} {}", answer.text);
     let says_why = !(status.is_client_error() && answer.code().is_empty());
     prop_assert!(says_why, "{what}: {status} without a code: {}", answer.text);
+    let in_words = answer.code().is_empty() || answer.text.contains("<Message>");
+    prop_assert!(in_words, "{what}: {status} without words: {}", answer.text);
     Ok(())
 }
 
@@ -361,4 +363,38 @@ fn a_condition_that_is_none_is_no_fault_of_ours() {
         }
         Ok(())
     });
+}
+
+#[tokio::test]
+async fn every_refusal_says_in_words_what_is_wrong() {
+    let house = House::open().await;
+    let forger = Key {
+        id: house.root.id.clone(),
+        secret: "another-secret-of-forty-characters-00000".into(),
+    };
+    let root = &house.root;
+    house.put(Some(root), "/bucket", &[]).await;
+    let long = format!("/bucket/{}", "k".repeat(1025));
+    for (key, uri, code, words) in [
+        (&forger, "/bucket", "SignatureDoesNotMatch", "secret key"),
+        (root, "/b_d", "InvalidBucketName", "3 to 63 characters"),
+        (root, long.as_str(), "KeyTooLongError", "at most 1024 bytes"),
+        (
+            root,
+            "/bucket?replication",
+            "NotImplemented",
+            "not available",
+        ),
+    ] {
+        let answer = house.get(Some(key), uri).await;
+        assert_eq!(answer.code(), code, "{}", answer.text);
+        let told = answer.text.split("<Message>").nth(1).unwrap_or_default();
+        assert!(told.contains(words), "{}", answer.text);
+        assert_eq!(
+            answer.text.matches("<Message>").count(),
+            1,
+            "{}",
+            answer.text
+        );
+    }
 }
