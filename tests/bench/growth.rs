@@ -2,6 +2,7 @@
 //!
 //! The objects are rows with a few bytes each, put straight into the catalog while the daemon is down, in an order that is
 //! not theirs; what is measured goes through the daemon like anything else.
+//! Each size has a daemon of its own, and they take turns: a machine that is slower for a minute is so for all of them.
 //! A hot read asks for the same thousand keys at every size, a cold one for any key.
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use nebula_daemon::catalog::{
 };
 use nebula_daemon::kernel::{BucketName, Clock, ContentId, ETag, ObjectKey, VersionId};
 
-use crate::compare::{Pace, median};
+use crate::compare::{Measure, Pace, median};
 use crate::load::{self, Request, Script, Until};
 use crate::server::Server;
 use crate::sign::{ACCESS_KEY, Signer};
@@ -38,11 +39,6 @@ struct Act {
 }
 
 const ACTS: [Act; 6] = [
-    Act {
-        name: "PUT 4 KiB",
-        connections: 64,
-        script: put,
-    },
     Act {
         name: "GET, hot",
         connections: 64,
@@ -68,6 +64,12 @@ const ACTS: [Act; 6] = [
         connections: 4,
         script: folders,
     },
+    // Last, so that the sizes are what they say for all the others.
+    Act {
+        name: "PUT 4 KiB",
+        connections: 64,
+        script: put,
+    },
 ];
 
 /// Spreads numbers: neighbours in time are no neighbours in order.
@@ -76,78 +78,83 @@ fn key(n: u64) -> String {
     format!("d{spread:02x}/{n:08}")
 }
 
+/// A daemon that serves so many objects.
+struct Grown {
+    objects: u64,
+    server: Server,
+    start_s: f64,
+}
+
 /// The table.
 pub async fn rows(pace: Pace, place: &Path) -> Result<()> {
     let sizes = if pace.rounds == 1 { SIZES_QUICK } else { SIZES };
-    let mut cells = Vec::new();
-    let mut starts = Vec::new();
-    let mut peak_mib: f64 = 0.0;
-    let mut filled = 0;
+    let mut all = Vec::new();
     for objects in sizes {
         let begun = Instant::now();
-        fill(&place.join("nebula"), filled, objects).await?;
-        filled = objects;
+        let place = place.join(objects.to_string());
+        fill(&place.join("nebula"), objects).await?;
         println!(
-            "  filled up to {objects} objects in {:.1} s",
+            "  filled with {objects} objects in {:.1} s",
             begun.elapsed().as_secs_f64()
         );
         let begun = Instant::now();
-        let server = Server::ours(place).await.context("nebulad")?;
-        starts.push(begun.elapsed().as_secs_f64());
-        let mut column = Vec::new();
-        for act in ACTS.iter().filter(|act| pace.wants(act.name)) {
-            column.push(measure(pace, &server, act, objects).await?);
-        }
-        peak_mib = peak_mib.max(column.iter().map(|cell| cell.2).fold(0.0, f64::max));
-        cells.push(column);
+        let server = Server::ours(&place).await.context("nebulad")?;
+        all.push(Grown {
+            objects,
+            server,
+            start_s: begun.elapsed().as_secs_f64(),
+        });
     }
-    print_table(pace, &sizes, &cells, &starts, peak_mib);
+    print_head(&sizes);
+    for act in ACTS.iter().filter(|act| pace.wants(act.name)) {
+        let measures = take_turns(pace, act, &all).await?;
+        let of = |figure: fn(&Measure) -> f64| measures.iter().map(figure).collect::<Vec<_>>();
+        print_line(act.name, "ops/s ↑", &of(|one| one.rate));
+        print_line("", "CPU µs/op ↓", &of(|one| one.cpu));
+        print_line("", "peak MiB ↓", &of(|one| one.peak_mib));
+    }
+    let starts: Vec<_> = all.iter().map(|one| one.start_s).collect();
+    print_line("start until ready", "seconds ↓", &starts);
     Ok(())
 }
 
-/// Rate, processor µs of a request, and peak MiB.
-type Cell = (f64, f64, f64);
-
-async fn measure(pace: Pace, server: &Server, act: &Act, objects: u64) -> Result<Cell> {
-    let mut measures = Vec::new();
+/// The medians of each size.
+async fn take_turns(pace: Pace, act: &Act, all: &[Grown]) -> Result<Vec<Measure>> {
+    let mut measures = vec![Vec::new(); all.len()];
     for round in 0..pace.rounds {
-        let signer = Signer::new(&server.host());
-        let script = (act.script)(signer, objects, round);
-        tokio::task::spawn_blocking(rustix::fs::sync).await?;
-        let pid = server.pid();
-        usage::forget_peak(pid);
-        let before = usage::cpu_s(pid);
-        let until = Until::Time(pace.time);
-        let done = load::run(server.address, act.connections, until, script)
-            .await
-            .with_context(|| format!("{} at {objects} objects", act.name))?;
-        let requests = done.requests as f64;
-        measures.push(crate::compare::Measure {
-            rate: requests / done.wall_s,
-            cpu: (usage::cpu_s(pid) - before) * 1e6 / requests,
-            peak_mib: usage::peak_mib(pid),
-        });
+        for (one, measures) in all.iter().zip(&mut measures) {
+            let measure = measure(pace, act, one, round).await;
+            measures
+                .push(measure.with_context(|| format!("{} at {} objects", act.name, one.objects))?);
+        }
     }
-    let of = median(&measures);
-    Ok((of.rate, of.cpu, of.peak_mib))
+    Ok(measures.iter().map(|of| median(of)).collect())
 }
 
-fn print_table(pace: Pace, sizes: &[u64], cells: &[Vec<Cell>], starts: &[f64], peak_mib: f64) {
+async fn measure(pace: Pace, act: &Act, one: &Grown, round: usize) -> Result<Measure> {
+    let signer = Signer::new(&one.server.host());
+    let script = (act.script)(signer, one.objects, round);
+    tokio::task::spawn_blocking(rustix::fs::sync).await?;
+    let pid = one.server.pid();
+    usage::forget_peak(pid);
+    let before = usage::cpu_s(pid);
+    let until = Until::Time(pace.time);
+    let done = load::run(one.server.address, act.connections, until, script).await?;
+    let requests = done.requests as f64;
+    Ok(Measure {
+        rate: requests / done.wall_s,
+        cpu: (usage::cpu_s(pid) - before) * 1e6 / requests,
+        peak_mib: usage::peak_mib(pid),
+    })
+}
+
+fn print_head(sizes: &[u64]) {
     println!("\nGrowth: one bucket; ratio = the dearest to the cheapest size");
     print!("  {:<24}{:<14}", "", "unit");
     for size in sizes {
         print!("{size:>12}");
     }
     println!("{:>9}", "ratio");
-    let acts = ACTS.iter().filter(|act| pace.wants(act.name));
-    for (n, act) in acts.enumerate() {
-        let rates: Vec<_> = cells.iter().map(|column| column[n].0).collect();
-        print_line(act.name, "ops/s ↑", &rates);
-        let cpu: Vec<_> = cells.iter().map(|column| column[n].1).collect();
-        print_line("", "CPU µs/op ↓", &cpu);
-    }
-    print_line("start until ready", "seconds ↓", starts);
-    println!("  peak memory {peak_mib:.1} MiB");
 }
 
 fn print_line(name: &str, unit: &str, figures: &[f64]) {
@@ -203,8 +210,8 @@ fn folders(signer: Signer, _: u64, _: usize) -> Script {
     Arc::new(move |_, _| Request::of(head.clone()))
 }
 
-/// Enters the objects from one number to another.
-async fn fill(data: &Path, from: u64, to: u64) -> Result<()> {
+/// Enters so many objects.
+async fn fill(data: &Path, objects: u64) -> Result<()> {
     std::fs::create_dir_all(data)?;
     let catalog = Catalog::open(&Options::Sqlite(data.join("nebula.db"))).await?;
     let name: BucketName = BUCKET.parse().context("the bucket's name")?;
@@ -220,8 +227,8 @@ async fn fill(data: &Path, from: u64, to: u64) -> Result<()> {
         .write(move |tx| Box::pin(async move { tx.insert_bucket(&new).await }))
         .await?;
     let bucket_id = catalog.bucket(&name).await?.context("no bucket")?.id;
-    for first in (from..to).step_by(BATCH as usize) {
-        let end = to.min(first + BATCH);
+    for first in (0..objects).step_by(BATCH as usize) {
+        let end = objects.min(first + BATCH);
         catalog
             .write(move |tx| {
                 Box::pin(async move {

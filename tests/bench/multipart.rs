@@ -1,4 +1,6 @@
-//! Multipart uploads: how fast the parts go in, and how long their completion takes.
+//! Multipart uploads: how fast the parts go in, how long their completion takes, and both as one.
+//!
+//! Some servers leave their work to the completion, so neither of the two tells by itself what an upload takes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,37 +15,31 @@ use crate::peers::Peer;
 use crate::server::Server;
 use crate::sign::Signer;
 
-/// Of the parts, and of the ends.
-type Both = (Vec<Measure>, Vec<Measure>);
 use crate::usage;
+
+/// Of the parts, of the ends, and of both as one.
+type All = [Vec<Measure>; 3];
 
 /// Of one part.
 const PART_MIB: usize = 16;
 const CONNECTIONS: usize = 4;
 const GIB_IN_MIB: f64 = 1024.0;
 
-/// Both rows.
+/// The rows.
 pub async fn rows(pace: Pace, ours: &Server, peers: &[Peer], piece: &Bytes) -> Result<()> {
     if !pace.wants("multipart") {
         return Ok(());
     }
-    let mut of_ours = (Vec::new(), Vec::new());
-    let mut of_peers: Vec<_> = peers
-        .iter()
-        .map(|_| Some((Vec::new(), Vec::new())))
-        .collect();
+    let mut of_ours = All::default();
+    let mut of_peers: Vec<_> = peers.iter().map(|_| Some(All::default())).collect();
     for round in 0..pace.rounds_large {
         let measured = one(pace, ours, piece, round).await;
-        let (parts, end) = measured.context("a multipart upload of ours")?;
-        of_ours.0.push(parts);
-        of_ours.1.push(end);
+        let measured = measured.context("a multipart upload of ours")?;
+        note(&mut of_ours, measured);
         for (peer, of_peer) in peers.iter().zip(&mut of_peers) {
             let Some(measures) = of_peer else { continue };
             match one(pace, &peer.server, piece, round).await {
-                Ok((parts, end)) => {
-                    measures.0.push(parts);
-                    measures.1.push(end);
-                }
+                Ok(measured) => note(measures, measured),
                 Err(error) => {
                     println!(
                         "  {:<34}SKIPPED: {} failed: {error:#}",
@@ -55,34 +51,33 @@ pub async fn rows(pace: Pace, ours: &Server, peers: &[Peer], piece: &Bytes) -> R
         }
     }
     let mib = pace.large_mib;
-    let of = |pick: fn(&Both) -> &Vec<Measure>| -> Vec<Option<Measure>> {
-        let medians = of_peers.iter();
-        medians
-            .map(|of| of.as_ref().map(|of| median(pick(of))))
-            .collect()
-    };
-    print_row(
-        &format!("multipart {mib} MiB, {CONNECTIONS} connections"),
-        ["MiB/s ↑", "CPU s/GiB ↓"],
-        median(&of_ours.0),
-        &of(|of| &of.0),
-    );
-    print_row(
-        &format!("completing {mib} MiB"),
-        ["ms ↓", "CPU ms ↓"],
-        median(&of_ours.1),
-        &of(|of| &of.1),
-    );
+    let throughput = ["MiB/s ↑", "CPU s/GiB ↓"];
+    let named = [
+        (
+            format!("parts of {mib} MiB, {CONNECTIONS} connections"),
+            throughput,
+        ),
+        (format!("completing {mib} MiB"), ["ms ↓", "CPU ms ↓"]),
+        (format!("multipart {mib} MiB, completed"), throughput),
+    ];
+    for (n, (name, units)) in named.iter().enumerate() {
+        let peers = of_peers.iter();
+        let peers: Vec<_> = peers
+            .map(|of| of.as_ref().map(|of| median(&of[n])))
+            .collect();
+        print_row(name, *units, median(&of_ours[n]), &peers);
+    }
     Ok(())
 }
 
-/// One upload: its parts, then its end.
-async fn one(
-    pace: Pace,
-    server: &Server,
-    piece: &Bytes,
-    round: usize,
-) -> Result<(Measure, Measure)> {
+fn note(all: &mut All, measured: [Measure; 3]) {
+    for (of, one) in all.iter_mut().zip(measured) {
+        of.push(one);
+    }
+}
+
+/// One upload: its parts, then its end, and both.
+async fn one(pace: Pace, server: &Server, piece: &Bytes, round: usize) -> Result<[Measure; 3]> {
     let path = format!("/bench/parts-{round}");
     let signer = Arc::new(Signer::new(&server.host()));
     let begin = Request::with_body(&signer.head("POST", &path, "uploads="), Bytes::new(), 1);
@@ -136,12 +131,18 @@ async fn one(
     let start = Instant::now();
     let status = load::status(server.address, &complete).await?;
     ensure!(status == 200, "the completion was answered {status}");
+    let (end_s, end_cpu_s) = (start.elapsed().as_secs_f64(), usage::cpu_s(pid) - before);
     let of_end = Measure {
-        rate: start.elapsed().as_secs_f64() * 1000.0,
-        cpu: (usage::cpu_s(pid) - before) * 1000.0,
+        rate: end_s * 1000.0,
+        cpu: end_cpu_s * 1000.0,
         peak_mib: usage::peak_mib(pid),
+    };
+    let of_both = Measure {
+        rate: mib / (done.wall_s + end_s),
+        cpu: (cpu_s + end_cpu_s) * GIB_IN_MIB / mib,
+        peak_mib: of_parts.peak_mib.max(of_end.peak_mib),
     };
     let gone = Request::of(signer.head("DELETE", &path, ""));
     load::status(server.address, &gone).await?;
-    Ok((of_parts, of_end))
+    Ok([of_parts, of_end, of_both])
 }

@@ -104,7 +104,7 @@ pub async fn rows(pace: Pace, place: &Path, piece: &Bytes) -> Result<()> {
     ];
     for load in &loads {
         let mut took = (Vec::new(), Vec::new());
-        for _ in 0..pace.rounds {
+        for _ in 0..pace.rounds_large {
             took.0
                 .push(ours.takes(load, piece, true).await.context("ours")?);
             if let Some(peer) = &peer {
