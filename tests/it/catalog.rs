@@ -185,6 +185,7 @@ async fn objects(catalog: &Catalog, bucket_id: i64, films: &BucketName, key: &Ob
     ] {
         let page = ListRows {
             bucket_id,
+            has_history: true,
             from: b"a/",
             until: Some(b"a0"),
             limit: 10,

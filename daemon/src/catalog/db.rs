@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
+use sqlx::{
+    Connection as _, PgPool, Postgres, SqlSafeStr as _, SqliteConnection, SqlitePool, Transaction,
+};
 
 use super::bucket::BucketRow;
 use super::lookup::Lookups;
@@ -227,8 +228,7 @@ impl Catalog {
             .test_before_acquire(false)
             .acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = pool.connect_with(connect.clone()).await?;
-        migrator(SQLITE)
-            .run(&pool)
+        migrate(&connect)
             .await
             .map_err(|e| CatalogError::Unavailable(format!("migrating {}: {e}", path.display())))?;
         let memory = Arc::new(Memory::open(path)?);
@@ -314,7 +314,7 @@ impl Catalog {
     }
 }
 
-/// Number, file and text of each migration, the same in both folders.
+/// Number, file and text of each migration; a number stands for the same in both folders, where both have it.
 macro_rules! steps {
     ($folder:literal: $($number:literal $name:literal,)*) => {
         &[$((
@@ -336,6 +336,7 @@ const SQLITE: &[(i64, &str, &str)] = steps! { "sqlite":
     18 "0018_subtitles",
     19 "0019_library",
     20 "0020_taken",
+    21 "0021_listing",
 };
 const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     1 "0001_house",
@@ -349,6 +350,16 @@ const POSTGRES: &[(i64, &str, &str)] = steps! { "postgres":
     19 "0019_library",
     20 "0020_taken",
 };
+
+/// Brings the schema of a SQLite file up to date.
+async fn migrate(options: &SqliteConnectOptions) -> Result<(), MigrateError> {
+    // The sorted rows of a new index may be more than belongs into memory.
+    let options = options.clone().pragma("temp_store", "file");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    migrator(SQLITE).run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
 
 fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {
     let step = |(number, name, sql): &(i64, &'static str, &'static str)| {

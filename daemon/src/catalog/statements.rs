@@ -217,6 +217,7 @@ const SQLITE: &[&str] = &[
     listing::NEXT_KEY,
     rendition::SEGMENTS_PAGE,
     listing::OBJECTS_SHORT,
+    listing::OBJECTS_AMONG_VERSIONS,
     listing::VERSIONS_SHORT,
     object::INSERT_AT,
     object::NEWEST,

@@ -1,7 +1,7 @@
 //! Listing objects and versions, with prefixes folded at a delimiter.
 
 use super::{Store, StoreError};
-use crate::catalog::{ListEntry, ListQuery, ListRows};
+use crate::catalog::{ListEntry, ListQuery, ListRows, Versioning};
 use crate::kernel::limits::LIST_KEYS_MAX;
 use crate::kernel::{BucketName, ETag, Millis, ObjectKey, VersionId};
 
@@ -111,7 +111,8 @@ impl Store {
         bucket: &BucketName,
         request: &ListRequest,
     ) -> Result<ListPage, StoreError> {
-        let bucket_id = self.bucket(bucket).await?.id;
+        let row = self.bucket(bucket).await?;
+        let (bucket_id, has_history) = (row.id, row.versioning() != Versioning::Off);
         let limit = request.limit.min(LIST_KEYS_MAX);
         let mut page = ListPage::default();
         if limit == 0 {
@@ -130,6 +131,7 @@ impl Store {
             let want = (limit - shown + 1) as i64;
             let rows = ListRows {
                 bucket_id,
+                has_history,
                 from: &cursor.from,
                 until: end.as_deref(),
                 limit: if request.delimiter.is_empty() {

@@ -570,6 +570,7 @@ async fn folders_are_walked_for_many_at_once() {
         tokio::spawn(async move {
             let rows = crate::catalog::ListRows {
                 bucket_id,
+                has_history: false,
                 from: b"",
                 until: None,
                 limit: 10,
