@@ -2,8 +2,9 @@
 
 use sqlx::FromRow;
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::script::later;
+use super::lookup::from_sqlite;
 use crate::kernel::{AccessKeyId, Millis};
 
 /// A row of `access_key`, to be written or as read.
@@ -30,6 +31,19 @@ pub struct AccessKeyRow {
     /// When it was last used, to within a minute.
     pub last_used_ms: Option<Millis>,
 }
+
+from_sqlite!(AccessKeyRow {
+    id,
+    name,
+    secret,
+    grants,
+    is_root,
+    disabled,
+    created_by,
+    created_ms,
+    expires_ms,
+    last_used_ms,
+});
 
 impl std::fmt::Debug for AccessKeyRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -176,7 +190,7 @@ impl Tx {
         id: &AccessKeyId,
         used_ms: Millis,
     ) -> Result<(), CatalogError> {
-        later!(self, TOUCH, id.as_str(), used_ms)?;
+        run!(self, TOUCH, id.as_str(), used_ms)?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::lookup::from_sqlite;
 use crate::kernel::{ContentId, Millis};
 
 /// How far the media room is with a content.
@@ -53,6 +54,17 @@ pub struct AssetRow {
     /// Whether there is a picture of it.
     pub has_poster: bool,
 }
+
+from_sqlite!(AssetRow {
+    state,
+    reason,
+    title,
+    duration_ms,
+    info,
+    created_ms,
+    updated_ms,
+    has_poster,
+});
 
 impl AssetRow {
     /// The state.

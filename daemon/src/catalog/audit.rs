@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::script::later;
 use crate::kernel::Millis;
 
 /// A line of the audit to be written.
@@ -64,7 +64,7 @@ impl Catalog {
 impl Tx {
     /// Adds a line; in the transaction of the change itself, or in one of its own.
     pub async fn insert_audit(&mut self, line: &NewAudit) -> Result<(), CatalogError> {
-        later!(
+        run!(
             self,
             INSERT,
             line.time_ms,

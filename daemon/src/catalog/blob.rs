@@ -4,8 +4,9 @@
 
 use sqlx::FromRow;
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::script::later;
+use super::lookup::from_sqlite;
 use crate::kernel::{BlobId, Millis};
 
 /// The life of a blob.
@@ -52,6 +53,14 @@ pub struct BlobRow {
     /// BLAKE3 of the whole.
     pub blake3: Option<Vec<u8>>,
 }
+
+from_sqlite!(BlobRow {
+    id,
+    size_bytes,
+    state,
+    refs,
+    blake3,
+});
 
 impl BlobRow {
     /// The id.
@@ -192,7 +201,7 @@ impl Tx {
         sums: &[u8],
         now_ms: Millis,
     ) -> Result<(), CatalogError> {
-        later!(
+        run!(
             self,
             INSERT,
             id.to_string(),
@@ -212,7 +221,7 @@ impl Tx {
         id: BlobId,
         now_ms: Millis,
     ) -> Result<(), CatalogError> {
-        later!(
+        run!(
             self,
             INSERT,
             id.to_string(),
@@ -279,7 +288,7 @@ impl Tx {
 
     /// Forgets a dead blob whose file is gone.
     pub async fn delete_dead_blob(&mut self, id: BlobId) -> Result<(), CatalogError> {
-        later!(self, DELETE_DEAD, id.to_string())?;
+        run!(self, DELETE_DEAD, id.to_string())?;
         Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
+use super::db::{ask, run};
+use super::lookup::from_sqlite;
 use super::memory::Found;
-use super::script::{ask, later};
 use crate::kernel::{BucketName, Millis};
 
 /// Whether a bucket keeps old versions.
@@ -101,6 +102,19 @@ pub struct BucketRow {
     /// Whether any owner at all has a quota: where none has, a write need not ask. Not told by lists.
     pub owners_are_bound: bool,
 }
+
+from_sqlite!(BucketRow {
+    id,
+    name,
+    owner,
+    versioning,
+    durability,
+    settings,
+    usage_bytes,
+    usage_objects,
+    created_ms,
+    owners_are_bound,
+});
 
 impl BucketRow {
     /// Whether old versions are kept.
@@ -211,7 +225,7 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
         self.known.buckets.clear();
-        later!(self, SET_VERSIONING, id, versioning.as_str())?;
+        run!(self, SET_VERSIONING, id, versioning.as_str())?;
         Ok(())
     }
 
@@ -223,7 +237,7 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
         self.known.buckets.clear();
-        later!(self, SET_DURABILITY, id, durability.as_str())?;
+        run!(self, SET_DURABILITY, id, durability.as_str())?;
         Ok(())
     }
 
@@ -235,7 +249,7 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         self.touched.buckets();
         self.known.buckets.clear();
-        later!(self, SET_SETTINGS, id, settings)?;
+        run!(self, SET_SETTINGS, id, settings)?;
         Ok(())
     }
 
@@ -250,7 +264,7 @@ impl Tx {
             row.usage_bytes += bytes;
             row.usage_objects += objects;
         }
-        later!(self, ADD_USAGE, id, bytes, objects)?;
+        run!(self, ADD_USAGE, id, bytes, objects)?;
         Ok(())
     }
 

@@ -15,21 +15,21 @@ use sqlx::{
 use super::bucket::BucketRow;
 use super::lookup::Lookups;
 use super::memory::{Memory, Touched};
-use super::script::Script;
+use super::sqlite::Writing;
 use super::write::Writer;
 
 /// How long a statement waits for another process's lock on the SQLite file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept per connection; above the number of statements the catalog owns.
-const STATEMENTS_CACHED_MAX: usize = 512;
+pub(super) const STATEMENTS_CACHED_MAX: usize = 512;
 /// Reading connections to SQLite beside those of [`Lookups`]; each is a thread with a cache of pages.
 const SQLITE_READERS_MAX: u32 = 3;
 /// Pages that the writing connection keeps, as SQLite wants it said: KiB below zero.
-const SQLITE_WRITER_CACHE: &str = "-4096";
+pub(super) const SQLITE_WRITER_CACHE: &str = "-4096";
 /// The same of each reading one: the kernel's page cache stands behind them all, so that a miss is a copy.
 const SQLITE_READER_CACHE: &str = "-1024";
 /// Pages of the log at which a commit copies them itself, should the checkpoints beside it not keep up.
-const WAL_PAGES: &str = "16000";
+pub(super) const WAL_PAGES: &str = "16000";
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS_MAX: u32 = 32;
 /// How long a caller waits for a connection before it is told that the database is gone.
@@ -156,7 +156,7 @@ pub(super) struct Known {
 /// What a transaction talks to.
 pub(super) enum Link {
     /// The writing connection, inside the batch's transaction.
-    Sqlite(Script),
+    Sqlite(Writing),
     /// A transaction of its own.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -181,22 +181,39 @@ macro_rules! on_pool {
     };
 }
 
-/// Runs one body against the connection of a transaction.
+/// Runs one body against the connection of a transaction: queries of `sqlx`, or of the same names for SQLite.
 macro_rules! on_tx {
     ($tx:expr, $conn:ident => $body:expr) => {
         match &mut $tx.link {
-            $crate::catalog::db::Link::Sqlite(script) => match script.connection().await {
-                Ok($conn) => $body,
+            $crate::catalog::db::Link::Sqlite(writing) => match writing.connection() {
+                Ok($conn) => {
+                    use $crate::catalog::sqlite as sqlx;
+                    $body.map_err($crate::catalog::CatalogError::from)
+                }
                 Err(error) => Err(error),
             },
             $crate::catalog::db::Link::Postgres(tx) => {
                 let $conn = &mut **tx;
-                $body
+                $body.map_err($crate::catalog::CatalogError::from)
             }
         }
     };
 }
-pub(super) use {on_pool, on_tx};
+
+/// Runs a statement whose result nobody needs.
+macro_rules! run {
+    ($tx:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
+        $crate::catalog::db::on_tx!($tx, conn => sqlx::query($sql)$(.bind($argument))*.execute(conn).await.map(|_| ()))
+    };
+}
+
+/// Asks for one row or none.
+macro_rules! ask {
+    ($tx:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
+        $crate::catalog::db::on_tx!($tx, conn => sqlx::query_as($sql)$(.bind($argument))*.fetch_optional(conn).await)
+    };
+}
+pub(super) use {ask, on_pool, on_tx, run};
 
 impl Catalog {
     /// Opens the database and brings its schema up to date.
@@ -234,8 +251,7 @@ impl Catalog {
         let memory = Arc::new(Memory::open(path)?);
         let lookups = Lookups::start("catalog-lookup", path, SQLITE_READER_CACHE)?;
         let listings = Lookups::start("catalog-listing", path, SQLITE_READER_CACHE)?;
-        let connect = connect.pragma("cache_size", SQLITE_WRITER_CACHE);
-        let writer = Writer::start(connect, Arc::clone(&memory)).await?;
+        let writer = Writer::start(path, &connect, Arc::clone(&memory)).await?;
         Ok(Self {
             pools: Pools::Sqlite(pool),
             writer: Some(writer),

@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite, Transaction};
 
 use super::db::{Catalog, CatalogError, Link, Pools, Tx, on_pool, on_tx};
+use super::sqlite;
 
 /// Nobody's data: what the migrations did, and who holds what at this moment.
 const PASSING: &[&str] = &["_sqlx_migrations", "lease"];
@@ -417,9 +418,9 @@ impl Tx {
     /// [`CatalogError::Corrupt`] when this version has no such table or column: the backup is of a newer one.
     pub async fn entering(&mut self, table: &Table) -> Result<Entering, CatalogError> {
         let known: Vec<(String, String, i64)> = match &mut self.link {
-            Link::Sqlite(script) => {
-                let conn = script.connection().await?;
-                sqlx::query_as(SQLITE_COLUMNS)
+            Link::Sqlite(writing) => {
+                let conn = writing.connection()?;
+                sqlite::query_as(SQLITE_COLUMNS)
                     .bind(&table.table)
                     .fetch_all(conn)
                     .await?
@@ -497,22 +498,22 @@ impl Tx {
         last: &BTreeMap<String, i64>,
     ) -> Result<(), CatalogError> {
         match &mut self.link {
-            Link::Sqlite(script) => {
-                let conn = script.connection().await?;
-                let tables: Vec<String> = sqlx::query_scalar(SQLITE_COUNTED)
+            Link::Sqlite(writing) => {
+                let conn = writing.connection()?;
+                let tables: Vec<String> = sqlite::query_scalar(SQLITE_COUNTED)
                     .fetch_all(&mut *conn)
                     .await?;
                 for table in tables {
                     let Some(last) = last.get(&table) else {
                         continue;
                     };
-                    let set = sqlx::query(SQLITE_SET_SEQUENCE)
+                    let set = sqlite::query(SQLITE_SET_SEQUENCE)
                         .bind(&table)
                         .bind(last)
                         .execute(&mut *conn)
                         .await?;
                     if set.rows_affected() == 0 {
-                        sqlx::query(SQLITE_NEW_SEQUENCE)
+                        sqlite::query(SQLITE_NEW_SEQUENCE)
                             .bind(&table)
                             .bind(last)
                             .execute(&mut *conn)

@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Pools, Tx, on_pool, on_tx};
-use super::script::later;
 use crate::kernel::Millis;
 
 /// What happened; the wire form is the name in the JSON API and in server-sent events.
@@ -151,7 +151,7 @@ impl Catalog {
 impl Tx {
     /// Writes an event.
     pub async fn insert_event(&mut self, new: &NewEvent) -> Result<(), CatalogError> {
-        later!(
+        run!(
             self,
             INSERT,
             new.time_ms,

@@ -1,9 +1,8 @@
 //! Extents: where the bytes of an object version lie.
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::lookup::FromSqlite;
 use super::memory::Found;
-use super::script::later;
 use crate::kernel::BlobId;
 
 /// A run of bytes within a blob.
@@ -39,12 +38,6 @@ pub(super) const INSERT: &str = "INSERT INTO extent (object_id, ordinal, blob_id
 pub(super) const OF_OBJECT: &str =
     "SELECT blob_id, blob_offset, length_bytes FROM extent WHERE object_id = $1 ORDER BY ordinal";
 pub(super) const DELETE: &str = "DELETE FROM extent WHERE object_id = $1";
-
-impl FromSqlite for (String, i64, i64) {
-    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    }
-}
 
 fn read(rows: Vec<(String, i64, i64)>) -> Result<Vec<Extent>, CatalogError> {
     let extent = |(blob, offset, length): (String, i64, i64)| {
@@ -94,7 +87,7 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         self.touched.object(object_id);
         for (ordinal, extent) in extents.iter().enumerate() {
-            later!(
+            run!(
                 self,
                 INSERT,
                 object_id,
@@ -110,7 +103,7 @@ impl Tx {
     /// Removes the extents of an object version.
     pub async fn delete_extents(&mut self, object_id: i64) -> Result<(), CatalogError> {
         self.touched.object(object_id);
-        later!(self, DELETE, object_id)?;
+        run!(self, DELETE, object_id)?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
 use super::event::{EventKind, NewEvent};
+use super::lookup::from_sqlite;
 use crate::kernel::{BucketName, JobId, Millis, ObjectKey, VersionId};
 
 /// Attempts of a job whose maker does not say otherwise.
@@ -197,6 +198,37 @@ pub struct JobRow {
     /// When it ended, one way or the other.
     pub finished_ms: Option<Millis>,
 }
+
+from_sqlite!(JobRow {
+    id,
+    kind,
+    state,
+    priority,
+    payload,
+    idempotency_key,
+    parent,
+    bucket,
+    key,
+    version_id,
+    attempt,
+    attempts_max,
+    not_before_ms,
+    deadline_ms,
+    lease_holder,
+    lease_token,
+    lease_until_ms,
+    cancel_requested,
+    progress,
+    stage,
+    reason,
+    result,
+    dispatched_ms,
+    created_ms,
+    updated_ms,
+    event_ms,
+    started_ms,
+    finished_ms,
+});
 
 impl JobRow {
     /// The id.

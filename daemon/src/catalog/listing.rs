@@ -271,7 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("catalog.sqlite");
         let catalog = Catalog::open(&Options::Sqlite(file)).await.unwrap();
-        for sql in [OBJECTS_SHORT, VERSIONS_SHORT, NEXT_KEY] {
+        for sql in [OBJECTS_SHORT, VERSIONS_SHORT] {
             let plan = plan(&catalog, sql).await;
             assert!(
                 plan.contains("COVERING INDEX object_history"),

@@ -2,21 +2,24 @@
 //!
 //! The pool's driver hands each statement to a thread, each row back by itself, and copies each column on the way; that
 //! costs several times what it takes to find a row. Here a request makes one trip, and its rows are read where they lie.
-//! Whoever is ready to ask does so before a thread is woken, and a thread answers those it found waiting together: on a
-//! busy node many share the switches between threads, on an idle one nobody waits.
+//! A thread answers those it found waiting together: on a busy node many share the switches between threads, on an idle
+//! one nobody waits.
 //! It is the same library on the same file, so what was committed before a request is seen by it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, oneshot};
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OpenFlags, Row};
+use tokio::sync::oneshot;
 
 use super::db::{BUSY_TIMEOUT, CatalogError};
+use super::waiting::{Closed, Waiting, locked};
 
 /// Threads of each kind: a request that waits for a cold disk holds up half of the others at most.
 const THREADS: usize = 2;
@@ -71,35 +74,49 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Ask for Aske
 pub(super) struct Lookups(Arc<Hands>);
 
 struct Hands {
-    queue: Arc<Queue>,
+    queue: Arc<Waiting<Box<dyn Ask>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-struct Queue {
-    waiting: Mutex<Waiting>,
-    more: Condvar,
-    room: Semaphore,
-}
-
-#[derive(Default)]
-struct Waiting {
-    asks: VecDeque<Box<dyn Ask>>,
-    /// Threads that wait for one.
-    idle: usize,
-    /// Somebody is about to wake one.
-    is_announced: bool,
-    is_closed: bool,
 }
 
 /// A row of SQLite as what it stands for, its columns in the order of their statement.
 pub(super) trait FromSqlite: Sized {
-    fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self>;
+    fn from_sqlite(row: &Row<'_>) -> rusqlite::Result<Self>;
 }
+
+/// Reads the fields of a row by their names, as `sqlx` does.
+macro_rules! from_sqlite {
+    ($row:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::catalog::lookup::FromSqlite for $row {
+            fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+                Ok(Self { $($field: row.get(stringify!($field))?),* })
+            }
+        }
+    };
+}
+pub(super) use from_sqlite;
+
+macro_rules! tuples {
+    ($(($($column:ident $at:tt),*))*) => {$(
+        impl<$($column: FromSql),*> FromSqlite for ($($column,)*) {
+            fn from_sqlite(row: &Row<'_>) -> rusqlite::Result<Self> {
+                Ok(($(row.get::<_, $column>($at)?,)*))
+            }
+        }
+    )*};
+}
+tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }
 
 impl From<rusqlite::Error> for CatalogError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let text = error.to_string();
+        let unique = [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY];
+        if error
+            .sqlite_error()
+            .is_some_and(|error| unique.contains(&error.extended_code))
+        {
+            return Self::Conflict(text);
+        }
         match error.sqlite_error_code() {
             Some(Code::DiskFull) => Self::Full(text),
             Some(
@@ -135,11 +152,7 @@ impl Lookups {
         cache_size: &'static str,
     ) -> Result<Self, CatalogError> {
         let hands = Hands {
-            queue: Arc::new(Queue {
-                waiting: Mutex::default(),
-                more: Condvar::new(),
-                room: Semaphore::new(QUEUE_MAX),
-            }),
+            queue: Arc::new(Waiting::with_room(QUEUE_MAX)),
             threads: Mutex::default(),
         };
         for _ in 0..THREADS {
@@ -166,18 +179,13 @@ impl Lookups {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CatalogError> {
-        let queue = &self.0.queue;
-        let _room = queue.room.acquire().await.map_err(|_| gone())?;
         let (answer, answered) = oneshot::channel();
         let ask = Box::new(Asked {
             read: Some(read),
             found: None,
             answer,
         });
-        if let Some(announcement) = queue.put(ask)? {
-            tokio::task::yield_now().await;
-            drop(announcement);
-        }
+        self.0.queue.put(ask).await.map_err(|Closed| gone())?;
         let cut_off = |_| CatalogError::Failed("a look-up was cut off by a panic".into());
         Ok(answered.await.map_err(cut_off)??)
     }
@@ -220,71 +228,12 @@ impl Drop for Hands {
     }
 }
 
-/// Every change of what these hold is whole.
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Queue {
-    /// Puts a request behind the others; what comes of it wakes a thread by its end.
-    fn put(&self, ask: Box<dyn Ask>) -> Result<Option<Announcement<'_>>, CatalogError> {
-        let mut waiting = locked(&self.waiting);
-        if waiting.is_closed {
-            return Err(gone());
-        }
-        waiting.asks.push_back(ask);
-        // Threads that are not idle look for more before they are.
-        let is_first = waiting.idle > 0 && !waiting.is_announced;
-        waiting.is_announced |= is_first;
-        Ok(is_first.then(|| Announcement(self)))
-    }
-
-    /// The next requests; `false` when none are left and none will come.
-    fn take(&self, into: &mut VecDeque<Box<dyn Ask>>) -> bool {
-        let mut waiting = locked(&self.waiting);
-        while waiting.asks.is_empty() {
-            if waiting.is_closed {
-                return false;
-            }
-            waiting.idle += 1;
-            waiting = self
-                .more
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
-            waiting.idle -= 1;
-        }
-        let count = waiting.asks.len().min(TOGETHER_MAX);
-        into.extend(waiting.asks.drain(..count));
-        let is_more = waiting.idle > 0 && !waiting.asks.is_empty();
-        drop(waiting);
-        if is_more {
-            self.more.notify_one();
-        }
-        true
-    }
-
-    fn close(&self) {
-        locked(&self.waiting).is_closed = true;
-        self.more.notify_all();
-    }
-}
-
-/// Wakes a thread when it goes, be it with a caller who went away.
-struct Announcement<'q>(&'q Queue);
-
-impl Drop for Announcement<'_> {
-    fn drop(&mut self) {
-        locked(&self.0.waiting).is_announced = false;
-        self.0.more.notify_one();
-    }
-}
-
 /// One thread.
 struct Reader {
     connection: Connection,
     path: PathBuf,
     cache_size: &'static str,
-    queue: Arc<Queue>,
+    queue: Arc<Waiting<Box<dyn Ask>>>,
 }
 
 impl Reader {
@@ -295,7 +244,7 @@ impl Reader {
 
     fn run(mut self) {
         let (mut asks, mut answers) = (VecDeque::new(), Vec::new());
-        while self.queue.take(&mut asks) {
+        while self.queue.take(&mut asks, TOGETHER_MAX, None) {
             let mut began = Instant::now();
             // All were asked before it begins, so what it sees is new enough for each; one that cannot begin is done without.
             let mut is_begun = asks.len() > 1 && self.run_cached(BEGIN);

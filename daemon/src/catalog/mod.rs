@@ -30,8 +30,8 @@ mod object;
 mod part;
 mod position;
 mod rendition;
-mod script;
 mod setting;
+mod sqlite;
 mod statements;
 mod subtitle;
 mod temporary_key;
@@ -39,6 +39,7 @@ mod upload;
 mod upload_member;
 mod upload_piece;
 mod usage;
+mod waiting;
 mod write;
 
 pub use access_key::AccessKeyRow;

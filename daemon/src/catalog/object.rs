@@ -5,9 +5,9 @@ use std::sync::Arc;
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Link, Tx, on_pool, on_tx};
+use super::db::{ask, run};
 use super::lookup::FromSqlite;
 use super::memory::Found;
-use super::script::{ask, later};
 use crate::kernel::{BlobId, BucketName, ContentId, ETag, Millis, ObjectKey, VersionId};
 
 /// A row of `object_version` with the name of its bucket.
@@ -417,7 +417,7 @@ impl Tx {
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
         self.touched.key(bucket_id, key.as_bytes());
-        later!(self, DEMOTE, bucket_id, key.as_bytes())?;
+        run!(self, DEMOTE, bucket_id, key.as_bytes())?;
         Ok(())
     }
 
@@ -428,7 +428,7 @@ impl Tx {
         key: &ObjectKey,
     ) -> Result<(), CatalogError> {
         self.touched.key(bucket_id, key.as_bytes());
-        later!(self, PROMOTE, bucket_id, key.as_bytes())?;
+        run!(self, PROMOTE, bucket_id, key.as_bytes())?;
         Ok(())
     }
 
@@ -462,7 +462,7 @@ impl Tx {
         };
         let id = newest + 1;
         self.known.object_id = Some(id);
-        later!(
+        run!(
             self,
             INSERT_AT,
             new.bucket_id,
@@ -487,28 +487,28 @@ impl Tx {
     /// Removes a version; its extents are deleted and its blobs released before.
     pub async fn delete_object_row(&mut self, id: i64) -> Result<(), CatalogError> {
         self.touched.object(id);
-        later!(self, DELETE, id)?;
+        run!(self, DELETE, id)?;
         Ok(())
     }
 
     /// Replaces the tags of a version.
     pub async fn set_object_tags(&mut self, id: i64, tags: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        later!(self, SET_TAGS, id, tags)?;
+        run!(self, SET_TAGS, id, tags)?;
         Ok(())
     }
 
     /// Replaces the access list, lock and encryption of a version.
     pub async fn set_object_extras(&mut self, id: i64, extras: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        later!(self, SET_EXTRAS, id, extras)?;
+        run!(self, SET_EXTRAS, id, extras)?;
         Ok(())
     }
 
     /// Replaces the headers of a version.
     pub async fn set_object_headers(&mut self, id: i64, headers: &str) -> Result<(), CatalogError> {
         self.touched.object(id);
-        later!(self, SET_HEADERS, id, headers)?;
+        run!(self, SET_HEADERS, id, headers)?;
         Ok(())
     }
 }

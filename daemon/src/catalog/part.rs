@@ -4,6 +4,7 @@ use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
 use super::extent::Extent;
+use super::lookup::from_sqlite;
 use crate::kernel::{Millis, UploadId};
 
 /// A row of `part`.
@@ -21,6 +22,15 @@ pub struct PartRow {
     /// When it was stored.
     pub modified_ms: Millis,
 }
+
+from_sqlite!(PartRow {
+    number,
+    size_bytes,
+    etag,
+    checksums,
+    extents,
+    modified_ms,
+});
 
 impl PartRow {
     /// A part to be stored.

@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
+use super::db::run;
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::script::later;
 use crate::kernel::{AccessKeyId, Millis};
 
 /// A row of `temporary_key`.
@@ -152,7 +152,7 @@ impl Tx {
         id: &AccessKeyId,
         used_ms: Millis,
     ) -> Result<(), CatalogError> {
-        later!(self, TOUCH, id.as_str(), used_ms)?;
+        run!(self, TOUCH, id.as_str(), used_ms)?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
+use super::lookup::from_sqlite;
 use crate::kernel::{BlobId, Millis, ObjectKey, UploadId};
 
 /// Which door an upload came through.
@@ -165,6 +166,33 @@ pub struct UploadRow {
     /// When it may be swept.
     pub expires_ms: Option<Millis>,
 }
+
+from_sqlite!(UploadRow {
+    id,
+    protocol,
+    bucket_id,
+    bucket,
+    key,
+    owner,
+    state,
+    role,
+    fence_bytes,
+    length_bytes,
+    offset_bytes,
+    blob_id,
+    lane_blob_id,
+    lane_start,
+    lane_total,
+    taken_blob_id,
+    sums,
+    headers,
+    tags,
+    metadata,
+    extras,
+    version_id,
+    created_ms,
+    expires_ms,
+});
 
 impl UploadRow {
     /// The same row with a fence.

@@ -3,7 +3,8 @@
 use sqlx::FromRow;
 
 use super::db::{Catalog, CatalogError, Tx, on_pool, on_tx};
-use super::script::{ask, later};
+use super::db::{ask, run};
+use super::lookup::from_sqlite;
 
 /// A row of `owner_usage`.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -19,6 +20,14 @@ pub struct OwnerUsageRow {
     /// How many versions it may have; `None` for any.
     pub quota_objects: Option<i64>,
 }
+
+from_sqlite!(OwnerUsageRow {
+    owner,
+    usage_bytes,
+    usage_objects,
+    quota_bytes,
+    quota_objects,
+});
 
 /// A figure of usage that is not what the versions add up to.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -111,7 +120,7 @@ impl Tx {
         bytes: i64,
         objects: i64,
     ) -> Result<(), CatalogError> {
-        later!(self, ADD, owner, bytes, objects)?;
+        run!(self, ADD, owner, bytes, objects)?;
         Ok(())
     }
 

@@ -1,27 +1,33 @@
-//! Group commit: one task owns the writing connection of SQLite and commits all that wait together.
+//! Group commit: one thread owns the writing connection of SQLite and commits all that wait together.
 //!
 //! A sync costs about a millisecond and one transaction costs one sync, however many changes it holds.
-//! While one batch syncs, the next gathers in the channel, so the batch grows with the load.
+//! While one batch syncs, the next gathers in the queue, so the batch grows with the load.
 //! Callers that were answered together come back together, but the first of them a little earlier: a batch smaller than
 //! the one before waits a moment for the others, or every second sync would be spent on one change.
 //! It runs what has come meanwhile, so the work on the changes and on the requests behind them goes on side by side.
 //! Each change runs in a savepoint of its own, so one that fails leaves its neighbours alone.
-//! Its statements are sent a few at a time ([`super::script`]).
+//! The thread runs the change itself, statement by statement ([`super::sqlite`]): none is handed to another.
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use sqlx::PgPool;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, PgPool, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::checkpoint::{CHECKPOINT, Checkpoints};
 use super::db::{Catalog, CatalogError, Known, Link, Pools, Tx};
 use super::memory::Memory;
-use super::script::Script;
+use super::sqlite::Writing;
+use super::waiting::{Closed, Waiting, locked};
 use crate::telemetry::metrics::{
     CATALOG_COMMIT_SECONDS, CATALOG_COMMIT_WAITERS, CATALOG_COMMITS_TOTAL,
 };
@@ -32,8 +38,6 @@ const BATCH_MAX: usize = 256;
 const GATHER: Duration = Duration::from_millis(8);
 /// And how long it waits for the next of them; less than one sync takes.
 const GAP: Duration = Duration::from_millis(1);
-/// Begins a change.
-const SAVEPOINT: &str = "SAVEPOINT change";
 /// Changes that may wait for the next batch; further callers wait to be let in.
 const QUEUE_MAX: usize = 1024;
 
@@ -49,163 +53,174 @@ type Change = Box<
         + Send,
 >;
 
-enum Message {
-    Change(Change),
-    Close(oneshot::Sender<()>),
+/// The handle to the thread, which ends with its last clone; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Writer(Arc<Hand>);
+
+struct Hand {
+    queue: Arc<Waiting<Change>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The handle to the task; cheap to clone.
-#[derive(Clone)]
-pub(super) struct Writer(mpsc::Sender<Message>);
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
 
 impl Writer {
     pub(super) async fn start(
-        options: SqliteConnectOptions,
+        path: &Path,
+        options: &SqliteConnectOptions,
         memory: Arc<Memory>,
     ) -> Result<Self, CatalogError> {
-        let connection = SqliteConnection::connect_with(&options).await?;
-        let checkpoints = Checkpoints::start(&options).await?;
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(connection, options, memory, checkpoints, receiver));
-        Ok(Self(sender))
+        let queue = Arc::new(Waiting::with_room(QUEUE_MAX));
+        let thread = Thread {
+            tx: Tx::new(Link::Sqlite(Writing::open(path)?)),
+            memory,
+            checkpoints: Checkpoints::start(options).await?,
+            queue: Arc::clone(&queue),
+            here: VecDeque::with_capacity(BATCH_MAX),
+            expected: 0,
+            runtime: Handle::current(),
+        };
+        let spawned = thread::Builder::new()
+            .name("catalog-writer".into())
+            .spawn(move || thread.run())
+            .map_err(|e| CatalogError::Unavailable(format!("starting a thread: {e}")))?;
+        Ok(Self(Arc::new(Hand {
+            queue,
+            thread: Mutex::new(Some(spawned)),
+        })))
     }
 
     /// Waits until every change sent before is committed and the connection is closed.
     pub(super) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.0.send(Message::Close(done)).await.is_ok() {
-            // An error means that the task has ended already.
-            let _ = closed.await;
+        self.0.queue.close();
+        let thread = locked(&self.0.thread).take();
+        if let Some(thread) = thread {
+            // One that panicked has ended as well.
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
         }
     }
 }
 
-async fn run(
-    connection: SqliteConnection,
-    options: SqliteConnectOptions,
+/// What the thread owns.
+struct Thread {
+    tx: Tx,
     memory: Arc<Memory>,
-    mut checkpoints: Checkpoints,
-    receiver: mpsc::Receiver<Message>,
-) {
-    let mut tx = Tx::new(Link::Sqlite(Script::new(connection)));
-    let mut arrivals = Arrivals {
-        receiver,
-        here: Vec::with_capacity(BATCH_MAX),
-        expected: 0,
-    };
-    while arrivals.first().await {
-        let mut close = None;
-        let mut answers = Vec::with_capacity(arrivals.expected);
-        let outcome = commit(&mut tx, &memory, &mut arrivals, &mut answers, &mut close).await;
-        arrivals.expected = answers.len();
-        if outcome.is_err() {
-            reset(&mut tx, &options).await;
-        }
-        let outcome = outcome.map_err(|error| Arc::new(CatalogError::from(error)));
-        let changes = answers.len();
-        for answer in answers {
-            answer(outcome.clone());
-        }
-        if checkpoints.committed(changes)
-            && let Err(error) = tx.execute(CHECKPOINT).await
-        {
-            // Nothing is lost by it: the log stays, and the next commit meets the same trouble or none.
-            tracing::debug!(%error, "a checkpoint was put off: {error}");
-        }
-        if let Some(done) = close {
-            checkpoints.close().await;
-            if let Link::Sqlite(script) = tx.link {
-                let _ = script.into_connection().close().await;
-            }
-            let _ = done.send(());
-            return;
-        }
-    }
-}
-
-/// The changes that wait, and those that are about to.
-struct Arrivals {
-    receiver: mpsc::Receiver<Message>,
+    checkpoints: Checkpoints,
+    queue: Arc<Waiting<Change>>,
     /// Taken out and not looked at.
-    here: Vec<Message>,
+    here: VecDeque<Change>,
     /// How many the batch before had.
     expected: usize,
+    /// Where the callers are.
+    runtime: Handle,
 }
 
-impl Arrivals {
-    /// Waits for the first of a batch; `false` when none can come any more.
-    async fn first(&mut self) -> bool {
-        self.receiver.recv_many(&mut self.here, BATCH_MAX).await > 0
+impl Thread {
+    fn run(mut self) {
+        // A closure may want to know where it runs.
+        let runtime = self.runtime.clone();
+        let _inside = runtime.enter();
+        while self.queue.take(&mut self.here, BATCH_MAX, None) {
+            let mut answers = Vec::with_capacity(self.expected);
+            let outcome = self.commit(&mut answers);
+            let changes = answers.len();
+            self.expected = changes;
+            if outcome.is_err() {
+                self.writing().renew();
+            }
+            self.answer(answers, outcome.map_err(Arc::new));
+            if self.checkpoints.committed(changes)
+                && let Err(error) = self.writing().run(CHECKPOINT)
+            {
+                // Nothing is lost by it: the log stays, and the next commit meets the same trouble or none.
+                tracing::debug!(%error, "a checkpoint was put off: {error}");
+            }
+        }
+        runtime.block_on(self.checkpoints.close());
+    }
+
+    fn writing(&mut self) -> &mut Writing {
+        match &mut self.tx.link {
+            Link::Sqlite(writing) => writing,
+            Link::Postgres(_) => unreachable!("the transaction keeps its kind"),
+        }
+    }
+
+    /// Tells the callers, many of them from where they wait: each would be woken by itself from here.
+    fn answer(&self, answers: Vec<Answer>, outcome: Result<(), Arc<CatalogError>>) {
+        let tell = move || {
+            for answer in answers {
+                answer(outcome.clone());
+            }
+        };
+        if self.expected > 1 {
+            self.runtime.spawn(async { tell() });
+        } else {
+            tell();
+        }
     }
 
     /// More for a batch of so many: what is here, else what comes within a moment while fewer came than the last time.
     ///
     /// A lone caller is never kept waiting.
-    async fn more(&mut self, so_far: usize, until: Instant) -> bool {
+    fn more(&mut self, so_far: usize, until: Instant) -> bool {
         let room = BATCH_MAX.saturating_sub(so_far);
-        if room == 0 {
-            return false;
-        }
-        if let Ok(message) = self.receiver.try_recv() {
-            self.here.push(message);
-            return true;
-        }
-        if so_far >= self.expected {
-            return false;
-        }
-        let until = until.min(Instant::now() + GAP);
-        let more = timeout_at(until, self.receiver.recv_many(&mut self.here, room)).await;
-        // Time is up, or nobody can send any more.
-        more.is_ok_and(|more| more > 0)
+        let now = Instant::now();
+        let until = if so_far < self.expected {
+            until.min(now + GAP)
+        } else {
+            now
+        };
+        room > 0 && self.queue.take(&mut self.here, room, Some(until))
     }
-}
 
-/// Runs the batch in one transaction; the answers gathered so far are told of an error.
-async fn commit(
-    tx: &mut Tx,
-    memory: &Memory,
-    arrivals: &mut Arrivals,
-    answers: &mut Vec<Answer>,
-    close: &mut Option<oneshot::Sender<()>>,
-) -> Result<(), sqlx::Error> {
-    tx.known = Known::default();
-    let mut begun = tx.execute("BEGIN IMMEDIATE").await;
-    let until = Instant::now() + GATHER;
-    while close.is_none() {
-        for message in arrivals.here.drain(..) {
-            let change = match message {
-                Message::Change(change) => change,
-                Message::Close(done) => {
-                    *close = Some(done);
-                    continue;
+    /// Runs the batch in one transaction; the answers gathered so far are told of an error.
+    fn commit(&mut self, answers: &mut Vec<Answer>) -> Result<(), CatalogError> {
+        self.tx.known = Known::default();
+        let mut begun = self.writing().run("BEGIN IMMEDIATE");
+        let until = Instant::now() + GATHER;
+        loop {
+            while let Some(change) = self.here.pop_front() {
+                // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
+                if let Err(error) = &begun {
+                    let why = error.to_string();
+                    self.writing().refuse(why);
                 }
-            };
-            // After a failure the change still runs, against a connection that refuses it, so that its caller gets an answer.
-            if let Err(error) = &begun {
-                tx.refuse(Some(error.to_string()));
+                let tx = &mut self.tx;
+                let ran = catch_unwind(AssertUnwindSafe(|| change(tx).now_or_never()));
+                let keep = match ran {
+                    Ok(Some((keep, answer))) => {
+                        answers.push(answer);
+                        keep
+                    }
+                    // It panicked, or waited for something else: its caller is told by the channel that went with it.
+                    Ok(None) | Err(_) => false,
+                };
+                if !keep && begun.is_ok() {
+                    self.tx.known = Known::default();
+                    begun = self.writing().undo_change();
+                }
             }
-            tx.begin_change();
-            let (keep, answer) = change(tx).await;
-            answers.push(answer);
-            if !keep && begun.is_ok() {
-                begun = tx.undo_change().await;
+            if !self.more(answers.len(), until) {
+                break;
             }
         }
-        if !arrivals.more(answers.len(), until).await {
-            break;
+        // What is changed is forgotten before anybody can read it anew, and the others are told before anybody is answered.
+        let touched = std::mem::take(&mut self.tx.touched);
+        begun?;
+        self.memory.before(&touched);
+        let syncing = Instant::now();
+        let committed = self.writing().run("COMMIT");
+        self.memory.after(&touched);
+        if committed.is_ok() {
+            note_commit(answers.len(), syncing);
         }
+        Ok(committed?)
     }
-    // What is changed is forgotten before anybody can read it anew, and the others are told before anybody is answered.
-    let touched = std::mem::take(&mut tx.touched);
-    begun?;
-    memory.before(&touched);
-    let syncing = Instant::now();
-    let committed = tx.execute("COMMIT").await;
-    memory.after(&touched);
-    if committed.is_ok() {
-        note_commit(answers.len(), syncing);
-    }
-    committed
 }
 
 /// Counts a commit of so many changes whose sync began at that moment.
@@ -215,66 +230,11 @@ fn note_commit(changes: usize, syncing: Instant) {
     metrics::histogram!(CATALOG_COMMIT_SECONDS).record(syncing.elapsed());
 }
 
-/// After a failed batch the connection may still be inside a transaction or beyond use (disk full, file gone and back).
-async fn reset(tx: &mut Tx, options: &SqliteConnectOptions) {
-    tx.refuse(None);
-    if let Link::Sqlite(script) = &mut tx.link {
-        script.forget();
-    }
-    let _ = tx.execute("ROLLBACK").await;
-    if let Ok(fresh) = SqliteConnection::connect_with(options).await {
-        let old = std::mem::replace(tx, Tx::new(Link::Sqlite(Script::new(fresh))));
-        if let Link::Sqlite(script) = old.link {
-            let _ = script.into_connection().close().await;
-        }
-    }
-}
-
-/// One change within the batch of SQLite; on PostgreSQL it is the transaction, and nothing of this does anything.
 impl Tx {
-    async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        if let Link::Sqlite(script) = &mut self.link {
-            let connection = script.connection().await?;
-            sqlx::query(sql).execute(connection).await?;
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, why: Option<String>) {
-        if let Link::Sqlite(script) = &mut self.link {
-            script.refuse(why);
-        }
-    }
-
-    fn begin_change(&mut self) {
-        if let Link::Sqlite(script) = &mut self.link {
-            script.note(SAVEPOINT);
-        }
-    }
-
-    /// Sends the rest of a change, so that it either stands or fails here.
-    async fn end_change(&mut self) -> Result<(), CatalogError> {
-        if let Link::Sqlite(script) = &mut self.link {
-            // One that did nothing leaves nothing.
-            if script.noted_since(SAVEPOINT) == Some(1) {
-                script.forget();
-            } else {
-                script.note("RELEASE change");
-                script.send().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn undo_change(&mut self) -> Result<(), sqlx::Error> {
-        self.known = Known::default();
-        if let Link::Sqlite(script) = &mut self.link {
-            let sent = script.noted_since(SAVEPOINT).is_none();
-            script.forget();
-            if sent {
-                script.note("ROLLBACK TO change").note("RELEASE change");
-                script.send().await?;
-            }
+    /// Keeps a change, so that it either stands or fails here.
+    fn end_change(&mut self) -> Result<(), CatalogError> {
+        if let Link::Sqlite(writing) = &mut self.link {
+            writing.end_change()?;
         }
         Ok(())
     }
@@ -338,7 +298,7 @@ impl Writer {
             Box::pin(async move {
                 let mut outcome = work(tx).await;
                 if outcome.is_ok()
-                    && let Err(error) = tx.end_change().await
+                    && let Err(error) = tx.end_change()
                 {
                     outcome = Err(error.into());
                 }
@@ -361,10 +321,7 @@ impl Writer {
             })
         });
         let gone = || E::from(CatalogError::Unavailable("the catalog is closed".into()));
-        self.0
-            .send(Message::Change(change))
-            .await
-            .map_err(|_| gone())?;
+        self.0.queue.put(change).await.map_err(|Closed| gone())?;
         receiver.await.map_err(|_| gone())?
     }
 }

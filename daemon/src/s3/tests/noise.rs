@@ -379,12 +379,6 @@ async fn every_refusal_says_in_words_what_is_wrong() {
         (&forger, "/bucket", "SignatureDoesNotMatch", "secret key"),
         (root, "/b_d", "InvalidBucketName", "3 to 63 characters"),
         (root, long.as_str(), "KeyTooLongError", "at most 1024 bytes"),
-        (
-            root,
-            "/bucket?replication",
-            "NotImplemented",
-            "not available",
-        ),
     ] {
         let answer = house.get(Some(key), uri).await;
         assert_eq!(answer.code(), code, "{}", answer.text);
