@@ -20,8 +20,8 @@ struct State<T> {
     items: VecDeque<T>,
     /// Threads that wait for one.
     idle: usize,
-    /// Somebody is about to wake one.
-    is_announced: bool,
+    /// One of them was woken, and has not looked yet.
+    is_waking: bool,
     is_closed: bool,
 }
 
@@ -40,7 +40,7 @@ impl<T> Waiting<T> {
             state: Mutex::new(State {
                 items: VecDeque::new(),
                 idle: 0,
-                is_announced: false,
+                is_waking: false,
                 is_closed: false,
             }),
             more: Condvar::new(),
@@ -62,11 +62,10 @@ impl<T> Waiting<T> {
             }
             state.items.push_back(item);
             // Threads that are not idle look for more before they are.
-            let is_first = state.idle > 0 && !state.is_announced;
-            state.is_announced |= is_first;
-            is_first.then(|| Announcement(self))
+            (state.idle > 0).then(|| Announcement(self))
         };
         if let Some(announcement) = announcement {
+            // Each for itself: another's future may not be polled before this one is through.
             tokio::task::yield_now().await;
             drop(announcement);
         }
@@ -101,16 +100,22 @@ impl<T> Waiting<T> {
                 }
             };
             state.idle -= 1;
+            state.is_waking = false;
         }
         let count = state.items.len().min(most);
         into.extend(state.items.drain(..count));
-        let is_more = state.idle > 0 && !state.items.is_empty();
-        drop(state);
+        self.wake(state);
         self.room.add_permits(count);
-        if is_more {
+        true
+    }
+
+    /// Wakes a thread for what waits, unless one is on its way.
+    fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
+        if state.idle > 0 && !state.items.is_empty() && !state.is_waking {
+            state.is_waking = true;
+            drop(state);
             self.more.notify_one();
         }
-        true
     }
 
     /// Lets nothing more in; what waits is still taken.
@@ -126,7 +131,46 @@ struct Announcement<'w, T>(&'w Waiting<T>);
 
 impl<T> Drop for Announcement<'_, T> {
     fn drop(&mut self) {
-        locked(&self.0.state).is_announced = false;
-        self.0.more.notify_one();
+        self.0.wake(locked(&self.0.state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::sync::{Arc, mpsc};
+    use std::task::{Context, Waker};
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_caller_who_does_not_go_on() {
+        let waiting = Arc::new(Waiting::with_room(8));
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn({
+            let waiting = Arc::clone(&waiting);
+            move || {
+                let mut taken = VecDeque::new();
+                while waiting.take(&mut taken, 8, None) {
+                    taken.drain(..).for_each(|item| tell.send(item).unwrap());
+                }
+            }
+        });
+        while locked(&waiting.state).idle == 0 {
+            thread::yield_now();
+        }
+        // It has put its item and is about to wake the thread, but is not polled again.
+        let mut stalled = Box::pin(waiting.put(1));
+        let polled = stalled
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        assert!(waiting.put(2).await.is_ok());
+        assert_eq!((told.recv().unwrap(), told.recv().unwrap()), (1, 2));
+        drop(stalled);
+        waiting.close();
+        assert!(waiting.put(3).await.is_err());
+        thread.join().unwrap();
     }
 }

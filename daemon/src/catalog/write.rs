@@ -197,8 +197,15 @@ impl Thread {
                         answers.push(answer);
                         keep
                     }
-                    // It panicked, or waited for something else: its caller is told by the channel that went with it.
-                    Ok(None) | Err(_) => false,
+                    // Their callers are told by the channel that went with them.
+                    Ok(None) => {
+                        tracing::error!(
+                            "a change waited for something else than its transaction, and was undone"
+                        );
+                        false
+                    }
+                    // What panics says so itself.
+                    Err(_) => false,
                 };
                 if !keep && begun.is_ok() {
                     self.tx.known = Known::default();
@@ -322,6 +329,48 @@ impl Writer {
         });
         let gone = || E::from(CatalogError::Unavailable("the catalog is closed".into()));
         self.0.queue.put(change).await.map_err(|Closed| gone())?;
-        receiver.await.map_err(|_| gone())?
+        // It went with the change, which the thread has undone.
+        let broke_off =
+            || CatalogError::Failed("a change broke off, and nothing of it stands".into());
+        receiver.await.map_err(|_| E::from(broke_off()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use futures::future::join_all;
+
+    use crate::catalog::{Catalog, CatalogError, Options};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_change_that_breaks_off_is_undone_and_leaves_its_neighbours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("catalog.sqlite");
+        let catalog = Catalog::open(&Options::Sqlite(file)).await.unwrap();
+        let changes = (0..30).map(|n| {
+            catalog.write(move |tx| {
+                Box::pin(async move {
+                    tx.put_setting(&n.to_string(), b"here").await?;
+                    match n % 3 {
+                        0 => Ok(()),
+                        1 => panic!("on purpose"),
+                        _ => std::future::pending::<Result<(), CatalogError>>().await,
+                    }
+                })
+            })
+        });
+        let done = join_all(changes).await;
+        for (n, done) in done.into_iter().enumerate() {
+            let there = catalog.setting(&n.to_string()).await.unwrap().is_some();
+            assert_eq!((done.is_ok(), there), (n % 3 == 0, n % 3 == 0), "{n}");
+            if let Err(error) = done {
+                assert!(matches!(error, CatalogError::Failed(_)), "{error}");
+            }
+        }
+        catalog.close().await;
+        let late = catalog.write(|tx| Box::pin(async move { tx.put_setting("late", b"").await }));
+        let error = late.await.unwrap_err();
+        assert!(matches!(error, CatalogError::Unavailable(_)), "{error}");
     }
 }
