@@ -32,18 +32,9 @@ pub struct AccessKeyRow {
     pub last_used_ms: Option<Millis>,
 }
 
-from_sqlite!(AccessKeyRow {
-    id,
-    name,
-    secret,
-    grants,
-    is_root,
-    disabled,
-    created_by,
-    created_ms,
-    expires_ms,
-    last_used_ms,
-});
+from_sqlite! { AccessKeyRow:
+    id name secret grants is_root disabled created_by created_ms expires_ms last_used_ms
+}
 
 impl std::fmt::Debug for AccessKeyRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

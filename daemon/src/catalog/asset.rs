@@ -55,16 +55,9 @@ pub struct AssetRow {
     pub has_poster: bool,
 }
 
-from_sqlite!(AssetRow {
-    state,
-    reason,
-    title,
-    duration_ms,
-    info,
-    created_ms,
-    updated_ms,
-    has_poster,
-});
+from_sqlite! { AssetRow:
+    state reason title duration_ms info created_ms updated_ms has_poster
+}
 
 impl AssetRow {
     /// The state.

@@ -54,13 +54,9 @@ pub struct BlobRow {
     pub blake3: Option<Vec<u8>>,
 }
 
-from_sqlite!(BlobRow {
-    id,
-    size_bytes,
-    state,
-    refs,
-    blake3,
-});
+from_sqlite! { BlobRow:
+    id size_bytes state refs blake3
+}
 
 impl BlobRow {
     /// The id.

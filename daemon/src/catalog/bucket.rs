@@ -103,18 +103,9 @@ pub struct BucketRow {
     pub owners_are_bound: bool,
 }
 
-from_sqlite!(BucketRow {
-    id,
-    name,
-    owner,
-    versioning,
-    durability,
-    settings,
-    usage_bytes,
-    usage_objects,
-    created_ms,
-    owners_are_bound,
-});
+from_sqlite! { BucketRow:
+    id name owner versioning durability settings usage_bytes usage_objects created_ms owners_are_bound
+}
 
 impl BucketRow {
     /// Whether old versions are kept.

@@ -199,36 +199,11 @@ pub struct JobRow {
     pub finished_ms: Option<Millis>,
 }
 
-from_sqlite!(JobRow {
-    id,
-    kind,
-    state,
-    priority,
-    payload,
-    idempotency_key,
-    parent,
-    bucket,
-    key,
-    version_id,
-    attempt,
-    attempts_max,
-    not_before_ms,
-    deadline_ms,
-    lease_holder,
-    lease_token,
-    lease_until_ms,
-    cancel_requested,
-    progress,
-    stage,
-    reason,
-    result,
-    dispatched_ms,
-    created_ms,
-    updated_ms,
-    event_ms,
-    started_ms,
-    finished_ms,
-});
+from_sqlite! { JobRow:
+    id kind state priority payload idempotency_key parent bucket key version_id attempt attempts_max
+    not_before_ms deadline_ms lease_holder lease_token lease_until_ms cancel_requested progress stage reason
+    result dispatched_ms created_ms updated_ms event_ms started_ms finished_ms
+}
 
 impl JobRow {
     /// The id.

@@ -85,7 +85,7 @@ pub(super) trait FromSqlite: Sized {
 
 /// Reads the fields of a row by their names, as `sqlx` does.
 macro_rules! from_sqlite {
-    ($row:ident { $($field:ident),* $(,)? }) => {
+    ($row:ident: $($field:ident)*) => {
         impl $crate::catalog::lookup::FromSqlite for $row {
             fn from_sqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
                 Ok(Self { $($field: row.get(stringify!($field))?),* })

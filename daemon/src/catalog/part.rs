@@ -23,14 +23,9 @@ pub struct PartRow {
     pub modified_ms: Millis,
 }
 
-from_sqlite!(PartRow {
-    number,
-    size_bytes,
-    etag,
-    checksums,
-    extents,
-    modified_ms,
-});
+from_sqlite! { PartRow:
+    number size_bytes etag checksums extents modified_ms
+}
 
 impl PartRow {
     /// A part to be stored.

@@ -167,32 +167,10 @@ pub struct UploadRow {
     pub expires_ms: Option<Millis>,
 }
 
-from_sqlite!(UploadRow {
-    id,
-    protocol,
-    bucket_id,
-    bucket,
-    key,
-    owner,
-    state,
-    role,
-    fence_bytes,
-    length_bytes,
-    offset_bytes,
-    blob_id,
-    lane_blob_id,
-    lane_start,
-    lane_total,
-    taken_blob_id,
-    sums,
-    headers,
-    tags,
-    metadata,
-    extras,
-    version_id,
-    created_ms,
-    expires_ms,
-});
+from_sqlite! { UploadRow:
+    id protocol bucket_id bucket key owner state role fence_bytes length_bytes offset_bytes blob_id lane_blob_id
+    lane_start lane_total taken_blob_id sums headers tags metadata extras version_id created_ms expires_ms
+}
 
 impl UploadRow {
     /// The same row with a fence.

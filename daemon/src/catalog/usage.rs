@@ -21,13 +21,9 @@ pub struct OwnerUsageRow {
     pub quota_objects: Option<i64>,
 }
 
-from_sqlite!(OwnerUsageRow {
-    owner,
-    usage_bytes,
-    usage_objects,
-    quota_bytes,
-    quota_objects,
-});
+from_sqlite! { OwnerUsageRow:
+    owner usage_bytes usage_objects quota_bytes quota_objects
+}
 
 /// A figure of usage that is not what the versions add up to.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
