@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
@@ -319,16 +318,16 @@ impl Appliance {
 
     async fn launch(&mut self) {
         // The port may be taken for a moment, by a connection of another test that the system gave it to.
-        let mut tried = 0;
-        while !self.spawn() {
-            tried += 1;
+        wait::until_async("the daemon has its port", async || {
+            let is_begun = self.spawn();
             assert!(
-                tried < 20 && self.log().contains("the port is in use"),
+                is_begun || self.log().contains("the port is in use"),
                 "the daemon does not start:\n{}",
                 self.log()
             );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            is_begun
+        })
+        .await;
         let ready = self.at("/-/readyz");
         wait::until_async("the daemon is ready", async || {
             let child = self.child.as_mut().expect("just started");
