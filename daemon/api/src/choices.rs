@@ -47,6 +47,9 @@ pub struct Subtitles {
     pub format: SubtitleFormat,
     /// All of them in one file; what is being read of the source answers 503 with `Retry-After`.
     pub url: String,
+    /// Where the film begins on the clock of that file, in milliseconds: pictures keep the clock of their source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_ms: Option<i64>,
     /// The index that belongs to that file, of VobSub alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index_url: Option<String>,

@@ -137,6 +137,7 @@ async fn subtitles(
                 hearing_impaired: entry.hearing,
                 format,
                 url,
+                origin_ms: picture.map(|_| film.origin_us() / 1000),
                 index_url,
             }
         })
