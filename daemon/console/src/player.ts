@@ -9,6 +9,10 @@ const LINK_S = 6 * 3600;
 const WAIT_MS = [500, 1000, 2000, 4000];
 /** Decoder troubles in a row that are worth another try. */
 const RECOVERIES_MAX = 2;
+/** How long a file that is being made is asked for again. */
+const PATIENCE_MS = 10 * 60_000;
+/** Until it is asked for again where the node does not say. */
+const AGAIN_S = 2;
 
 /** A segment may have to be made first; but a node that is away is told of soon, and waited for by the page. */
 const SEGMENTS = {
@@ -58,7 +62,7 @@ export interface Player {
   hear: (index: number) => void;
   /** Texts by their index; -1 takes them away. */
   read: (index: number) => void;
-  /** A file beside the film's playlist. */
+  /** A file beside the film's playlist; one that is being made comes when it is. */
   beside: (name: string) => Promise<Response>;
   close: () => void;
 }
@@ -91,6 +95,18 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
     clearTimeout(timer);
     timer = setTimeout(act, WAIT_MS[Math.min(tries, WAIT_MS.length - 1)]);
     tries += 1;
+  };
+
+  const beside = async (name: string): Promise<Response> => {
+    const end = Date.now() + PATIENCE_MS;
+    for (;;) {
+      if (!base) throw new Error("the film has no playlist");
+      const answer = await fetch(new URL(name, base.url), { headers: base.headers }).catch(() => undefined);
+      if (answer && answer.status !== 503) return answer;
+      if (closed || Date.now() > end) throw new Error(`${name} did not come`);
+      const pause_s = Number(answer?.headers.get("Retry-After")) || AGAIN_S;
+      await new Promise((done) => setTimeout(done, pause_s * 1000));
+    }
   };
 
   /** A fresh link, and the film from `at` seconds on. */
@@ -207,10 +223,7 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
       chosen.text = text?.name;
       keep({ text: text ? text.lang : null });
     },
-    beside: async (name) => {
-      if (!base) throw new Error("the film has no playlist");
-      return fetch(new URL(name, base.url), { headers: base.headers });
-    },
+    beside,
     close: () => {
       closed = true;
       clearTimeout(timer);

@@ -17,17 +17,13 @@ export interface Found extends Tile {
 
 /** Sheets that are kept as pictures; each takes a few megabytes. */
 const SHEETS_MAX = 6;
-/** How long a storyboard that is being made is asked for again. */
-const PATIENCE_MS = 10 * 60_000;
-/** Until it is asked for again where the node does not say. */
-const AGAIN_S = 2;
 
 export class Storyboard {
   private tiles?: Promise<Tile[]>;
   private sheets = new Map<string, Promise<ImageBitmap>>();
   private closed = false;
 
-  /** `fetch` gets a file beside the film's playlist. */
+  /** `fetch` gets a file beside the film's playlist, and waits for one that is being made. */
   constructor(private fetch: (name: string) => Promise<Response>) {}
 
   /** The picture at a time; none while there is none. */
@@ -43,18 +39,9 @@ export class Storyboard {
     for (const name of [...this.sheets.keys()]) this.drop(name);
   }
 
-  /** It is made when it is asked for the first time, which takes a moment. */
   private async load(): Promise<Tile[]> {
-    const end = Date.now() + PATIENCE_MS;
-    while (!this.closed) {
-      const answer = await this.fetch("storyboard.vtt").catch(() => undefined);
-      if (answer?.ok) return tilesIn(await answer.text());
-      const waits = !answer || answer.status === 503;
-      if (!waits || Date.now() > end) break;
-      const pause_s = Number(answer?.headers.get("Retry-After")) || AGAIN_S;
-      await new Promise((done) => setTimeout(done, pause_s * 1000));
-    }
-    return [];
+    const answer = await this.fetch("storyboard.vtt").catch(() => undefined);
+    return answer?.ok ? tilesIn(await answer.text()) : [];
   }
 
   private sheet(name: string): Promise<ImageBitmap> {
