@@ -2,6 +2,7 @@
 
 import Hls, { ErrorDetails, ErrorTypes, Events } from "hls.js";
 import { encodeKey, failure, type Failure, headers, link, unlink } from "./api";
+import type { Subtitles } from "./wire";
 
 /** How long a link works; a longer sitting gets a new one. */
 const LINK_S = 6 * 3600;
@@ -60,7 +61,7 @@ export interface Player {
   choose: (index: number) => void;
   /** A sound by its index. */
   hear: (index: number) => void;
-  /** Texts by their index; -1 takes them away. */
+  /** Texts or pictures by their index; -1 takes them away. */
   read: (index: number) => void;
   /** A file beside the film's playlist; one that is being made comes when it is. */
   beside: (name: string) => Promise<Response>;
@@ -79,13 +80,25 @@ function keep(chosen: Languages): void {
 
 const choices = (list: { name: string }[]): Choice[] => list.map(({ name }, index) => ({ index, name }));
 
-export function play(video: HTMLVideoElement, bucket: string, key: string, from: number, tell: Tell): Player {
+export function play(
+  video: HTMLVideoElement,
+  bucket: string,
+  key: string,
+  from: number,
+  subtitles: Subtitles[],
+  tell: Tell,
+): Player {
   const path = `${bucket}/${encodeKey(key)}`;
   let hls: Hls | undefined;
   let current: string | undefined;
   let base: { url: URL; headers: Record<string, string> } | undefined;
   /** By name, as chosen in this sitting: a new link must not forget it. */
   const chosen: { sound?: string; text?: string } = {};
+  /** Those of a DVD stay in the file: nothing that is kept up draws them. */
+  const pictures = subtitles.filter(({ format }) => format === "pgs");
+  /** Which of them are over the film, or on their way there. A new link leaves them where they are. */
+  let drawn: Subtitles | undefined;
+  let layer: AbortController | undefined;
   let closed = false;
   let tries = 0;
   let recoveries = 0;
@@ -97,16 +110,44 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
     tries += 1;
   };
 
-  const beside = async (name: string): Promise<Response> => {
+  const beside = async (name: string, signal?: AbortSignal): Promise<Response> => {
     const end = Date.now() + PATIENCE_MS;
     for (;;) {
       if (!base) throw new Error("the film has no playlist");
-      const answer = await fetch(new URL(name, base.url), { headers: base.headers }).catch(() => undefined);
+      const answer = await fetch(new URL(name, base.url), { headers: base.headers, signal }).catch(() => undefined);
+      signal?.throwIfAborted();
       if (answer && answer.status !== 503) return answer;
       if (closed || Date.now() > end) throw new Error(`${name} did not come`);
       const pause_s = Number(answer?.headers.get("Retry-After")) || AGAIN_S;
       await new Promise((done) => setTimeout(done, pause_s * 1000));
     }
+  };
+
+  const draw = (track?: Subtitles) => {
+    if (track === drawn) return;
+    layer?.abort();
+    drawn = track;
+    if (!track) return;
+    const { signal } = (layer = new AbortController());
+    const begin = async () => {
+      const over = await import("./pictures");
+      const file = await beside(`${track.stream}.sup`, signal);
+      await over.draw(video, file, (track.origin_ms ?? 0) / 1000, signal);
+    };
+    begin().catch((error: unknown) => {
+      if (signal.aborted) return;
+      draw();
+      offer();
+      tell.failed(failure(error));
+    });
+  };
+
+  /** Tells what can be read and what is: behind the texts of the playlist come the pictures. */
+  const offer = () => {
+    if (!hls) return;
+    const { subtitleTracks: texts, subtitleTrack, subtitleDisplay } = hls;
+    tell.texts(choices([...texts, ...pictures]));
+    tell.read(drawn ? texts.length + pictures.indexOf(drawn) : subtitleDisplay ? subtitleTrack : -1);
   };
 
   /** A fresh link, and the film from `at` seconds on. */
@@ -157,15 +198,23 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
   };
 
   const watch = (player: Hls) => {
-    player.on(Events.MANIFEST_PARSED, () => {
+    player.on(Events.MANIFEST_PARSED, (_, { subtitleTracks }) => {
+      const { text } = languages();
+      // What this viewer reads may be there as pictures alone.
+      if (text && !drawn && !subtitleTracks.some(({ lang }) => lang === text)) {
+        draw(pictures.find(({ language }) => language === text));
+      }
+      if (drawn) player.subtitleDisplay = false;
+      // Of a film without texts there is no more word.
+      offer();
       const rungs = player.levels.map((level, index) => ({ index, name: `${level.height}p`, height: level.height }));
       tell.rungs(rungs.sort((a, b) => b.height - a.height));
     });
     player.on(Events.LEVEL_SWITCHED, (_, { level }) => tell.shown(level));
     player.on(Events.AUDIO_TRACKS_UPDATED, () => tell.sounds(choices(player.audioTracks)));
     player.on(Events.AUDIO_TRACK_SWITCHING, () => tell.heard(player.audioTrack));
-    player.on(Events.SUBTITLE_TRACKS_UPDATED, () => tell.texts(choices(player.subtitleTracks)));
-    player.on(Events.SUBTITLE_TRACK_SWITCH, (_, { id }) => tell.read(player.subtitleDisplay ? id : -1));
+    player.on(Events.SUBTITLE_TRACKS_UPDATED, offer);
+    player.on(Events.SUBTITLE_TRACK_SWITCH, offer);
     player.on(Events.FRAG_BUFFERED, () => {
       tries = 0;
       tell.notice(null);
@@ -218,15 +267,18 @@ export function play(video: HTMLVideoElement, bucket: string, key: string, from:
     read: (index) => {
       if (!hls) return;
       const text = hls.subtitleTracks[index];
+      const picture = pictures[index - hls.subtitleTracks.length];
+      draw(picture);
       hls.subtitleDisplay = text !== undefined;
-      hls.subtitleTrack = index;
+      hls.subtitleTrack = text ? index : -1;
       chosen.text = text?.name;
-      keep({ text: text ? text.lang : null });
+      keep({ text: text || picture ? (text?.lang ?? picture?.language) : null });
     },
     beside,
     close: () => {
       closed = true;
       clearTimeout(timer);
+      layer?.abort();
       video.removeEventListener("error", native);
       hls?.destroy();
       video.removeAttribute("src");

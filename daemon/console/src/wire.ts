@@ -69,9 +69,13 @@ export interface Sound {
 }
 
 export interface Subtitles {
+  /** Their name beside the playlist, without an ending. */
+  stream: string;
   name: string;
+  language?: string;
   format: "webvtt" | "pgs" | "vobsub";
-  url: string;
+  /** Where the film begins on the clock of pictures. */
+  origin_ms?: number;
 }
 
 export interface Chapter {

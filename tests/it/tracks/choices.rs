@@ -56,7 +56,12 @@ fn film() -> Option<PathBuf> {
 }
 
 /// The asset, once this is true of it.
-async fn asset(house: &House, key: &str, what: &str, holds: impl Fn(&Asset) -> bool) -> Asset {
+pub(super) async fn asset(
+    house: &House,
+    key: &str,
+    what: &str,
+    holds: impl Fn(&Asset) -> bool,
+) -> Asset {
     let (client, key) = (house.appliance.client(), format!("all/{key}"));
     let mut found = None;
     wait::patiently(MADE, what, async || {

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use nebula_api::AssetState;
+use nebula_api::{AssetState, SubtitleFormat};
+use nebula_tests::browser::{self, CHROMIUM};
 use nebula_tests::{wait, within};
+use serde_json::json;
 
+use super::choices::asset;
 use super::{LIMIT, MADE, film};
 use crate::exact::probe::{self, Packet};
 use crate::exact::{House, name};
@@ -146,6 +149,73 @@ async fn pictures_are_delivered_as_they_are() {
             let answer = house.http.get(house.address(name(pgs), leaf)).send().await;
             assert_eq!(answer.unwrap().status(), 404, "{leaf}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_console_draws_pictures_over_the_film() {
+    within(LIMIT, async {
+        let Some(driver) = browser::scripts("playwright-core") else {
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("boxes.sup");
+        std::fs::write(&pictures, sup(&[0, 12_500, 27_000])).unwrap();
+        let texts = folder.path().join("en.srt");
+        std::fs::write(&texts, "1\n00:00:00,000 --> 00:00:28,000\nHello\n").unwrap();
+        let inputs = ["-i", pictures.to_str().unwrap(), "-i", texts.to_str().unwrap()];
+        // Its clock does not begin at zero, as that of a disc does not.
+        #[rustfmt::skip]
+        let arguments = [
+            "-map", "0", "-map", "1", "-map", "2", "-map", "2", "-map", "3",
+            "-c:s:0", "copy", "-c:s:1", "dvdsub", "-c:s:2", "srt", "-disposition:s", "0", "-output_ts_offset", "5",
+            "-metadata:s:s:0", "language=ger", "-metadata:s:s:1", "language=fre", "-metadata:s:s:2", "language=eng",
+        ];
+        let Some(film) = film("t-pgs-late-1.mkv", &inputs, &arguments) else {
+            return;
+        };
+        let house = House::with(std::slice::from_ref(&film)).await;
+        let page = house.appliance.get("/-/").send().await.unwrap();
+        let page = page.text().await.unwrap();
+        if !page.contains("<script type=\"module\"") {
+            eprintln!("SKIPPED: this build has no console in it (make console, then build again)");
+            return;
+        }
+        let key = name(&film);
+        let told = asset(&house, key, "texts are read", |one| one.subtitles.len() == 3).await;
+        let pgs = told.subtitles.iter().find(|one| one.format == SubtitleFormat::Pgs);
+        let origin_ms = pgs.unwrap().origin_ms.unwrap();
+        assert!((5_000..5_100).contains(&origin_ms), "{origin_ms}");
+        let mut script = browser::script(&driver, "pictures.mjs");
+        script
+            .arg(house.appliance.url())
+            .arg(format!("films/all/{key}"))
+            .arg(CHROMIUM)
+            .env("NEBULA_ACCESS_KEY", &house.appliance.key().access_key)
+            .env("NEBULA_SECRET_KEY", &house.appliance.key().secret_key);
+        let told = browser::told(&mut script).await;
+        println!("the browser: {told}");
+        assert_eq!(told["errors"], json!([]), "{told}");
+        // The track of VobSub is not offered, and what draws pictures comes when it is wanted.
+        assert_eq!(told["offered"], json!(["Off", "English", "Deutsch"]));
+        assert_eq!(told["early"], json!([]), "{told}");
+        // Left, top, width and height of what is drawn: there while a picture is shown, and gone between them.
+        let drawn = json!([16, 16, 32, 8]);
+        assert_eq!(told["before"], json!(null), "{told}");
+        assert_eq!(told["sought"], json!([drawn, null, drawn, null, drawn, null]));
+        // Off, pictures, texts and pictures again, where the film stands still.
+        let wanted = json!([[null, null], [drawn, null], [null, "Hello"], [drawn, null]]);
+        assert_eq!(told["switched"], wanted, "{told}");
+        // Exactly over the film, through which the pointer goes.
+        for place in ["window", "screen"] {
+            assert_eq!(told[place], json!({ "covers": true, "pointed": "VIDEO" }), "{told}");
+        }
+        // A link that ends and a next sitting begin with the same.
+        let kept = json!({ "chosen": "Deutsch", "seen": [drawn, null] });
+        assert_eq!(told["linked"], kept, "{told}");
+        assert_eq!(told["kept"], kept, "{told}");
+        assert_eq!(told["left"], 0, "{told}");
     })
     .await;
 }

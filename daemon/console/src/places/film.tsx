@@ -61,8 +61,8 @@ interface ScreenProps {
 
 function Screen({ video, bucket, name, film }: ScreenProps) {
   const state = film?.state;
-  const begun = useRef(0);
-  begun.current = resumed(film);
+  const known = useRef(film);
+  known.current = film;
   const screen = useRef<HTMLDivElement>(null);
   const player = useRef<Player>(undefined);
   const board = useSignal<Storyboard | undefined>(undefined);
@@ -80,7 +80,7 @@ function Screen({ video, bucket, name, film }: ScreenProps) {
     import("../player").then(
       ({ play }) => {
         if (gone || !video.current) return;
-        const playing = play(video.current, bucket, name, begun.current, {
+        const playing = play(video.current, bucket, name, resumed(known.current), known.current?.subtitles ?? [], {
           notice: (text) => (notice.value = text),
           failed: (failure) => (failed.value = failure),
           rungs: rungs.list,
@@ -135,15 +135,17 @@ function Screen({ video, bucket, name, film }: ScreenProps) {
   };
   return (
     <div ref={screen} class="screen">
-      <video
-        ref={video}
-        autoPlay
-        playsInline
-        tabIndex={0}
-        aria-label={film?.title ?? name}
-        onClick={act(toggle)}
-        onDblClick={act((element) => fill(element, screen.current))}
-      />
+      <div class="picture">
+        <video
+          ref={video}
+          autoPlay
+          playsInline
+          tabIndex={0}
+          aria-label={film?.title ?? name}
+          onClick={act(toggle)}
+          onDblClick={act((element) => fill(element, screen.current))}
+        />
+      </div>
       {state === "indexing" && <p class="notice">The node is looking at this film. It plays in a moment.</p>}
       {notice.value && (
         <p class="notice" role="status">
