@@ -37,7 +37,7 @@ pub(super) struct Sessions(Mutex<HashMap<UploadId, Arc<Slot>>>);
 struct Slot {
     /// Held by the session that appends.
     writing: Arc<tokio::sync::Mutex<()>>,
-    /// Tells that session to stop.
+    /// Of whoever came last, be it writing or waiting: told to stop by the next.
     stop: Mutex<CancellationToken>,
 }
 
@@ -129,17 +129,18 @@ impl Store {
     /// Takes the turn to write an upload from whoever has it in this process.
     pub(super) async fn turn(&self, id: UploadId) -> Result<Turn, StoreError> {
         let slot = self.0.sessions.slot(id);
-        slot.stop
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .cancel();
+        let stop = CancellationToken::new();
+        // Also who still waits for its turn hears of whoever came behind it, and passes the turn on as soon as it has it.
+        std::mem::replace(
+            &mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner),
+            stop.clone(),
+        )
+        .cancel();
         if slot.writing.try_lock().is_err() {
             counter!(UPLOADS_TAKEN_OVER_TOTAL).increment(1);
         }
         let waiting = tokio::time::timeout(TAKEOVER_TIMEOUT, slot.writing.clone().lock_owned());
         let writing = waiting.await.map_err(|_| StoreError::UploadBusy)?;
-        let stop = CancellationToken::new();
-        *slot.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
         Ok(Turn {
             _slot: slot,
             _writing: writing,

@@ -1,5 +1,7 @@
 //! Resumable uploads: drops, restarts, and what expires.
 
+use futures::FutureExt as _;
+
 use super::*;
 
 pub(super) fn resumable(length: Option<u64>) -> NewResumable {
@@ -77,6 +79,28 @@ async fn an_upload_keeps_every_byte_over_drops_and_restarts() {
     let upload = store.upload(id).await.unwrap();
     assert!(upload.finished.is_some() && upload.offset == 5_000_000);
     clean(&store).await;
+}
+
+#[tokio::test]
+async fn the_newest_request_wins_over_those_that_wait_as_well() {
+    let house = House::new().await;
+    let store = &house.store;
+    store.create_bucket(&bucket(), "me").await.unwrap();
+    let upload = store.begin_upload(resumable(Some(100))).await.unwrap();
+    let id = upload.id;
+    let running = store.append(id, 0, None).await.unwrap();
+    let mut waiting = Box::pin(store.append(id, 0, None));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let mut newest = Box::pin(store.settle_upload(id));
+    assert!(futures::poll!(&mut newest).is_pending());
+    running.taken_over().await;
+    let ((), overtaken) = tokio::join!(async { drop(running.release().await) }, waiting);
+    // It has its turn, and hears at once that somebody newer waits.
+    let overtaken = overtaken.unwrap();
+    overtaken.taken_over().now_or_never().unwrap();
+    let (released, settled) = tokio::join!(overtaken.release(), newest);
+    assert_eq!(released.unwrap(), 0);
+    assert!(!settled.unwrap().is_complete);
 }
 
 #[tokio::test]
