@@ -1,8 +1,11 @@
-//! Buffers that bodies are read into and uploads gathered in, used again and again, and zeroed once in their lives.
+//! Buffers that bodies are read into and uploads gathered in, used again and again.
+//!
+//! All of a kind are cut from one piece of memory, of which the system gives what is touched.
+//! Each from the allocator by itself, they would lie for ever between what connections come and go with, and keep that from being given back: with 64 uploads at once half of the allocator's memory was such holes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Bytes of one read of a body.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
@@ -20,14 +23,14 @@ const BLOCKS_MAX: usize = 48;
 pub(super) struct Buffers {
     stock: Mutex<Stock>,
     bytes_each: usize,
-    most: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stock {
-    free: Vec<Box<[u8]>>,
-    /// Free ones and those in use.
-    made: usize,
+    /// Those that came home, the last of them still in the processor's cache.
+    free: Vec<BytesMut>,
+    /// Those that were never lent.
+    fresh: BytesMut,
 }
 
 impl Buffers {
@@ -42,41 +45,39 @@ impl Buffers {
     }
 
     fn of(bytes_each: usize, most: usize) -> Self {
+        let stock = Stock {
+            free: Vec::with_capacity(most),
+            fresh: BytesMut::zeroed(bytes_each * most),
+        };
         Self {
-            stock: Mutex::default(),
+            stock: Mutex::new(stock),
             bytes_each,
-            most,
         }
     }
 
     /// A buffer for up to `wanted` bytes, maybe less: its length says.
     pub(super) fn take(self: &Arc<Self>, wanted: usize) -> Buffer {
-        let wanted = wanted.min(self.bytes_each);
-        if wanted > SMALL_BYTES {
-            let mut stock = self.lock();
-            if let Some(bytes) = stock.free.pop() {
-                return self.lend(bytes, wanted);
-            }
-            if stock.made < self.most {
-                stock.made += 1;
-                drop(stock);
-                return self.lend(vec![0; self.bytes_each].into(), wanted);
-            }
-        }
-        let len = wanted.min(SMALL_BYTES);
-        Buffer {
-            bytes: vec![0; len].into(),
-            len,
-            home: None,
-        }
+        let lent = self.try_take(wanted);
+        lent.unwrap_or_else(|| Buffer::small(wanted))
     }
 
-    fn lend(self: &Arc<Self>, bytes: Box<[u8]>, len: usize) -> Buffer {
-        Buffer {
+    /// The same for who can wait: `None` when all are lent.
+    pub(super) fn try_take(self: &Arc<Self>, wanted: usize) -> Option<Buffer> {
+        let len = wanted.min(self.bytes_each);
+        if len <= SMALL_BYTES {
+            return Some(Buffer::small(wanted));
+        }
+        let mut stock = self.lock();
+        let bytes = match stock.free.pop() {
+            Some(bytes) => bytes,
+            None if stock.fresh.is_empty() => return None,
+            None => stock.fresh.split_to(self.bytes_each),
+        };
+        Some(Buffer {
             bytes,
             len,
             home: Some(Arc::clone(self)),
-        }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Stock> {
@@ -87,12 +88,22 @@ impl Buffers {
 /// A buffer that goes home when the last of its bytes is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    bytes: Box<[u8]>,
+    bytes: BytesMut,
     len: usize,
     home: Option<Arc<Buffers>>,
 }
 
 impl Buffer {
+    /// One that nobody has used, and nobody will again.
+    fn small(wanted: usize) -> Self {
+        let len = wanted.min(SMALL_BYTES);
+        Self {
+            bytes: BytesMut::zeroed(len),
+            len,
+            home: None,
+        }
+    }
+
     /// The part to read into.
     pub(super) fn space(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]

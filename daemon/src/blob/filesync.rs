@@ -14,12 +14,14 @@ use std::time::Instant;
 
 use rustix::fs::Advice;
 use rustix::io::Errno;
-use tokio_util::task::TaskTracker;
 
+use super::room::Room;
 use crate::telemetry::metrics::BLOB_FSYNC_SECONDS;
 
 /// Bytes after which the disk is set to work while more bytes are coming, so that the last sync finds little to do.
 pub(super) const EARLY_SYNC_BYTES: u64 = 32 * 1024 * 1024;
+/// Of one disk at once: more threads that wait for it make it no faster.
+pub(super) const EARLY_SYNCS_MAX: usize = 8;
 /// The same for a file of which the page cache keeps the end alone: half as many synced bytes before its end are kept.
 const BEHIND_SYNC_BYTES: u64 = 16 * 1024 * 1024;
 /// The same of each where there are many, so that they go round in the same memory.
@@ -82,11 +84,11 @@ impl FileSync {
     }
 
     /// Notes `len` bytes more, up to `end` of the file; sets the disk to work when it is time.
-    pub(super) fn wrote(self: &Arc<Self>, end: u64, len: u64, tracker: &TaskTracker) {
+    pub(super) fn wrote(self: &Arc<Self>, end: u64, len: u64, room: &Room) {
         self.written.store(end, Ordering::Release);
         let unsynced = self.unsynced.fetch_add(len, Ordering::Relaxed) + len;
         if unsynced >= self.early_bytes.load(Ordering::Relaxed) {
-            self.sync_early(tracker);
+            self.sync_early(room);
         }
     }
 
@@ -123,19 +125,26 @@ impl FileSync {
         Ok(state)
     }
 
-    /// Starts a sync beside the writing, unless one runs; its failure is told by the next [`FileSync::sync`].
-    fn sync_early(self: &Arc<Self>, tracker: &TaskTracker) {
+    /// Starts a sync beside the writing, unless one runs, or too many of other files: then the next write asks again.
+    ///
+    /// Its failure is told by the next [`FileSync::sync`].
+    fn sync_early(self: &Arc<Self>, room: &Room) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         if self.early.swap(true, Ordering::SeqCst) {
             return;
         }
+        let Ok(turn) = Arc::clone(&room.early_syncs).try_acquire_owned() else {
+            self.early.store(false, Ordering::SeqCst);
+            return;
+        };
         let this = Arc::clone(self);
         let work = move || {
             let _told_later = this.sync_on_the_way();
+            drop(turn);
             this.early.store(false, Ordering::SeqCst);
         };
-        drop(tracker.spawn_blocking_on(work, &runtime));
+        drop(room.tracker.spawn_blocking_on(work, &runtime));
     }
 }

@@ -247,6 +247,21 @@ impl<S: Sink> Lane<S> {
         }
     }
 
+    /// Waits until some of what is under way is worked off; `false` when nothing is.
+    pub(super) async fn less(&self) -> Result<bool, BlobError> {
+        let moved = self.shared.moved.notified();
+        {
+            let mut state = self.shared.lock();
+            state.check()?;
+            if !state.running && state.queue.is_empty() {
+                return Ok(false);
+            }
+            self.start(state);
+        }
+        moved.await;
+        Ok(true)
+    }
+
     /// Queues bytes, be there room or not, and sends a thread to them once there are enough.
     pub(super) fn queue(&self, bytes: Bytes) {
         let mut state = self.shared.lock();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::BlobError;
@@ -14,6 +15,7 @@ use super::abreast::Meeting;
 use super::buffer::Buffers;
 use super::dirsync::{DirSync, sync_dir};
 use super::disks::Disks;
+use super::filesync::EARLY_SYNCS_MAX;
 use super::held::{self, BlobLock};
 use super::idle::Idle;
 use super::lane::Lanes;
@@ -68,6 +70,8 @@ pub(super) struct Room {
     pub(super) idle: Idle,
     /// Counts reads and writes of the disk that somebody waits for.
     pub(super) foreground: AtomicU64,
+    /// Turns to set the disk to work before it must.
+    pub(super) early_syncs: Arc<Semaphore>,
     /// Held from asking for free space until it is taken, so that two do not take the same.
     pub(super) taking: Mutex<()>,
 }
@@ -194,6 +198,7 @@ impl Room {
             md5_lanes: Lanes::thread_each(),
             idle: Idle::default(),
             foreground: AtomicU64::new(0),
+            early_syncs: Arc::new(Semaphore::new(EARLY_SYNCS_MAX)),
             taking: Mutex::new(()),
             dir,
         })

@@ -58,14 +58,20 @@ impl Tail {
             if piece.is_empty() {
                 return Ok(());
             }
-            let block = self.block.get_or_insert_with(|| {
-                // As far as the next place where blocks end.
-                let room = BLOCK_BYTES - (self.size % BLOCK_BYTES as u64) as usize;
-                Block {
-                    buffer: self.blocks.take(room),
-                    filled: 0,
+            let block = match &mut self.block {
+                Some(block) => block,
+                None => {
+                    // As far as the next place where blocks end.
+                    let room = BLOCK_BYTES - (self.size % BLOCK_BYTES as u64) as usize;
+                    let buffer = match self.blocks.try_take(room) {
+                        Some(buffer) => buffer,
+                        // Some of those that are lent are our own, and on their way back.
+                        None if self.lane.less().await? => continue,
+                        None => self.blocks.take(room),
+                    };
+                    self.block.insert(Block { buffer, filled: 0 })
                 }
-            });
+            };
             self.size += block.fill(&mut piece) as u64;
         }
     }

@@ -415,7 +415,7 @@ impl<H: Send + 'static> FileSink<H> {
             written.send_replace(size + len);
             self.sync.is_one_of(self.room.lanes.count());
         }
-        self.sync.wrote(at + len, len, &self.room.tracker);
+        self.sync.wrote(at + len, len, &self.room);
         for piece in batch {
             self.summer.update(piece.as_ref());
         }
