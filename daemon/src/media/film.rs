@@ -1,6 +1,8 @@
 //! A film ready to be served: its index read once, every copied track cut on the grid.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::thread;
 
 use nebula_hwaccel::fmp4;
 use nebula_hwaccel::index::{
@@ -18,6 +20,8 @@ const TIMESCALE_MAX: u32 = 1_000_000;
 /// Samples of one segment that lie apart become a read each; a film with more runs than this in one segment is too
 /// finely interleaved to be served in place.
 const RUNS_MAX: usize = 65_536;
+/// A sound with more samples is cut by a thread of its own: some twenty minutes.
+const LONG_TRACK_SAMPLES: usize = 50_000;
 
 /// An index and what was computed from it.
 #[derive(Debug)]
@@ -85,19 +89,32 @@ impl Film {
         let Some(timeline) = &film.timeline else {
             return film;
         };
+        let (facts, tables) = (&film.index.facts.tracks, &film.index.tables);
         let copied = |place: usize| CopiedTrack::cut(&film.index, timeline, place);
-        let mut audio = Vec::new();
-        let mut video = None;
-        for (place, facts) in film.index.facts.tracks.iter().enumerate() {
-            match facts.kind {
-                TrackKind::Audio(_) => audio.extend(copied(place)),
-                TrackKind::Video(_) if place == timeline.track => video = copied(place),
-                _ => {}
-            }
-        }
-        let tables = &film.index.tables;
-        let alone = |track: &CopiedTrack| independent(track, &tables[track.place]);
-        film.independent = video.as_ref().is_none_or(alone);
+        let sounds = facts.iter().enumerate();
+        let sounds = sounds.filter(|(_, facts)| matches!(facts.kind, TrackKind::Audio(_)));
+        let (video, independent, audio) = thread::scope(|scope| {
+            // A long film's first playlist is waited for: its sound is cut beside the picture, where a thread is to be had.
+            let begin = |(place, _): (usize, &TrackFacts)| {
+                let is_long = tables[place].len() > LONG_TRACK_SAMPLES;
+                let thread = is_long.then(thread::Builder::new);
+                let begun =
+                    thread.and_then(|it| it.spawn_scoped(scope, move || copied(place)).ok());
+                (place, begun)
+            };
+            let begun: Vec<_> = sounds.map(begin).collect();
+            let is_video = matches!(facts[timeline.track].kind, TrackKind::Video(_));
+            let video = is_video.then(|| copied(timeline.track)).flatten();
+            let alone = |track: &CopiedTrack| independent(track, &tables[track.place]);
+            let independent = video.as_ref().is_none_or(alone);
+            let sounds = begun.into_iter().filter_map(|(place, begun)| match begun {
+                // A thread that panics is a bug, and stays one here.
+                Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                None => copied(place),
+            });
+            (video, independent, sounds.collect())
+        });
+        film.independent = independent;
         film.video = video;
         film.audio = audio;
         film
