@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::BlobError;
 use super::buffer::{BUFFER_BYTES, Buffer};
-use super::bypass::{Bypass, RUN_BYTES_MIN};
+use super::bypass::{Bypass, RUN_BYTES_MIN, STAND_IN_BYTES_MAX};
 use super::cipher::FRAME_BYTES;
 use super::gather::{Batch, GAP_BYTES_MAX, RUNS_MAX};
 use super::reader::{BlobReader, Opened, Part};
@@ -135,27 +135,53 @@ impl BlobBody {
         self.further_bytes = 0;
     }
 
+    /// What can go past this process in one go, at most so many bytes: runs of this part, each of them long and in the page cache.
+    fn passing(&self, part: &Part, most: u64) -> VecDeque<Range<u64>> {
+        let mut passing = VecDeque::new();
+        let (mut left, mut cached_to) = (most, self.cached_to);
+        for run in std::iter::once(&self.range).chain(&self.further) {
+            let end = run.end.min(part.span.end).min(run.start + left);
+            if run.start < part.span.start || end < run.start + RUN_BYTES_MIN as u64 {
+                break;
+            }
+            let mut at = run.start;
+            while at < end {
+                let step = (end - at).min(BUFFER_BYTES as u64);
+                let gap = cached_to.and_then(|to| at.checked_sub(to));
+                let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
+                if !is_cached(&part.file, part.in_file(at..at + step), follows) {
+                    break;
+                }
+                at += step;
+                cached_to = Some(at);
+            }
+            if at > run.start {
+                passing.push_back(run.start..at);
+                left -= at - run.start;
+            }
+            if at < run.end {
+                break;
+            }
+        }
+        passing
+    }
+
     /// Runs of the same part that are read together with this one, in its file.
-    fn batch(&self, part: &Part, at: u64) -> Option<Batch> {
+    fn batch(&self, part: &Part) -> Option<Batch> {
         if self.further.is_empty() || part.damage.is_some() {
             return None;
         }
-        let in_file = |whole: u64| part.offset + (whole - part.span.start);
         let near = self
             .further
             .iter()
             .take_while(|run| part.span.start <= run.start && run.end <= part.span.end);
         let near: VecDeque<Range<u64>> = near
             .take(RUNS_MAX)
-            .map(|run| in_file(run.start)..in_file(run.end))
+            .map(|run| part.in_file(run.clone()))
             .collect();
-        let first = at..in_file(self.range.end.min(part.span.end));
-        Batch::of(
-            &self.reader.room.buffers,
-            first,
-            &near,
-            in_file(part.span.end),
-        )
+        let first = part.in_file(self.range.start..self.range.end.min(part.span.end));
+        let end = part.offset + (part.span.end - part.span.start);
+        Batch::of(&self.reader.room.buffers, first, &near, end)
     }
 
     /// The next piece of an encrypted part, when its frame is open.
@@ -264,7 +290,7 @@ impl Stream for BlobBody {
                     }
                     len = good as usize;
                 }
-                if let Some(batch) = this.batch(part, at) {
+                if let Some(batch) = this.batch(part) {
                     match batch.cached(&part.file) {
                         Ok(Ok(piece)) => return Poll::Ready(Some(Ok(this.advance(piece)))),
                         Ok(Err(batch)) => {
@@ -277,17 +303,20 @@ impl Stream for BlobBody {
                         Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
                     }
                 }
-                let follows = this.cached_to.is_some_and(|to| {
-                    let gap = this.range.start.checked_sub(to);
-                    gap.is_some_and(|gap| gap <= GAP_BYTES_MAX)
-                });
-                if let Some(bypass) = &this.bypass
-                    && len >= RUN_BYTES_MIN
-                    && is_cached(&part.file, at, len, follows)
-                {
-                    let stand_in = bypass.put(&part.file, at, len);
-                    this.cached_to = Some(this.range.start + stand_in.len() as u64);
-                    return Poll::Ready(Some(Ok(this.advance(stand_in))));
+                if let Some(bypass) = &this.bypass {
+                    let most = match part.damage {
+                        Some(_) => len,
+                        None => STAND_IN_BYTES_MAX,
+                    };
+                    let passing = this.passing(part, most as u64);
+                    if let Some(last) = passing.back() {
+                        let cached_to = last.end;
+                        let in_file = |run| part.in_file(run);
+                        let runs = passing.into_iter().map(in_file).collect();
+                        let stand_in = bypass.put(&part.file, runs);
+                        this.cached_to = Some(cached_to);
+                        return Poll::Ready(Some(Ok(this.advance(stand_in))));
+                    }
                 }
                 let mut buffer = this.reader.room.buffers.take(len);
                 match read_cached(&part.file, buffer.space(), at) {
@@ -347,9 +376,9 @@ fn read_cached(file: &File, space: &mut [u8], at: u64) -> io::Result<Option<usiz
 
 /// Whether sending these bytes will most likely wait for no disk: their first and last are in the page cache, and what lies
 /// between came and goes with them; of bytes that follow others which are there, the first is as well.
-fn is_cached(file: &File, at: u64, len: usize, follows: bool) -> bool {
+fn is_cached(file: &File, bytes: Range<u64>, follows: bool) -> bool {
     let is = |at| matches!(read_cached(file, &mut [0], at), Ok(Some(1)));
-    is(at + len as u64 - 1) && (follows || is(at))
+    is(bytes.end - 1) && (follows || is(bytes.start))
 }
 
 /// Fills the buffer, whatever it takes.

@@ -210,6 +210,12 @@ fn check_len(size: u64, slice: Slice, encrypted: bool) -> Result<(), BlobError> 
 }
 
 impl Part {
+    /// Where bytes of the whole, which lie in this part, are in its file.
+    pub(super) fn in_file(&self, whole: Range<u64>) -> Range<u64> {
+        let at = |whole: u64| self.offset + (whole - self.span.start);
+        at(whole.start)..at(whole.end)
+    }
+
     /// The first damaged block that these bytes need, counted as [`Part::offset`] counts.
     pub(super) fn first_damaged(&self, range: Range<u64>) -> Option<u64> {
         let damage = self.damage.as_ref()?;

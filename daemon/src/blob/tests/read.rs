@@ -4,10 +4,12 @@ use http_body::Body;
 use proptest::prelude::*;
 
 use super::super::buffer::{BUFFER_BYTES, Buffers};
-use super::super::{BlobError, BlobReader, Blobs, READ_BYTES_MAX, Slice};
+use super::super::{BlobBody, BlobError, BlobReader, Blobs, Bypass, READ_BYTES_MAX, Slice};
 use super::{keep, noise, room};
 use crate::kernel::BlobId;
+use std::io::{Read as _, Write as _};
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// Puts the pages of a reader's files out of the cache, so that reads find a cold disk.
@@ -27,8 +29,64 @@ async fn collect(reader: &BlobReader, range: std::ops::Range<u64>) -> Vec<u8> {
     pieces.concat()
 }
 
+/// What comes out of a connection that a body goes to, through the process and past it.
+async fn arrives(mut body: BlobBody, bypass: &Bypass) -> Vec<u8> {
+    let (mut from, mut to) = UnixStream::pair().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        to.read_to_end(&mut got).unwrap();
+        got
+    });
+    while let Some(piece) = body.try_next().await.unwrap() {
+        if Bypass::is_stand_in(&piece) {
+            let mut sent = 0;
+            while sent < piece.len() {
+                sent += bypass.send(&from, &piece[sent..]).unwrap();
+            }
+        } else {
+            from.write_all(&piece).unwrap();
+        }
+    }
+    drop(from);
+    reading.join().unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn runs_arrive_whole_whichever_way_they_go(
+        steps in prop::collection::vec((0_usize..20_000, prop_oneof![1_usize..60_000, 1_usize..1_500_000]), 1..40),
+        cold in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (_dir, blobs) = room().await;
+            let bytes = [noise(700_000), noise(1_800_000)];
+            let ids = [keep(&blobs, &bytes[0]).await, keep(&blobs, &bytes[1]).await];
+            let (mut whole, mut slices) = (Vec::new(), Vec::new());
+            for (n, range) in [(0, 50_000..700_000), (1, 7..1_800_000), (0, 0..100_000)] {
+                whole.extend_from_slice(&bytes[n][range.clone()]);
+                let (offset, length) = (range.start as u64, range.len() as u64);
+                slices.push(Slice { blob: ids[n], offset, length });
+            }
+            let (mut at, mut runs, mut expected) = (0, Vec::new(), Vec::new());
+            for (gap, len) in steps {
+                let run = whole.len().min(at + gap)..whole.len().min(at + gap + len);
+                at = run.end;
+                expected.extend_from_slice(&whole[run.clone()]);
+                runs.push(run.start as u64..run.end as u64);
+            }
+            let reader = blobs.reader(slices).await.unwrap();
+            if cold {
+                chill(&reader);
+            }
+            let bypass = Bypass::default();
+            let body = reader.runs(runs.into_iter()).past(Some(&bypass));
+            assert_eq!(body.remaining(), expected.len() as u64);
+            assert!(arrives(body, &bypass).await == expected, "other bytes");
+        });
+    }
 
     #[test]
     fn slices_read_as_one_string(
