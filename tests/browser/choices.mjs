@@ -5,31 +5,19 @@
 // The sounds of the film are tones of 440, 2,000 and 6,000 hertz; GREYS is how bright its picture is, for every two
 // seconds. Prints one line of JSON: what was offered, heard, read
 // and seen, and every error that the page had.
-import { launch } from "./chromium.mjs";
+import { person } from "./person.mjs";
 
 const [origin, film, greys, executablePath] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
-/** For each thing that is waited for. */
-const PATIENCE_MS = 60_000;
 const TONES = [440, 2000, 6000];
 /** Where the film is pointed at, as a part of its length. */
 const POINTED = [0.17, 0.5, 0.9];
 /** What encoders and scaling lose of a picture's brightness. */
 const NEAR = 5;
 
-const { context, close } = await launch(executablePath, { viewport: { width: 1100, height: 900 } });
-
-let failed = false;
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  page.setDefaultTimeout(PATIENCE_MS);
-  const errors = [];
+// Who we are is asked first, and a storyboard is not there when it is asked for the first time.
+await person(executablePath, { width: 1100, height: 900 }, /401|503/, async (page) => {
   const credentials = [];
-  page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
-  page.on("console", (message) => {
-    // Who we are is asked first, and a storyboard is not there when it is asked for the first time.
-    if (message.type() === "error" && !/401|503/.test(message.text())) errors.push(`console: ${message.text()}`);
-  });
   page.on("request", (request) => {
     const url = new URL(request.url());
     if (url.pathname.startsWith("/-/link/") && request.headers().authorization) credentials.push(url.pathname);
@@ -143,15 +131,8 @@ try {
   await next();
   await until(showing);
   const kept = { without, sound: await chosen(sound), text: await chosen(texts) };
-  console.log(JSON.stringify({ ...offered, heard, read, pointed, marks, keyed, says, kept, credentials, errors }));
-} catch (error) {
-  failed = true;
-  const page = context.pages()[0];
-  console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
-} finally {
-  await close();
-}
-process.exit(failed ? 1 : 0);
+  return { ...offered, heard, read, pointed, marks, keyed, says, kept, credentials };
+});
 
 /** Runs in the page: `tone()` is the number of the tone that is heard, where it is well above the others. */
 async function listen(tones) {

@@ -4,30 +4,18 @@
 //
 // Prints one line of JSON: what was seen, and every error that the page had.
 import { basename } from "node:path";
-import { launch } from "./chromium.mjs";
+import { person } from "./person.mjs";
 
 const [origin, executablePath, film] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
 const name = basename(film);
-/** For each thing that is waited for. */
-const PATIENCE_MS = 60_000;
 
-const { context, close } = await launch(executablePath, { viewport: { width: 390, height: 844 } });
-
-let failed = false;
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  page.setDefaultTimeout(PATIENCE_MS);
-  const errors = [];
+// Being asked who we are is how signing in begins.
+await person(executablePath, { width: 390, height: 844 }, /401/, async (page) => {
   const foreign = [];
   const credentials = [];
   const chunks = [];
   const patches = [];
-  page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
-  page.on("console", (message) => {
-    // Being asked who we are is how signing in begins.
-    if (message.type() === "error" && !message.text().includes("401")) errors.push(`console: ${message.text()}`);
-  });
   page.on("request", (request) => {
     const url = new URL(request.url());
     if (url.origin !== origin && url.protocol !== "blob:") foreign.push(url.href);
@@ -77,12 +65,5 @@ try {
   await page.getByLabel("Secret").waitFor();
   const left = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
   const kept = left.includes(secret) || left.includes("Basic");
-  console.log(JSON.stringify({ refused, played, patches, early, chunks: [...new Set(chunks)], wide, kept, foreign, credentials, errors }));
-} catch (error) {
-  failed = true;
-  const page = context.pages()[0];
-  console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
-} finally {
-  await close();
-}
-process.exit(failed ? 1 : 0);
+  return { refused, played, patches, early, chunks: [...new Set(chunks)], wide, kept, foreign, credentials };
+});

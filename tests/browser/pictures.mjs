@@ -5,12 +5,10 @@
 // The film has texts in English, and pictures in German: for a second each, at 0, 12.5 and 27 seconds. Prints one line of
 // JSON: what was offered and drawn, and every error that the page had.
 import { basename } from "node:path";
-import { launch } from "./chromium.mjs";
+import { person } from "./person.mjs";
 
 const [origin, film, executablePath] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
-/** For each thing that is waited for. */
-const PATIENCE_MS = 60_000;
 /** In the midst of each picture, and where none is. */
 const PLACES = [
   { at: 13, shown: true },
@@ -25,20 +23,10 @@ const SHOWN_S = PLACES[0].at;
 const ENDED = 5;
 const ENDED_S = 20;
 
-const { context, close } = await launch(executablePath, { viewport: { width: 1100, height: 900 } });
-
-let failed = false;
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  page.setDefaultTimeout(PATIENCE_MS);
-  const errors = [];
+// Who we are is asked first, a storyboard may not be there yet, and a link ends.
+await person(executablePath, { width: 1100, height: 900 }, /401|403|503/, async (page) => {
   const chunks = [];
   let links = 0;
-  page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
-  page.on("console", (message) => {
-    // Who we are is asked first, a storyboard may not be there yet, and a link ends.
-    if (message.type() === "error" && !/401|403|503/.test(message.text())) errors.push(`console: ${message.text()}`);
-  });
   page.on("request", (request) => {
     const { pathname } = new URL(request.url());
     if (pathname.startsWith("/-/assets/")) chunks.push(basename(pathname).split("-")[0]);
@@ -153,14 +141,5 @@ try {
   await page.getByRole("link", { name: "library" }).first().click();
   await page.locator("video").waitFor({ state: "detached" });
   const left = await page.locator("canvas").count();
-  console.log(
-    JSON.stringify({ offered, early, before, linked, sought, switched, window: window_, screen, kept, left, errors }),
-  );
-} catch (error) {
-  failed = true;
-  const page = context.pages()[0];
-  console.error(`${error.message}\nthe page said:\n${await page?.innerText("body").catch(() => "nothing")}`);
-} finally {
-  await close();
-}
-process.exit(failed ? 1 : 0);
+  return { offered, early, before, linked, sought, switched, window: window_, screen, kept, left };
+});
