@@ -1,12 +1,13 @@
 //! One comparison: servers in turns, several rounds, medians, a row of the table.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::load::{self, Script, Until};
 use crate::server::Server;
-use crate::usage;
+use crate::{usage, warm};
 
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
@@ -68,6 +69,8 @@ pub struct Case {
     pub writes: bool,
     /// Whether it moves a large file each time.
     pub large: bool,
+    /// Where the files of all sides lie, which are to be in the page cache alike.
+    pub files: Vec<PathBuf>,
 }
 
 impl Case {
@@ -78,6 +81,7 @@ impl Case {
             connections,
             writes: false,
             large: false,
+            files: Vec::new(),
         }
     }
 
@@ -88,6 +92,11 @@ impl Case {
 
     pub fn large(mut self) -> Self {
         self.large = true;
+        self
+    }
+
+    pub fn over(mut self, files: &[PathBuf]) -> Self {
+        self.files = files.to_vec();
         self
     }
 
@@ -106,6 +115,9 @@ impl Case {
     ) -> Result<()> {
         if !pace.wants(&self.name) {
             return Ok(());
+        }
+        for dir in self.files.clone() {
+            tokio::task::spawn_blocking(move || warm::read_anew(&dir)).await??;
         }
         let mut of_ours = Vec::new();
         let mut of_peers: Vec<Option<Vec<Measure>>> = peers

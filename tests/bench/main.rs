@@ -23,6 +23,7 @@ mod server;
 mod sign;
 mod tus;
 mod usage;
+mod warm;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -124,7 +125,7 @@ async fn bench(pace: Pace, only: Option<&str>) -> Result<()> {
         .await
         .context("nebulad")?;
     if wanted("ranges") {
-        ranges::rows(pace, place.path(), &ours, &piece).await?;
+        ranges::rows(pace, place.path(), &ours).await?;
     }
     if wanted("objects") {
         objects::rows(pace, place.path(), &ours, &piece).await?;

@@ -1,32 +1,28 @@
 //! Ranges of a large file beside nginx: what a player or a browser asks for.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 
 use crate::compare::{Case, Pace, Per, Side, print_absent, print_head};
-use crate::load::{self, Request, Script, Until};
+use crate::load::{self, Request, Script};
 use crate::server::Server;
 use crate::sign::{ACCESS_KEY, SECRET_KEY};
+use crate::warm;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TITLE: &str = "Ranges of a large file in the page cache";
 
 /// Every row; the file lies in the daemon already, as `/bench/large`.
-pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Result<()> {
+pub async fn rows(pace: Pace, place: &Path, ours: &Server) -> Result<()> {
     let root = place.join("www");
     std::fs::create_dir_all(&root)?;
-    let mut file = std::fs::File::create(root.join("large"))?;
-    for _ in 0..pace.large_mib {
-        file.write_all(piece)?;
-    }
-    drop(file);
+    // The same file for both, and so the same pages.
+    warm::link_largest(&Server::blobs_of_ours(place), &root.join("large"))?;
     let Some(nginx) = Server::nginx(place, &root).await? else {
         print_absent(TITLE, "nginx", "apt-get install nginx-light");
         return Ok(());
@@ -39,15 +35,11 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
     }
     let peers = get(&nginx, "/large");
     print_head(
-        &format!("{TITLE}: /-/file/ beside nginx, sendfile on"),
+        &format!("{TITLE}: /-/file/ beside nginx with sendfile, the same file"),
         &["nginx"],
     );
     let whole = pace.large_mib as u64 * MIB;
-    // What was uploaded has been let go by the page cache, what was written just now has not: both are read once.
-    for (server, head) in [(ours, &own), (&nginx, &peers)] {
-        let script = ranges(head.clone(), whole, whole);
-        load::run(server.address, 1, Until::Requests(1), script).await?;
-    }
+    let files = [root];
     for (name, size, connections) in [
         ("64 KiB, 16 connections", 64 * KIB, 16),
         ("1 MiB, 16 connections", MIB, 16),
@@ -61,7 +53,7 @@ pub async fn rows(pace: Pace, place: &Path, ours: &Server, piece: &Bytes) -> Res
                 Box::new(move |_| ranges(head.clone(), size, whole))
             },
         };
-        let case = Case::new(name, Per::Byte, connections);
+        let case = Case::new(name, Per::Byte, connections).over(&files);
         case.compare(
             pace,
             side("ours", ours, &own),

@@ -24,9 +24,11 @@ const LOOKED_AT: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(20);
 /// Of the warm playlist.
 const WARM_ROUNDS: usize = 50;
-const COLD_ROUNDS: usize = 3;
+const COLD_ROUNDS: usize = 9;
 const VIEWERS: usize = 64;
 const IDLE: usize = 500;
+/// How long they are watched: the kernel counts processor time in hundredths of a second.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 /// What each of the idle ones took before it paused.
 const IDLE_BYTES: u64 = 64 * 1024;
 
@@ -199,6 +201,7 @@ async fn beside_nginx(
         &format!("{TITLE}: /-/hls/ beside nginx with the same segments as files"),
         &["nginx"],
     );
+    let files = [Server::blobs_of_ours(place), root.to_owned()];
     for (number, (name, film)) in films.iter().enumerate() {
         let folder = root.join(number.to_string());
         std::fs::create_dir_all(&folder)?;
@@ -214,7 +217,8 @@ async fn beside_nginx(
                 format!("{name}, {connections} connections"),
                 Per::Byte,
                 connections,
-            );
+            )
+            .over(&files);
             let heads = heads.clone();
             case.compare(
                 pace,
@@ -258,7 +262,7 @@ async fn viewers(pace: Pace, ours: &Server, film: &Film) -> Result<()> {
     usage::forget_peak(pid);
     let before = usage::cpu_s(pid);
     let quiet = Instant::now();
-    tokio::time::sleep(pace.time).await;
+    tokio::time::sleep(IDLE_TIME).await;
     let idle_cpu = (usage::cpu_s(pid) - before) / quiet.elapsed().as_secs_f64();
     let before = usage::cpu_s(pid);
     let done = load::run(ours.address, VIEWERS, until, script()).await?;

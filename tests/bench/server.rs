@@ -22,6 +22,9 @@ const PORT_TRIES: usize = 5;
 /// As many as `nebulad` has threads for connections on the machine at hand.
 const NGINX_WORKERS: &str = "auto";
 
+/// The data directory of ours, below the place that it is given.
+const DATA: &str = "nebula";
+
 /// A running server.
 pub struct Server {
     process: Child,
@@ -57,7 +60,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(place.join("nebula.toml"))
             .arg("--data-dir")
-            .arg(place.join("nebula"))
+            .arg(place.join(DATA))
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::create(place.join("nebulad.err"))?)
@@ -71,6 +74,11 @@ impl Server {
         let ready = format!("GET /-/readyz HTTP/1.1\r\nhost: {}\r\n", server.address);
         server.answers(&Request::of(ready)).await?;
         Ok(server)
+    }
+
+    /// Where ours has the bytes of objects.
+    pub fn blobs_of_ours(place: &Path) -> PathBuf {
+        place.join(DATA).join("blobs")
     }
 
     /// nginx with sendfile, serving a directory; `None` when it is not installed.
