@@ -332,7 +332,7 @@ impl CopiedTrack {
                 .collect();
             track.squeezed = squeeze(&mut present, track.wire(timeline.cuts[0]), hidden);
             let start = present.iter().copied().min().unwrap_or(0).max(0);
-            track.decode = fmp4::decode_times(start, &present);
+            track.decode = fmp4::decode_times(start, present);
         }
         let tick_s = facts.time_base.as_f64();
         let at_s = |ticks: i64| ticks.saturating_sub(origin) as f64 * tick_s;

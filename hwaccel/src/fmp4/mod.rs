@@ -53,10 +53,10 @@ mod tests {
     #[test]
     fn decoding_never_waits_for_the_future() {
         // I0 P3 B1 B2 P6 B4 B5, 100 ticks a frame, behind a cut at 1000.
-        let times = decode_times(1000, &[1000, 1300, 1100, 1200, 1600, 1400, 1500]);
+        let times = decode_times(1000, vec![1000, 1300, 1100, 1200, 1600, 1400, 1500]);
         assert_eq!(times, [1000, 1050, 1100, 1200, 1300, 1400, 1500]);
-        assert_eq!(decode_times(7, &[]), Vec::<i64>::new());
-        assert_eq!(decode_times(7, &[9]), [7]);
+        assert_eq!(decode_times(7, vec![]), Vec::<i64>::new());
+        assert_eq!(decode_times(7, vec![9]), [7]);
     }
 
     proptest::proptest! {
@@ -74,7 +74,7 @@ mod tests {
                 }
             }
             times.insert(0, start);
-            let decode = decode_times(start, &times);
+            let decode = decode_times(start, times.clone());
             proptest::prop_assert!(decode.is_sorted_by(|a, b| a < b));
             proptest::prop_assert!(decode.iter().zip(&times).all(|(dts, pts)| dts <= pts && *dts >= start));
         }

@@ -53,8 +53,8 @@ pub struct FragmentSample {
 /// A sample is decoded as late as its own presentation and those after it allow; samples that would share a time are
 /// spread evenly back to the one before. So a segment that begins with its earliest picture has rising decoding times,
 /// none before its start and none after its presentation, without anything of its neighbours.
-pub fn decode_times(start: i64, presentation: &[i64]) -> Vec<i64> {
-    let mut times = presentation.to_vec();
+pub fn decode_times(start: i64, presentation: Vec<i64>) -> Vec<i64> {
+    let mut times = presentation;
     for at in (1..times.len()).rev() {
         times[at - 1] = times[at - 1].min(times[at]);
     }

@@ -284,7 +284,7 @@ impl<'a> Rung<'a> {
         let start = ticks(timeline.cut(number));
         let end = ticks(timeline.cut(number + 1));
         let presentation: Vec<i64> = coded.iter().map(|sample| ticks(sample.pts)).collect();
-        let times = fmp4::decode_times(start, &presentation);
+        let times = fmp4::decode_times(start, presentation.clone());
         let mut samples = Vec::with_capacity(coded.len());
         for (at, sample) in coded.iter().enumerate() {
             let next = times.get(at + 1).copied().unwrap_or(end);
