@@ -5,23 +5,23 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::{io, io::IoSliceMut};
 
 use bytes::Bytes;
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
-use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
 use super::BlobError;
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::bypass::{Bypass, RUN_BYTES_MIN, STAND_IN_BYTES_MAX};
+use super::cached::read_cached;
 use super::cipher::FRAME_BYTES;
 use super::gather::{Batch, GAP_BYTES_MAX, RUNS_MAX};
 use super::reader::{BlobReader, Opened, Part};
@@ -146,10 +146,11 @@ impl BlobBody {
             }
             let mut at = run.start;
             while at < end {
-                let step = (end - at).min(BUFFER_BYTES as u64);
+                let step = (end - at).min(part.room.found.reach());
                 let gap = cached_to.and_then(|to| at.checked_sub(to));
                 let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
-                if !is_cached(&part.file, part.in_file(at..at + step), follows) {
+                let there = part.in_file(at..at + step);
+                if !part.room.found.is_cached(&part.file, there, follows) {
                     break;
                 }
                 at += step;
@@ -361,24 +362,6 @@ impl Body for BlobBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining())
     }
-}
-
-/// Reads what is in the page cache; `None` when nothing is, or when the file system cannot tell (preadv2(2), `RWF_NOWAIT`).
-fn read_cached(file: &File, space: &mut [u8], at: u64) -> io::Result<Option<usize>> {
-    let mut slices = [IoSliceMut::new(space)];
-    match rustix::io::preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT) {
-        // The end of the file is for the blocking read to find: some file systems answer 0 where they mean "not now".
-        Ok(0) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(None),
-        Ok(len) => Ok(Some(len)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether sending these bytes will most likely wait for no disk: their first and last are in the page cache, and what lies
-/// between came and goes with them; of bytes that follow others which are there, the first is as well.
-fn is_cached(file: &File, bytes: Range<u64>, follows: bool) -> bool {
-    let is = |at| matches!(read_cached(file, &mut [0], at), Ok(Some(1)));
-    is(bytes.end - 1) && (follows || is(bytes.start))
 }
 
 /// Fills the buffer, whatever it takes.

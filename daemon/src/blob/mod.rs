@@ -32,6 +32,7 @@ mod ballast;
 mod body;
 mod buffer;
 mod bypass;
+mod cached;
 mod cipher;
 mod damage;
 mod dirsync;

@@ -239,11 +239,17 @@ impl Memory {
         self.met[place].swap(name, Ordering::Relaxed) == name
     }
 
-    /// The extents of a version that is remembered.
+    /// The extents of a version that is remembered: while it lives they are the same, so nobody is asked whether they still are.
     pub(super) fn extents(&self, id: i64) -> Found<Arc<[Extent]>> {
-        self.find(What::Object, |state| {
-            state.objects.get(&id)?.extents.clone()
-        })
+        let here = |state: &State| state.objects.get(&id)?.extents.clone();
+        let found = here(&self.read());
+        match found {
+            Some(extents) => {
+                self.count(What::Object, true);
+                Found::Here(extents)
+            }
+            None => self.find(What::Object, here),
+        }
     }
 
     pub(super) fn put_extents(&self, since: Since, id: i64, extents: &[Extent]) {

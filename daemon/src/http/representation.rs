@@ -95,7 +95,7 @@ where
             let place = format!("bytes {}-{}/{size_bytes}", range.start, range.end - 1);
             let body = Body::new(open(range).await?);
             let mut response = with_body(StatusCode::PARTIAL_CONTENT, body, object, length);
-            set(&mut response, header::CONTENT_RANGE, &place);
+            set(&mut response, header::CONTENT_RANGE, place);
             response
         }
         Selection::Multiple(ranges) => {
@@ -107,7 +107,7 @@ where
             let (kind, length) = (body.content_type(), body.length_bytes());
             let body = Body::new(body);
             let mut response = with_body(StatusCode::PARTIAL_CONTENT, body, object, length);
-            set(&mut response, header::CONTENT_TYPE, &kind);
+            set(&mut response, header::CONTENT_TYPE, kind);
             response
         }
         Selection::Unsatisfiable => return Ok(unsatisfiable(object)),
@@ -121,7 +121,9 @@ fn with_body(status: StatusCode, body: Body, object: &Representation, length: u6
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(HEADERS_USUAL);
-    headers.extend(object.headers.clone());
+    for (name, value) in &object.headers {
+        headers.append(name, value.clone());
+    }
     headers.insert(header::CONTENT_TYPE, object.content_type.clone());
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -134,14 +136,14 @@ fn with_body(status: StatusCode, body: Body, object: &Representation, length: u6
 
 /// The headers that tell one state of the object from another; a 304 and a 206 carry them as a 200 would (§15.4.5, §15.3.7).
 fn validators(response: &mut Response, object: &Representation) {
-    set(response, header::ETAG, &object.etag.quoted());
+    set(response, header::ETAG, object.etag.quoted());
     let date = condition::http_date(object.modified_ms);
-    set(response, header::LAST_MODIFIED, &date);
+    set(response, header::LAST_MODIFIED, date);
 }
 
-fn set(response: &mut Response, name: HeaderName, value: &str) {
+fn set(response: &mut Response, name: HeaderName, value: String) {
     // Numbers, dates, hex digits: always a header value; a stored tag that is none is left out.
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         response.headers_mut().insert(name, value);
     }
 }
@@ -184,7 +186,7 @@ fn unsatisfiable(object: &Representation) -> Response {
     let problem = problem.detail(format!("The object has {size_bytes} bytes."));
     let mut response = problem.into_response();
     let place = format!("bytes */{size_bytes}");
-    set(&mut response, header::CONTENT_RANGE, &place);
+    set(&mut response, header::CONTENT_RANGE, place);
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response
@@ -192,9 +194,13 @@ fn unsatisfiable(object: &Representation) -> Response {
 
 /// Types that a browser would run in our origin: they are put into a sandbox.
 fn is_active(content_type: &HeaderValue) -> bool {
-    let text = content_type.to_str().unwrap_or("").to_ascii_lowercase();
-    let kind = text.split(';').next().unwrap_or("").trim();
-    kind == "text/html" || kind.ends_with("xml") || kind.ends_with("javascript")
+    let text = content_type.to_str().unwrap_or("");
+    let kind = text.split(';').next().unwrap_or("").trim().as_bytes();
+    let ends_with = |end: &[u8]| {
+        let start = kind.len().checked_sub(end.len());
+        start.is_some_and(|start| kind[start..].eq_ignore_ascii_case(end))
+    };
+    kind.eq_ignore_ascii_case(b"text/html") || ends_with(b"xml") || ends_with(b"javascript")
 }
 
 /// What televisions ask for and insist to see again.
