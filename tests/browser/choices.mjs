@@ -7,7 +7,7 @@
 // and seen, and every error that the page had.
 import { person } from "./person.mjs";
 
-const [origin, film, greys, executablePath] = process.argv.slice(2);
+const [origin, executablePath, film, greys] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
 const TONES = [440, 2000, 6000];
 /** Where the film is pointed at, as a part of its length. */

@@ -7,7 +7,7 @@
 import { basename } from "node:path";
 import { person } from "./person.mjs";
 
-const [origin, film, executablePath] = process.argv.slice(2);
+const [origin, executablePath, film] = process.argv.slice(2);
 const { NEBULA_ACCESS_KEY: id, NEBULA_SECRET_KEY: secret } = process.env;
 /** In the midst of each picture, and where none is. */
 const PLACES = [

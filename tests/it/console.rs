@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nebula_tests::browser::{self, CHROMIUM};
+use nebula_tests::browser;
 use nebula_tests::{Setup, films, within};
 use serde_json::json;
 
@@ -23,20 +23,10 @@ async fn a_person_signs_in_uploads_a_film_and_watches_it() {
         let appliance = Setup::default().config(&limits).start().await;
         let page = reqwest::get(appliance.at("/-/")).await.expect("an answer");
         let policy = page.headers()["content-security-policy"].clone();
-        let page = page.text().await.expect("a page");
-        if !page.contains("<script type=\"module\"") {
-            eprintln!("SKIPPED: this build has no console in it (make console, then build again)");
-            return;
-        }
+        let person = browser::person(&appliance, &driver, "console.mjs").await;
+        let Some(mut script) = person else { return };
         assert!(!policy.to_str().expect("plain text").contains("unsafe"));
-
-        let mut script = browser::script(&driver, "console.mjs");
-        script
-            .arg(appliance.url())
-            .arg(CHROMIUM)
-            .arg(&film)
-            .env("NEBULA_ACCESS_KEY", &appliance.key().access_key)
-            .env("NEBULA_SECRET_KEY", &appliance.key().secret_key);
+        script.arg(&film);
         let told = browser::told(&mut script).await;
         println!("the browser: {told}");
         assert_eq!(told["errors"], json!([]), "{told}");

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::Appliance;
+
 /// Debian's.
 pub const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -37,6 +39,31 @@ pub fn script(folder: &Path, name: &str) -> tokio::process::Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     node
+}
+
+/// The script of somebody who signs in at the console with the first key: it is given the appliance's address and the browser,
+/// then whatever the caller adds; `None` when this build has no console, which is said.
+///
+/// # Panics
+/// When the appliance does not answer.
+pub async fn person(
+    appliance: &Appliance,
+    folder: &Path,
+    name: &str,
+) -> Option<tokio::process::Command> {
+    let page = reqwest::get(appliance.at("/-/")).await.expect("an answer");
+    let page = page.text().await.expect("a page");
+    if !page.contains("<script type=\"module\"") {
+        eprintln!("SKIPPED: this build has no console in it (make console, then build again)");
+        return None;
+    }
+    let mut script = script(folder, name);
+    script
+        .arg(appliance.url())
+        .arg(CHROMIUM)
+        .env("NEBULA_ACCESS_KEY", &appliance.key().access_key)
+        .env("NEBULA_SECRET_KEY", &appliance.key().secret_key);
+    Some(script)
 }
 
 /// Runs a script to its end, and gives the line of JSON that it tells.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nebula_api::{AssetState, SubtitleFormat};
-use nebula_tests::browser::{self, CHROMIUM};
+use nebula_tests::browser;
 use nebula_tests::{wait, within};
 use serde_json::json;
 
@@ -176,24 +176,14 @@ async fn the_console_draws_pictures_over_the_film() {
             return;
         };
         let house = House::with(std::slice::from_ref(&film)).await;
-        let page = house.appliance.get("/-/").send().await.unwrap();
-        let page = page.text().await.unwrap();
-        if !page.contains("<script type=\"module\"") {
-            eprintln!("SKIPPED: this build has no console in it (make console, then build again)");
-            return;
-        }
+        let person = browser::person(&house.appliance, &driver, "pictures.mjs").await;
+        let Some(mut script) = person else { return };
         let key = name(&film);
         let told = asset(&house, key, "texts are read", |one| one.subtitles.len() == 3).await;
         let pgs = told.subtitles.iter().find(|one| one.format == SubtitleFormat::Pgs);
         let origin_ms = pgs.unwrap().origin_ms.unwrap();
         assert!((5_000..5_100).contains(&origin_ms), "{origin_ms}");
-        let mut script = browser::script(&driver, "pictures.mjs");
-        script
-            .arg(house.appliance.url())
-            .arg(format!("films/all/{key}"))
-            .arg(CHROMIUM)
-            .env("NEBULA_ACCESS_KEY", &house.appliance.key().access_key)
-            .env("NEBULA_SECRET_KEY", &house.appliance.key().secret_key);
+        script.arg(format!("films/all/{key}"));
         let told = browser::told(&mut script).await;
         println!("the browser: {told}");
         assert_eq!(told["errors"], json!([]), "{told}");
