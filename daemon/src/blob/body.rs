@@ -146,11 +146,11 @@ impl BlobBody {
             }
             let mut at = run.start;
             while at < end {
-                let step = (end - at).min(part.room.found.reach());
+                let step = (end - at).min(part.found.reach());
                 let gap = cached_to.and_then(|to| at.checked_sub(to));
                 let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
                 let there = part.in_file(at..at + step);
-                if !part.room.found.is_cached(&part.file, there, follows) {
+                if !part.found.is_cached(&part.file, there, follows) {
                     break;
                 }
                 at += step;

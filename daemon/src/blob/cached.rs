@@ -10,13 +10,13 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::buffer::BUFFER_BYTES;
 use super::bypass::STAND_IN_BYTES_MAX;
 
-/// Runs of one disk that were there without a miss, after which one look is enough for a run.
-const STREAK: u32 = 256;
+/// Runs of one file that were there without a miss, after which one look is enough for a run.
+const STREAK: u32 = 4096;
 
-/// How the runs of one disk were found lately.
+/// How the runs of one file were found lately.
 ///
 /// Bytes leave the page cache in the order in which they were used, so a run of which the end is there and the beginning is
-/// not lies where the cache begins to lack a file, and a reader comes to it from bytes that were missing.
+/// not lies where the cache begins to have the file, and a reader comes to it from bytes that were missing.
 /// Where nothing was missing for long, there is no such place near, and the end of a run speaks for the whole.
 #[derive(Debug, Default)]
 pub(super) struct Found(AtomicU32);

@@ -6,10 +6,27 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cached::Found;
 use crate::kernel::BlobId;
 
 /// Files kept open; well below the usual 1,024 descriptors of a process.
 const OPEN_FILES_MAX: usize = 128;
+
+/// An open file, and how its bytes were found lately.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) file: Arc<File>,
+    pub(super) found: Arc<Found>,
+}
+
+impl From<File> for Open {
+    fn from(file: File) -> Self {
+        Self {
+            file: Arc::new(file),
+            found: Arc::default(),
+        }
+    }
+}
 
 /// The least recently used goes first.
 #[derive(Debug, Default)]
@@ -17,24 +34,24 @@ pub(super) struct OpenFiles(Mutex<Cache>);
 
 #[derive(Debug, Default)]
 struct Cache {
-    files: HashMap<BlobId, (Arc<File>, u64)>,
+    files: HashMap<BlobId, (Open, u64)>,
     uses: u64,
 }
 
 impl OpenFiles {
     /// The file, if it is open.
-    pub(super) fn get(&self, id: BlobId) -> Option<Arc<File>> {
+    pub(super) fn get(&self, id: BlobId) -> Option<Open> {
         let mut cache = self.lock();
         cache.uses += 1;
         let now = cache.uses;
         let (file, used) = cache.files.get_mut(&id)?;
         *used = now;
-        Some(Arc::clone(file))
+        Some(file.clone())
     }
 
     /// Keeps a file open; returns the one that had to make room, for the caller to close outside the lock.
     #[must_use]
-    pub(super) fn put(&self, id: BlobId, file: Arc<File>) -> Option<Arc<File>> {
+    pub(super) fn put(&self, id: BlobId, file: Open) -> Option<Open> {
         let mut cache = self.lock();
         cache.uses += 1;
         let now = cache.uses;
@@ -53,7 +70,7 @@ impl OpenFiles {
 
     /// Lets go of a file that is about to be removed, so that its space becomes free.
     #[must_use]
-    pub(super) fn forget(&self, id: BlobId) -> Option<Arc<File>> {
+    pub(super) fn forget(&self, id: BlobId) -> Option<Open> {
         self.lock().files.remove(&id).map(|(file, _)| file)
     }
 

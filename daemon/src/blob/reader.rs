@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
+use super::cached::Found;
 use super::cipher::{DataKey, Frames, file_range, plain_len};
 use super::damage::{Damage, is_set_aside};
+use super::open::Open;
 use super::room::{Blobs, Room, blocking};
 use super::{BlobBody, BlobError};
 use crate::kernel::BlobId;
@@ -57,6 +59,7 @@ pub(super) struct Opened {
 pub(super) struct Part {
     pub(super) room: Arc<Room>,
     pub(super) file: Arc<File>,
+    pub(super) found: Arc<Found>,
     pub(super) id: BlobId,
     /// What of the file is not served.
     pub(super) damage: Option<Arc<Damage>>,
@@ -98,7 +101,8 @@ impl Blobs {
                 at = end;
                 continue;
             }
-            let (room, file, size, damage) = self.open_file(slice.blob).await?;
+            let (room, open, size, damage) = self.open_file(slice.blob).await?;
+            let Open { file, found } = open;
             let checked = check_len(size, slice, key.is_some());
             // What is missing at its end is on the list of what is damaged.
             if damage.is_none() {
@@ -110,6 +114,7 @@ impl Blobs {
             parts.push(Part {
                 room,
                 file,
+                found,
                 id: slice.blob,
                 damage,
                 offset: slice.offset,
@@ -131,25 +136,25 @@ impl Blobs {
 }
 
 /// Where a file lies, the open file, its length, and what of it is not served.
-type Open = (Arc<Room>, Arc<File>, u64, Option<Arc<Damage>>);
+type Place = (Arc<Room>, Open, u64, Option<Arc<Damage>>);
 
 impl Blobs {
     /// The open file of a blob, wherever it lies; one that stays open costs no look at the disks.
-    async fn open_file(&self, id: BlobId) -> Result<Open, BlobError> {
+    async fn open_file(&self, id: BlobId) -> Result<Place, BlobError> {
         let mut room = Arc::clone(&self.0);
         if !self.1.is_empty() {
             let open = |room: &Arc<Room>| {
                 room.open_files
                     .get(id)
-                    .is_some_and(|f| current(&f).is_some())
+                    .is_some_and(|open| current(&open.file).is_some())
             };
             room = match self.rooms().into_iter().find(open) {
                 Some(room) => room,
                 None => self.room_of(id).await?,
             };
         }
-        let (file, size, damage) = room.open_file(id).await?;
-        Ok((room, file, size, damage))
+        let (open, size, damage) = room.open_file(id).await?;
+        Ok((room, open, size, damage))
     }
 }
 
@@ -165,10 +170,10 @@ impl Room {
     async fn open_file(
         self: &Arc<Self>,
         id: BlobId,
-    ) -> Result<(Arc<File>, u64, Option<Arc<Damage>>), BlobError> {
-        if let Some(file) = self.open_files.get(id) {
-            if let Some(size) = current(&file) {
-                return Ok((file, size, None));
+    ) -> Result<(Open, u64, Option<Arc<Damage>>), BlobError> {
+        if let Some(open) = self.open_files.get(id) {
+            if let Some(size) = current(&open.file) {
+                return Ok((open, size, None));
             }
             drop(self.open_files.forget(id));
         }
@@ -179,13 +184,14 @@ impl Room {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     let (file, damage) = room.open_aside(id).map_err(error)?;
                     let size = file.metadata().map_err(error)?.len();
-                    return Ok((Arc::new(file), size, Some(Arc::new(damage))));
+                    return Ok((file.into(), size, Some(Arc::new(damage))));
                 }
-                opened => Arc::new(opened.map_err(error)?),
+                opened => opened.map_err(error)?,
             };
             let size = file.metadata().map_err(error)?.len();
-            drop(room.open_files.put(id, Arc::clone(&file)));
-            Ok((file, size, None))
+            let open = Open::from(file);
+            drop(room.open_files.put(id, open.clone()));
+            Ok((open, size, None))
         })
         .await
     }

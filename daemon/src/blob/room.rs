@@ -13,7 +13,6 @@ use tokio_util::task::TaskTracker;
 use super::BlobError;
 use super::abreast::Meeting;
 use super::buffer::Buffers;
-use super::cached::Found;
 use super::dirsync::{DirSync, sync_dir};
 use super::disks::Disks;
 use super::filesync::EARLY_SYNCS_MAX;
@@ -71,8 +70,6 @@ pub(super) struct Room {
     pub(super) idle: Idle,
     /// Counts reads and writes of the disk that somebody waits for.
     pub(super) foreground: AtomicU64,
-    /// What was lately in the page cache.
-    pub(super) found: Found,
     /// Turns to set the disk to work before it must.
     pub(super) early_syncs: Arc<Semaphore>,
     /// Held from asking for free space until it is taken, so that two do not take the same.
@@ -201,7 +198,6 @@ impl Room {
             md5_lanes: Lanes::thread_each(),
             idle: Idle::default(),
             foreground: AtomicU64::new(0),
-            found: Found::default(),
             early_syncs: Arc::new(Semaphore::new(EARLY_SYNCS_MAX)),
             taking: Mutex::new(()),
             dir,
