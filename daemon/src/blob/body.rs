@@ -139,6 +139,8 @@ impl BlobBody {
     fn passing(&self, part: &Part, most: u64) -> VecDeque<Range<u64>> {
         let mut passing = VecDeque::new();
         let (mut left, mut cached_to) = (most, self.cached_to);
+        let reach = part.found.reach();
+        let mut looked = 0..0;
         for run in std::iter::once(&self.range).chain(&self.further) {
             let end = run.end.min(part.span.end).min(run.start + left);
             if run.start < part.span.start || end < run.start + RUN_BYTES_MIN as u64 {
@@ -146,14 +148,21 @@ impl BlobBody {
             }
             let mut at = run.start;
             while at < end {
-                let step = (end - at).min(part.found.reach());
-                let gap = cached_to.and_then(|to| at.checked_sub(to));
-                let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
-                let there = part.in_file(at..at + step);
-                if !part.found.is_cached(&part.file, there, follows) {
-                    break;
+                let far = (at + reach).min(part.span.end);
+                let to = end.min(far);
+                if at < looked.start || to > looked.end {
+                    // One look for all runs within its reach.
+                    let ends = self.further.iter().take(RUNS_MAX).map(|run| run.end);
+                    let last = ends.take_while(|end| *end <= far).last();
+                    let gap = cached_to.and_then(|to| at.checked_sub(to));
+                    let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
+                    looked = at..last.map_or(to, |last| last.max(to));
+                    let there = part.in_file(looked.clone());
+                    if !part.found.is_cached(&part.file, there, follows) {
+                        break;
+                    }
                 }
-                at += step;
+                at = to;
                 cached_to = Some(at);
             }
             if at > run.start {
