@@ -139,7 +139,7 @@ impl BlobBody {
     fn passing(&self, part: &Part, most: u64) -> VecDeque<Range<u64>> {
         let mut passing = VecDeque::new();
         let (mut left, mut cached_to) = (most, self.cached_to);
-        let reach = part.found.reach();
+        let reach = part.residency.reach();
         let mut looked = 0..0;
         for run in std::iter::once(&self.range).chain(&self.further) {
             let end = run.end.min(part.span.end).min(run.start + left);
@@ -158,7 +158,7 @@ impl BlobBody {
                     let follows = gap.is_some_and(|gap| gap <= GAP_BYTES_MAX);
                     looked = at..last.map_or(to, |last| last.max(to));
                     let there = part.in_file(looked.clone());
-                    if !part.found.is_cached(&part.file, there, follows) {
+                    if !part.residency.is_cached(&part.file, there, follows) {
                         break;
                     }
                 }

@@ -10,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::buffer::BUFFER_BYTES;
 use super::bypass::STAND_IN_BYTES_MAX;
 
-/// Runs of one file that were there without a miss, after which one look is enough for a run.
+/// Looks at one file in a row that found what they looked for, after which the last byte of a run speaks for all of it.
 const STREAK: u32 = 4096;
 
 /// How the runs of one file were found lately.
@@ -19,9 +19,9 @@ const STREAK: u32 = 4096;
 /// not lies where the cache begins to have the file, and a reader comes to it from bytes that were missing.
 /// Where nothing was missing for long, there is no such place near, and the end of a run speaks for the whole.
 #[derive(Debug, Default)]
-pub(super) struct Found(AtomicU32);
+pub(super) struct Residency(AtomicU32);
 
-impl Found {
+impl Residency {
     /// How many bytes of a run one look speaks for.
     pub(super) fn reach(&self) -> u64 {
         if self.0.load(Ordering::Relaxed) >= STREAK {
@@ -32,7 +32,8 @@ impl Found {
     }
 
     /// Whether sending these bytes will most likely wait for no disk: their first and last are in the page cache, and what lies
-    /// between came and goes with them; of bytes that follow others which are there, the first is as well.
+    /// between came and goes with them. Of bytes that follow others which are there, the first is as well, and of a file of
+    /// which nothing was missing for long.
     pub(super) fn is_cached(&self, file: &File, bytes: Range<u64>, follows: bool) -> bool {
         let is = |at| matches!(read_cached(file, &mut [0], at), Ok(Some(1)));
         let streak = self.0.load(Ordering::Relaxed);
@@ -79,11 +80,11 @@ mod tests {
             file.read_exact(&mut all).unwrap();
         };
         let let_go = |from, len: u64| fadvise(&file, from, len.try_into().ok(), Advice::DontNeed);
-        let (found, whole) = (Found::default(), 0..2 * HALF);
+        let (residency, whole) = (Residency::default(), 0..2 * HALF);
         warm(&file);
-        assert!(found.is_cached(&file, whole.clone(), false));
+        assert!(residency.is_cached(&file, whole.clone(), false));
         let_go(0, HALF).unwrap();
-        if found.is_cached(&file, whole.clone(), false) {
+        if residency.is_cached(&file, whole.clone(), false) {
             let kept = read_cached(&file, &mut [0], HALF / 2).unwrap().is_some();
             assert!(kept, "the beginning");
             eprintln!(
@@ -93,16 +94,19 @@ mod tests {
         }
         warm(&file);
         for _ in 0..STREAK {
-            assert!(found.is_cached(&file, whole.clone(), false));
+            assert!(residency.is_cached(&file, whole.clone(), false));
         }
         let_go(0, HALF).unwrap();
-        assert!(found.is_cached(&file, whole.clone(), false), "the streak");
+        assert!(
+            residency.is_cached(&file, whole.clone(), false),
+            "the streak"
+        );
         let_go(HALF, HALF).unwrap();
-        assert!(!found.is_cached(&file, whole.clone(), false), "the end");
+        assert!(!residency.is_cached(&file, whole.clone(), false), "the end");
         warm(&file);
         let_go(0, HALF).unwrap();
         assert!(
-            !found.is_cached(&file, whole, false),
+            !residency.is_cached(&file, whole, false),
             "a streak after a miss"
         );
     }

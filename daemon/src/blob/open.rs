@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cached::Found;
+use super::cached::Residency;
 use crate::kernel::BlobId;
 
 /// Files kept open; well below the usual 1,024 descriptors of a process.
@@ -16,14 +16,14 @@ const OPEN_FILES_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) file: Arc<File>,
-    pub(super) found: Arc<Found>,
+    pub(super) residency: Arc<Residency>,
 }
 
 impl From<File> for Open {
     fn from(file: File) -> Self {
         Self {
             file: Arc::new(file),
-            found: Arc::default(),
+            residency: Arc::default(),
         }
     }
 }

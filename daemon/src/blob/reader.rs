@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
-use super::cached::Found;
+use super::cached::Residency;
 use super::cipher::{DataKey, Frames, file_range, plain_len};
 use super::damage::{Damage, is_set_aside};
 use super::open::Open;
@@ -59,7 +59,7 @@ pub(super) struct Opened {
 pub(super) struct Part {
     pub(super) room: Arc<Room>,
     pub(super) file: Arc<File>,
-    pub(super) found: Arc<Found>,
+    pub(super) residency: Arc<Residency>,
     pub(super) id: BlobId,
     /// What of the file is not served.
     pub(super) damage: Option<Arc<Damage>>,
@@ -102,7 +102,7 @@ impl Blobs {
                 continue;
             }
             let (room, open, size, damage) = self.open_file(slice.blob).await?;
-            let Open { file, found } = open;
+            let Open { file, residency } = open;
             let checked = check_len(size, slice, key.is_some());
             // What is missing at its end is on the list of what is damaged.
             if damage.is_none() {
@@ -114,7 +114,7 @@ impl Blobs {
             parts.push(Part {
                 room,
                 file,
-                found,
+                residency,
                 id: slice.blob,
                 damage,
                 offset: slice.offset,

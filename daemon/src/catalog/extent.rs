@@ -54,7 +54,8 @@ fn read(rows: Vec<(String, i64, i64)>) -> Result<Vec<Extent>, CatalogError> {
 }
 
 impl Catalog {
-    /// The extents of an object version, in order.
+    /// The extents of an object version, in order; of one that another process has deleted since the caller looked it up, they
+    /// may still be given.
     pub async fn extents(&self, object_id: i64) -> Result<Vec<Extent>, CatalogError> {
         let found = self.memory.as_ref().map(|memory| memory.extents(object_id));
         if let Some(Found::Here(extents)) = found {

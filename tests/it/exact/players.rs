@@ -128,6 +128,7 @@ async fn outage(least: Duration) {
             let said = lines.next_line().await.unwrap();
             assert_eq!(said.as_deref(), Some("dry"), "{player}");
         }
+        // Not a wait for anything: the length of the outage itself.
         let rest = least.saturating_sub(gone.elapsed());
         tokio::time::sleep(rest).await;
         house.appliance.restart().await;
